@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Teachers: they find referring expressions in a caption and their boxes in the image."""
+
+from collections.abc import Callable
+
+from image_grounding.annotators.base import Teacher
+from image_grounding.errors import SpecError
+from image_grounding.spec import Spec
+
+__all__ = ["Teacher", "make_teacher"]
+
+
+def make_teacher(spec: Spec, say: Callable[[str], None]) -> Teacher:
+    """The teacher that a spec names.
+
+    Raises:
+        SpecError: the embedded annotator's packages are not installed.
+        KeyRefusedError: the backend needs a key and there is none.
+    """
+    if spec.vlm.backend == "local":
+        try:
+            from image_grounding.annotators.local.teacher import LocalTeacher
+        except ImportError as error:
+            raise SpecError(
+                f"backend local needs the package {error.name}: pip install 'image-grounding[local]'"
+            ) from None
+        return LocalTeacher(spec.vlm.local)
+    from image_grounding.annotators.vlm import VlmTeacher
+    from image_grounding.endpoints import make_asker
+
+    return VlmTeacher(make_asker(spec, say), spec.vlm)

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one interface of everything that annotates."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from image_grounding.annotations import Expression, Extraction, Grounding
+from image_grounding.frames import Transport
+from image_grounding.images import EncodedImage
+
+
+class Teacher(Protocol):
+    """Finds referring expressions and their boxes."""
+
+    @property
+    def transport(self) -> Transport:
+        """The size that it wants images at."""
+        ...
+
+    async def prepare(self) -> None:
+        """Make sure, before the first sample is spent, that it can do the work.
+
+        Raises:
+            EndpointError: it cannot.
+        """
+        ...
+
+    async def extract(self, caption: str, image: EncodedImage) -> Extraction:
+        """Step 0: clean a caption and list its referring expressions.
+
+        Raises:
+            SampleError: no usable answer for this sample.
+            EndpointError: the endpoint failed.
+        """
+        ...
+
+    async def ground(self, expressions: Sequence[Expression], image: EncodedImage) -> Grounding:
+        """Step 1: boxes for each expression, in upright original pixels.
+
+        Raises:
+            SampleError, EndpointError: as ``extract``.
+        """
+        ...
+
+    def provenance(self) -> dict[str, Any]:
+        """What its results depend on: model, prompt version, convention."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of what it holds."""
+        ...

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``image-grounding``; each tool is also a script of its own in ``scripts/``."""
+
+import click
+
+from image_grounding import __version__
+from image_grounding.cli.run import run_command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def main() -> None:
+    """Phrase-grounded training data from (image, caption) pairs."""
+
+
+main.add_command(run_command, "run")

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all tools share: one JSON object on stdout, messages on stderr, exit codes."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from image_grounding.errors import Exit, ImageGroundingError
+from image_grounding.files import to_json
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+def print_json(value: Any) -> None:
+    """Print the tool's one JSON object."""
+    click.echo(to_json(value, indent=2))
+
+
+@contextlib.contextmanager
+def reporting_errors() -> Iterator[None]:
+    """What a user can cause ends with a message and a JSON object, never a traceback."""
+    try:
+        yield
+    except ImageGroundingError as error:
+        fail(error.exit_code, error)
+    except BrokenPipeError:
+        sys.exit(Exit.DONE)
+    except KeyboardInterrupt:
+        sys.exit(Exit.INTERRUPTED)
+
+
+def fail(code: Exit, error: ImageGroundingError) -> None:
+    """Say an error on stderr and, for programs, on stdout; exit."""
+    click.echo(f"error: {error}", err=True)
+    print_json({"status": "error", "exit_code": int(code), "error": str(error)})
+    sys.exit(code)

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Models behind addresses: one small interface over the SDKs."""
+
+from collections.abc import Callable
+
+from image_grounding.endpoints.asker import Asker, RetryPolicy
+from image_grounding.endpoints.base import Endpoint, Finish, Question, Reply, Usage
+from image_grounding.endpoints.limits import Gate
+from image_grounding.spec import Spec, Vlm
+
+__all__ = ["Asker", "Endpoint", "Finish", "Question", "Reply", "Usage", "make_asker"]
+
+
+def make_endpoint(vlm: Vlm, say: Callable[[str], None]) -> Endpoint:
+    """The endpoint that a spec names. The SDKs are slow to import: only the one in use is.
+
+    Raises:
+        KeyRefusedError: the backend needs a key and there is none.
+    """
+    if vlm.backend == "gemini":
+        from image_grounding.endpoints.gemini import GeminiEndpoint
+
+        return GeminiEndpoint(vlm.gemini, vlm.structured_output, say)
+    from image_grounding.endpoints.openai import OpenAIEndpoint
+
+    return OpenAIEndpoint(vlm.openai, vlm.structured_output, say)
+
+
+def make_asker(spec: Spec, say: Callable[[str], None]) -> Asker:
+    """An asker for the spec's endpoint, with its limits."""
+    workflow = spec.workflow
+    return Asker(
+        make_endpoint(spec.vlm, say),
+        Gate(workflow.max_workers),
+        RetryPolicy(attempts=workflow.max_attempts),
+        workflow.requests_per_minute,
+        workflow.tokens_per_minute,
+    )

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every error that a user can cause or meet, with the exit code it ends a script with."""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit codes of all scripts."""
+
+    DONE = 0
+    BUG = 1
+    USAGE = 2
+    SOME_FAILED = 3
+    ENDPOINT = 4
+    INTERRUPTED = 130
+
+
+class ImageGroundingError(Exception):
+    """Base of all errors raised on purpose; its text is fit to show to a user."""
+
+    exit_code = Exit.USAGE
+
+
+class SpecError(ImageGroundingError):
+    """The spec, or an override of it, cannot be used."""
+
+
+class InputError(ImageGroundingError):
+    """The input as a whole cannot be used."""
+
+
+class OutputError(ImageGroundingError):
+    """Results cannot be written (no space, no permission, another run at work)."""
+
+
+class SampleError(ImageGroundingError):
+    """One sample cannot be done; the others go on.
+
+    Args:
+        reason: a short stable name, written to ``failures.jsonl`` (``image_missing``).
+        message: what happened, for a person.
+        excerpt: the start of the model's reply, where there was one.
+        attempts: how often a model was asked.
+    """
+
+    def __init__(
+        self, reason: str, message: str, excerpt: str | None = None, attempts: int = 0
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.excerpt = excerpt
+        self.attempts = attempts
+
+
+class EndpointError(ImageGroundingError):
+    """A request to the endpoint failed.
+
+    Class attributes say what follows: ``transient`` errors are worth another attempt;
+    ``fatal`` ones would meet every sample alike, so that they end the run.
+    """
+
+    exit_code = Exit.ENDPOINT
+    reason = "endpoint_error"
+    transient = False
+    fatal = False
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.attempts = 1
+
+
+class UnreachableError(EndpointError):
+    """No connection: no such host, refused, TLS, dropped before an answer."""
+
+    reason = "unreachable"
+    transient = True
+
+
+class KeyRefusedError(EndpointError):
+    """401 or 403: the key is missing, wrong, or has no access."""
+
+    reason = "key_refused"
+    fatal = True
+
+
+class UnknownModelError(EndpointError):
+    """The endpoint does not serve this model, or the path does not exist."""
+
+    reason = "unknown_model"
+    fatal = True
+
+
+class UnusableEndpointError(EndpointError):
+    """The endpoint answers, but cannot do this work."""
+
+    reason = "endpoint_unusable"
+    fatal = True
+
+
+class RejectedRequestError(EndpointError):
+    """A 4xx for this very request (too long, bad image, a parameter it does not take)."""
+
+    reason = "rejected_request"
+
+
+class BusyError(EndpointError):
+    """The endpoint asks to come back; ``retry_after`` in seconds where it says when."""
+
+    transient = True
+
+    def __init__(
+        self, message: str, *, status: int | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, status=status)
+        self.retry_after = retry_after
+
+
+class RateLimitedError(BusyError):
+    """429."""
+
+    reason = "rate_limited"
+
+
+class ServerFaultError(BusyError):
+    """5xx, or a 200 that is no answer (HTML, an empty body, no choices)."""
+
+    reason = "server_fault"
+
+
+class EndpointTimeoutError(EndpointError):
+    """No answer within the configured seconds."""
+
+    reason = "timeout"
+    transient = True
+
+
+class BlockedError(EndpointError):
+    """The provider's safety filter refused this prompt or its answer."""
+
+    reason = "blocked"

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Coordinate frames: the upright original, the image as sent, the model's own numbers.
+
+A *convention* says how a model writes a box. Each is a pair of small functions, one from the
+model's four numbers to pixels of the image as sent, one back; ``CONVENTIONS`` is the one place
+to add another. Boxes are ``(x1, y1, x2, y2)`` unless a name says otherwise.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+Box = tuple[float, float, float, float]
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Transport:
+    """What size an image is sent at.
+
+    Attributes:
+        max_pixels: most pixels (width x height) of an image as sent.
+        multiple: both sides are multiples of this many pixels; 1 for any size.
+        min_pixels: fewest pixels; smaller images are enlarged to it.
+    """
+
+    max_pixels: int
+    multiple: int = 1
+    min_pixels: int = 1
+
+    @property
+    def resize_multiple(self) -> int:
+        """What a server of the ``pixel_resized`` kind would round sides to."""
+        return self.multiple if self.multiple > 1 else 28
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Sizes ``(width, height)`` in pixels of the upright original and of the image as sent.
+
+    ``resize_multiple`` is the patch size that a server of the ``pixel_resized`` kind rounds
+    sides to.
+    """
+
+    original: Size
+    sent: Size
+    resize_multiple: int = 28
+
+    def sent_to_original(self, box: Box) -> Box:
+        """A box in pixels as sent, in upright original pixels."""
+        sx = self.original[0] / self.sent[0]
+        sy = self.original[1] / self.sent[1]
+        return (box[0] * sx, box[1] * sy, box[2] * sx, box[3] * sy)
+
+    def original_to_sent(self, box: Box) -> Box:
+        """A box in upright original pixels, in pixels as sent."""
+        return Frame(self.sent, self.original).sent_to_original(box)
+
+
+def fit_size(size: Size, transport: Transport) -> Size:
+    """The size to send an image of ``size`` at: as it is where it fits, else resized.
+
+    The aspect ratio is kept up to the rounding to ``transport.multiple``.
+    """
+    step = transport.multiple
+    if step == 1 and size[0] * size[1] <= transport.max_pixels:
+        return size
+    return round_size(size, step, max(transport.min_pixels, 1), transport.max_pixels)
+
+
+def round_size(size: Size, multiple: int, min_pixels: int, max_pixels: int) -> Size:
+    """Sides rounded to a multiple, with the area between two bounds.
+
+    This is what servers of the Qwen-VL family do to every image before the model sees it
+    ("smart resize"), so that a size which already fits comes back unchanged.
+    """
+
+    def rounded(scale: float, towards: Callable[[float], float]) -> Size:
+        width, height = (
+            max(multiple, int(towards(side * scale / multiple)) * multiple) for side in size
+        )
+        return width, height
+
+    result = rounded(1.0, round)
+    area = size[0] * size[1]
+    if result[0] * result[1] > max_pixels:
+        result = rounded(math.sqrt(max_pixels / area), math.floor)
+    elif result[0] * result[1] < min_pixels:
+        result = rounded(math.sqrt(min_pixels / area), math.ceil)
+    return result
+
+
+def _norm1000_xyxy_to_sent(box: Box, frame: Frame) -> Box:
+    """0..1000 of the whole image -> pixels as sent."""
+    width, height = frame.sent
+    x1, y1, x2, y2 = box
+    return (x1 * width / 1000, y1 * height / 1000, x2 * width / 1000, y2 * height / 1000)
+
+
+def _norm1000_yxyx_to_sent(box: Box, frame: Frame) -> Box:
+    """[ymin, xmin, ymax, xmax] in 0..1000 of the whole image -> pixels as sent."""
+    return _norm1000_xyxy_to_sent(_swap_axes(box), frame)
+
+
+def _norm1_xyxy_to_sent(box: Box, frame: Frame) -> Box:
+    """0..1 of the whole image -> pixels as sent."""
+    width, height = frame.sent
+    return (box[0] * width, box[1] * height, box[2] * width, box[3] * height)
+
+
+def _pixel_sent_to_sent(box: Box, frame: Frame) -> Box:
+    """Pixels as sent already."""
+    return box
+
+
+def _pixel_resized_to_sent(box: Box, frame: Frame) -> Box:
+    """Pixels of the image after the server's own resize -> pixels as sent."""
+    return Frame(frame.sent, _server_size(frame)).sent_to_original(box)
+
+
+def _sent_to_norm1000_xyxy(box: Box, frame: Frame) -> Box:
+    """Pixels as sent -> 0..1000 of the whole image."""
+    width, height = frame.sent
+    x1, y1, x2, y2 = box
+    return (x1 * 1000 / width, y1 * 1000 / height, x2 * 1000 / width, y2 * 1000 / height)
+
+
+def _sent_to_norm1000_yxyx(box: Box, frame: Frame) -> Box:
+    """Pixels as sent -> [ymin, xmin, ymax, xmax] in 0..1000 of the whole image."""
+    return _swap_axes(_sent_to_norm1000_xyxy(box, frame))
+
+
+def _sent_to_norm1_xyxy(box: Box, frame: Frame) -> Box:
+    """Pixels as sent -> 0..1 of the whole image."""
+    width, height = frame.sent
+    return (box[0] / width, box[1] / height, box[2] / width, box[3] / height)
+
+
+def _sent_to_pixel_resized(box: Box, frame: Frame) -> Box:
+    """Pixels as sent -> pixels of the image after the server's own resize."""
+    return Frame(frame.sent, _server_size(frame)).original_to_sent(box)
+
+
+def _swap_axes(box: Box) -> Box:
+    return (box[1], box[0], box[3], box[2])
+
+
+def _server_size(frame: Frame) -> Size:
+    area = frame.resize_multiple**2
+    return round_size(frame.sent, frame.resize_multiple, 4 * area, 1280 * area)
+
+
+@dataclass(frozen=True)
+class Convention:
+    """How a model writes a box.
+
+    Attributes:
+        to_sent: the model's four numbers -> pixels as sent.
+        from_sent: pixels as sent -> the model's four numbers.
+        wording: how a prompt asks for it.
+        order: the four numbers' names.
+    """
+
+    to_sent: Callable[[Box, Frame], Box]
+    from_sent: Callable[[Box, Frame], Box]
+    order: str
+    wording: str
+
+
+_XYXY = "[x1, y1, x2, y2]"
+CONVENTIONS: Mapping[str, Convention] = MappingProxyType(
+    {
+        "norm1000_yxyx": Convention(
+            _norm1000_yxyx_to_sent,
+            _sent_to_norm1000_yxyx,
+            "[ymin, xmin, ymax, xmax]",
+            "normalized to 0-1000 of the image's height and width",
+        ),
+        "norm1000_xyxy": Convention(
+            _norm1000_xyxy_to_sent,
+            _sent_to_norm1000_xyxy,
+            _XYXY,
+            "normalized to 0-1000 of the image's width and height",
+        ),
+        "pixel_resized": Convention(
+            _pixel_resized_to_sent, _sent_to_pixel_resized, _XYXY, "in absolute pixels"
+        ),
+        "pixel_sent": Convention(
+            _pixel_sent_to_sent, _pixel_sent_to_sent, _XYXY, "in absolute pixels of this image"
+        ),
+        "norm1_xyxy": Convention(
+            _norm1_xyxy_to_sent,
+            _sent_to_norm1_xyxy,
+            _XYXY,
+            "as fractions from 0 to 1 of the image's width and height",
+        ),
+    }
+)

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Image files to the bytes that are sent, with the frame they are in."""
+
+import asyncio
+import base64
+import hashlib
+import io
+import os
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageOps
+
+from image_grounding.errors import SampleError
+from image_grounding.frames import Frame, Size, Transport, fit_size
+
+# Formats that Pillow decodes by itself: never those it hands to another program (EPS).
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
+_MIME = {"JPEG": "image/jpeg", "PNG": "image/png"}
+_ORIENTATION = 0x0112
+MAX_FILE_PIXELS = 200_000_000
+JPEG_QUALITY = 85
+# As it is, a file may take up to this many bytes; over it, it is encoded anew.
+_MAX_BYTES_AS_IS = 500_000
+
+Image.MAX_IMAGE_PIXELS = None  # our own limit is checked before anything is decoded
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """An image as it travels.
+
+    Attributes:
+        data: the bytes of a JPEG or PNG file, upright.
+        mime_type: ``image/jpeg`` or ``image/png``.
+        frame: upright original size and size as sent.
+        fingerprint: what the file was when it was read, see ``fingerprint``.
+        rotated: whether EXIF turned it upright.
+    """
+
+    data: bytes
+    mime_type: str
+    frame: Frame
+    fingerprint: dict[str, Any]
+    rotated: bool = False
+
+    @cached_property
+    def data_url(self) -> str:
+        """The bytes as a ``data:`` URL."""
+        return f"data:{self.mime_type};base64,{base64.b64encode(self.data).decode()}"
+
+
+def encode_image(path: Path, transport: Transport) -> EncodedImage:
+    """Read, check, turn upright, resize and encode one image file.
+
+    A small upright JPEG or PNG that already fits travels as it is.
+
+    Raises:
+        SampleError: ``image_missing``, ``image_unreadable`` or ``image_too_large``.
+    """
+    try:
+        raw = path.read_bytes()
+        stat = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise SampleError("image_missing", f"no such image: {path}") from None
+    except (OSError, ValueError) as error:
+        message = f"cannot read the image {path}: {getattr(error, 'strerror', None) or error}"
+        raise SampleError("image_unreadable", message) from None
+    mark = {
+        "size": stat.st_size,
+        "mtime_ns": stat.st_mtime_ns,
+        "sha256": hashlib.sha256(raw).hexdigest(),
+    }
+    try:
+        with Image.open(io.BytesIO(raw), formats=_FORMATS) as image:
+            if image.width * image.height > MAX_FILE_PIXELS:
+                message = f"{path} has {image.width}x{image.height} pixels, over 200 million"
+                raise SampleError("image_too_large", message)
+            data, mime_type, frame, rotated = _encode(image, raw, transport)
+    except SampleError:
+        raise
+    except MemoryError:
+        raise SampleError("image_too_large", f"no memory to decode {path}") from None
+    except Exception as error:  # decoders raise nearly anything on a broken file
+        message = f"cannot decode the image {path}: {_reason(error)}"
+        raise SampleError("image_unreadable", message) from None
+    return EncodedImage(data, mime_type, frame, mark, rotated)
+
+
+def _reason(error: Exception) -> str:
+    # Pillow's message for an unknown format names a memory address.
+    return "not a known image format" if "BytesIO" in str(error) else str(error)
+
+
+def _encode(
+    image: Image.Image, raw: bytes, transport: Transport
+) -> tuple[bytes, str, Frame, bool]:
+    orientation = image.getexif().get(_ORIENTATION, 1)
+    rotated = orientation in range(2, 9)
+    size: Size = image.size[::-1] if orientation in range(5, 9) else image.size
+    sent = fit_size(size, transport)
+    frame = Frame(size, sent, transport.resize_multiple)
+    source_format = image.format or ""
+    plain = image.mode in ("RGB", "L") and "transparency" not in image.info
+    small = len(raw) <= _MAX_BYTES_AS_IS
+    if source_format in _MIME and plain and small and not rotated and sent == size:
+        image.load()  # a cut or broken file must fail here, not at the endpoint
+        return raw, _MIME[source_format], frame, rotated
+    if source_format in ("JPEG", "MPO"):
+        # Lets the decoder skip detail that the resize would throw away.
+        image.draft("RGB", sent[::-1] if orientation in range(5, 9) else sent)
+    upright = ImageOps.exif_transpose(image) if rotated else image
+    flat = _to_rgb(upright)
+    if flat.size != sent:
+        flat = flat.resize(sent, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    buffer = io.BytesIO()
+    flat.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    return buffer.getvalue(), "image/jpeg", frame, rotated
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits a pixel
+        image = image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        ground = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(ground, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def same_file(path: Path, mark: dict[str, Any]) -> bool:
+    """Whether ``path`` still holds what ``mark`` was taken from.
+
+    Looks at the size and time first and reads the file only where the time differs (a copy).
+    A file that is gone counts as the same: what was made from it stands.
+    """
+    try:
+        stat = path.stat()
+        if stat.st_size != mark.get("size"):
+            return False
+        if stat.st_mtime_ns == mark.get("mtime_ns"):
+            return True
+        return hashlib.sha256(path.read_bytes()).hexdigest() == mark.get("sha256")
+    except (OSError, ValueError):
+        return True
+
+
+class ImageStore:
+    """Encoded images, shared by the samples that use them.
+
+    Keeps the latest ones up to ``budget`` bytes; a file that several samples want at once is
+    read once.
+    """
+
+    def __init__(self, budget: int = 32_000_000) -> None:
+        self._budget = budget
+        self._held = 0
+        self._images: OrderedDict[tuple[Path, Transport], asyncio.Task[EncodedImage]] = (
+            OrderedDict()
+        )
+        self._threads = ThreadPoolExecutor(os.cpu_count() or 2, "images")
+
+    async def load(self, path: Path, transport: Transport) -> EncodedImage:
+        """The image at ``path``, encoded for ``transport``.
+
+        Raises:
+            SampleError: as ``encode_image``.
+        """
+        key = (path, transport)
+        task = self._images.get(key)
+        if task is None:
+            task = asyncio.create_task(self._encode(key))
+            # An error nobody waits for any more (an interrupted run) is no news.
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._images[key] = task
+        else:
+            self._images.move_to_end(key)
+        return await asyncio.shield(task)
+
+    async def _encode(self, key: tuple[Path, Transport]) -> EncodedImage:
+        loop = asyncio.get_running_loop()
+        try:
+            image = await loop.run_in_executor(self._threads, encode_image, *key)
+        except BaseException:
+            self._images.pop(key, None)
+            raise
+        self._held += len(image.data)
+        while self._held > self._budget and len(self._images) > 1:
+            oldest = next(iter(self._images))
+            if not self._images[oldest].done():
+                break
+            self._held -= len(self._images.pop(oldest).result().data)
+        return image
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._threads.shutdown(wait=False, cancel_futures=True)

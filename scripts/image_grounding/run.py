@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One run from a spec: read, annotate, write, summarize."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from image_grounding.annotators import Teacher, make_teacher
+from image_grounding.annotators.vlm import VlmTeacher
+from image_grounding.checkpoints import CheckpointStore
+from image_grounding.errors import Exit, ImageGroundingError, InputError
+from image_grounding.failures import INPUT_REASONS, FailureLog
+from image_grounding.files import exclusive, to_json, write_atomic
+from image_grounding.outputs import write_annotations
+from image_grounding.pipeline import Pipeline
+from image_grounding.progress import Reporter
+from image_grounding.samples import SampleReader
+from image_grounding.spec import Spec
+from image_grounding.steps import EXTRACTION, STEPS, Step
+from image_grounding.summary import make_summary
+
+_STATUS = {
+    Exit.DONE: "done",
+    Exit.BUG: "internal errors",
+    Exit.USAGE: "stopped",
+    Exit.SOME_FAILED: "some samples failed",
+    Exit.ENDPOINT: "endpoint unusable",
+    Exit.INTERRUPTED: "interrupted",
+}
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended; ``error`` is what ended it before its time."""
+
+    exit_code: Exit
+    summary: dict[str, Any]
+    error: ImageGroundingError | None = None
+
+
+def run(spec: Spec, reporter: Reporter) -> RunResult:
+    """Do what a spec says, from wherever an earlier run came to.
+
+    Raises:
+        InputError: the input cannot be read, or no line of it can be used.
+        OutputError: results_dir cannot be written, or another run is at work in it.
+        SpecError: the backend's packages are missing.
+    """
+    steps = [step for step in STEPS if step.number in spec.workflow.steps]
+    source = input_of(spec, steps)
+    total = source.count()
+    if total == 0:
+        raise InputError(f"the input has no lines: {source.path}")
+    with exclusive(spec.results_dir):
+        stores = {step: CheckpointStore(step.folder(spec.results_dir)) for step in steps}
+        for store in stores.values():
+            store.create()
+        failures = {step: FailureLog(step.folder(spec.results_dir)) for step in steps}
+        try:
+            return _run(spec, reporter, source, total, stores, failures)
+        finally:
+            for log in failures.values():
+                log.close()
+
+
+def input_of(spec: Spec, steps: list[Step]) -> SampleReader:
+    """What a run reads: the input, or step 0's records for a run of step 1 alone."""
+    if EXTRACTION in steps:
+        return SampleReader(Path(spec.data.input_jsonl), spec.data.image_root)
+    path = EXTRACTION.folder(spec.results_dir) / "annotations.jsonl"
+    if not path.is_file():
+        raise InputError(f"step 1 alone needs the output of step 0 at {path}")
+    return SampleReader(path, spec.data.image_root, step_0_records=True)
+
+
+def _run(
+    spec: Spec,
+    reporter: Reporter,
+    source: SampleReader,
+    total: int,
+    stores: dict[Step, CheckpointStore],
+    failures: dict[Step, FailureLog],
+) -> RunResult:
+    started = time.monotonic()
+    teacher = make_teacher(spec, reporter.say)
+    asker = teacher.asker if isinstance(teacher, VlmTeacher) else None
+    pipeline = asyncio.run(_work(spec, reporter, source, total, stores, failures, teacher))
+    tally = pipeline.tally
+    stopped = pipeline.interrupted or pipeline.stopped_by is not None
+    first = next(iter(failures.values()))
+    written = write_annotations(spec.results_dir, source, stores, None if stopped else first)
+    if tally.usable_inputs == 0 and not stopped and first.by_reason.keys() <= INPUT_REASONS:
+        reasons = "; ".join(
+            f"{count} x {name} ({first.first[name]})"
+            for name, count in first.by_reason.most_common()
+        )
+        raise InputError(f"no line of {source.path} can be used: {reasons}")
+    code = _exit_code(pipeline, failures)
+    summary = make_summary(
+        spec, teacher, asker, tally, written, failures,
+        status=_STATUS[code], seconds=time.monotonic() - started,
+    )  # fmt: skip
+    write_atomic(spec.results_dir / "run_summary.json", to_json(summary, indent=2) + "\n")
+    _say_what_matters(reporter, summary)
+    return RunResult(code, summary, pipeline.stopped_by)
+
+
+async def _work(
+    spec: Spec,
+    reporter: Reporter,
+    source: SampleReader,
+    total: int,
+    stores: dict[Step, CheckpointStore],
+    failures: dict[Step, FailureLog],
+    teacher: Teacher,
+) -> Pipeline:
+    pipeline = Pipeline(
+        iter(source),
+        teacher,
+        stores,
+        failures,
+        workers=spec.workflow.max_workers,
+        asker=teacher.asker if isinstance(teacher, VlmTeacher) else None,
+        force=spec.workflow.force_reprocess,
+        total=total,
+    )
+    with _interruptible(pipeline, reporter):
+        await pipeline.run(reporter)
+    return pipeline
+
+
+@contextlib.contextmanager
+def _interruptible(pipeline: Pipeline, reporter: Reporter) -> Iterator[None]:
+    """SIGINT and SIGTERM stop the run softly, a second one at once."""
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if pipeline.interrupted:
+            os._exit(Exit.INTERRUPTED)
+        pipeline.interrupted = True
+        loop.call_soon_threadsafe(pipeline.interrupt)
+        reporter.say("stopping: writing what is done; once more to stop at once")
+
+    # Not put back afterwards: the outputs are still to be written.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    yield
+
+
+def _exit_code(pipeline: Pipeline, failures: dict[Step, FailureLog]) -> Exit:
+    if pipeline.interrupted:
+        return Exit.INTERRUPTED
+    if pipeline.stopped_by:
+        return pipeline.stopped_by.exit_code
+    if pipeline.tally.internal_errors:
+        return Exit.BUG
+    failed = any(log.by_reason for log in failures.values())
+    return Exit.SOME_FAILED if failed else Exit.DONE
+
+
+def _say_what_matters(reporter: Reporter, summary: dict[str, Any]) -> None:
+    counts = summary["counts"]
+    for name, count in summary["checkpoints_of_another_teacher"].items():
+        reporter.say(
+            f"{count} finished steps were made with another {name}; they are kept. "
+            "workflow.force_reprocess=true asks for them again"
+        )
+    reporter.say(
+        f"{summary['status']}: {counts['annotated']} annotated "
+        f"({counts['from_checkpoints']} from checkpoints), {counts['failed']} failed; "
+        f"results in {summary['results_dir']}"
+    )

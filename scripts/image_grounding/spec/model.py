@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The spec as frozen, typed values. Names follow ``specs/schemas/spec.schema.json``."""
+
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast, get_type_hints
+
+Backend = Literal["gemini", "openai", "local"]
+AutoBool = Literal["auto", True, False]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Input file and the prefix of its relative image paths."""
+
+    input_jsonl: str
+    image_root: str
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """Which steps run, and how many requests at once."""
+
+    steps: list[str]
+    max_workers: int
+    force_reprocess: bool
+    max_attempts: int
+    requests_per_minute: float | None
+    tokens_per_minute: float | None
+
+
+@dataclass(frozen=True)
+class Gemini:
+    """Settings of the ``gemini`` backend; ``timeout`` in seconds."""
+
+    api_key: str = field(repr=False)
+    model: str
+    media_resolution: str
+    temperature: float | None
+    max_output_tokens: int
+    timeout: float
+    base_url: str
+    thinking_level: str
+
+
+@dataclass(frozen=True)
+class OpenAI:
+    """Settings of the ``openai`` backend; ``timeout`` in seconds."""
+
+    api_key: str = field(repr=False)
+    base_url: str
+    model_name: str
+    temperature: float | None
+    max_tokens: int
+    timeout: float
+
+
+@dataclass(frozen=True)
+class Local:
+    """Settings of the embedded annotator."""
+
+    score_threshold: float
+
+
+@dataclass(frozen=True)
+class ImageTransport:
+    """How images travel."""
+
+    max_pixels: int | None
+    step_0: AutoBool
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Per million tokens; None where unknown."""
+
+    input: float | None
+    output: float | None
+
+
+@dataclass(frozen=True)
+class Vlm:
+    """The model that annotates."""
+
+    backend: Backend
+    gemini: Gemini
+    openai: OpenAI
+    local: Local
+    coordinates: str
+    structured_output: AutoBool
+    image: ImageTransport
+    prices: Prices
+
+    @property
+    def model(self) -> str:
+        """Name of the model in use."""
+        names = {"gemini": self.gemini.model, "openai": self.openai.model_name}
+        return names.get(self.backend, "nanodet_g_416")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A validated spec. ``redacted`` is its plain form, fit for a file: no secrets."""
+
+    results_dir: Path
+    data: Data
+    workflow: Workflow
+    vlm: Vlm
+    redacted: dict[str, Any]
+
+
+T = TypeVar("T")
+
+
+def build(cls: type[T], values: dict[str, Any]) -> T:
+    """A (nested) dataclass from a mapping that the schema has found valid."""
+    hints = get_type_hints(cls)
+    arguments = {}
+    for item in fields(cast(Any, cls)):
+        value, hint = values[item.name], hints[item.name]
+        arguments[item.name] = build(hint, value) if is_dataclass(hint) else value
+    return cls(**arguments)

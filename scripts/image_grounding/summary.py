@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``run_summary.json``: what a run did and what it cost."""
+
+import platform
+from importlib import metadata
+from typing import Any
+
+from image_grounding import __version__
+from image_grounding.annotators import Teacher
+from image_grounding.endpoints import Asker
+from image_grounding.failures import FailureLog
+from image_grounding.pipeline import Tally
+from image_grounding.spec import Spec
+from image_grounding.steps import Step
+
+_PACKAGES = ("openai", "google-genai", "pillow", "onnxruntime")
+
+
+def make_summary(
+    spec: Spec,
+    teacher: Teacher,
+    asker: Asker | None,
+    tally: Tally,
+    written: dict[Step, int],
+    failures: dict[Step, FailureLog],
+    *,
+    status: str,
+    seconds: float,
+) -> dict[str, Any]:
+    """The summary of one run; holds no secrets."""
+    last = max(written, key=lambda step: step.number)
+    unread = max(tally.total - tally.lines, 0)
+    return {
+        "status": status,
+        "results_dir": str(spec.results_dir),
+        "annotations": str(spec.results_dir / "annotations.jsonl"),
+        "counts": {
+            "lines": max(tally.total, tally.lines),
+            "annotated": written[last],
+            "annotated_by_step": {step.number: count for step, count in written.items()},
+            "failed": sum(sum(log.by_reason.values()) for log in failures.values()),
+            "failed_by_step": {
+                step.number: dict(log.by_reason) for step, log in failures.items()
+            },
+            "from_checkpoints": tally.resumed,
+            "repeated_lines": tally.repeated,
+            "not_attempted": unread,
+            "dropped_boxes": dict(tally.dropped_boxes),
+        },
+        "teacher": teacher.provenance(),
+        "checkpoints_of_another_teacher": dict(tally.foreign),
+        "usage": _usage(spec, asker),
+        "seconds": round(seconds, 2),
+        "versions": _versions(),
+        "spec": spec.redacted,
+    }
+
+
+def _usage(spec: Spec, asker: Asker | None) -> dict[str, Any]:
+    if asker is None:
+        return {"requests": 0, "retries": 0, "input_tokens": 0, "output_tokens": 0, "cost": None}
+    meter, prices = asker.meter, spec.vlm.prices
+    return {
+        "requests": meter.requests,
+        "retries": meter.retries,
+        "asked_again": meter.asked_again,
+        "errors": dict(meter.errors),
+        "input_tokens": meter.input_tokens,
+        "output_tokens": meter.output_tokens,
+        "image_bytes": meter.uploaded_bytes,
+        "cost": meter.cost(prices.input, prices.output),
+        "latency": meter.latency(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    versions = {"image-grounding": __version__, "python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

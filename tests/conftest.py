@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures: the loopback server, input files, scripts run as users run them."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.loopback import Loopback
+from support.scenes import Scene, make_scene
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = ROOT / "scripts"
+sys.path.append(str(SCRIPTS))
+
+
+@pytest.fixture
+def server() -> Iterator[Loopback]:
+    with Loopback() as running:
+        yield running
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a script ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        value: dict[str, Any] = json.loads(self.out)
+        return value
+
+
+def clean_environment(**extra: str) -> dict[str, str]:
+    """The environment without keys, and with what a test adds."""
+    kept = {k: v for k, v in os.environ.items() if not k.endswith(("_API_KEY", "_BASE_URL"))}
+    return {**kept, "COLUMNS": "100", **extra}
+
+
+def run_script(
+    name: str, *arguments: str, cwd: Path | None = None, timeout: float = 120, **environment: str
+) -> Ran:
+    """Run a script of ``scripts/`` as a user does, from another folder."""
+    done = subprocess.run(
+        [sys.executable, str(SCRIPTS / name), *arguments],
+        cwd=cwd or "/",
+        env=clean_environment(**environment),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        stdin=subprocess.DEVNULL,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def write_jsonl(path: Path, rows: Sequence[Any]) -> Path:
+    lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@dataclass
+class Project:
+    """A folder with pictures, an input file and a results folder."""
+
+    folder: Path
+    scenes: dict[str, Scene]
+
+    @property
+    def input(self) -> Path:
+        return self.folder / "input.jsonl"
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results"
+
+    def overrides(self, server: Loopback, *more: str) -> list[str]:
+        """Overrides for the openai backend against the loopback server."""
+        return [
+            f"results_dir={self.results}",
+            f"data.input_jsonl={self.input}",
+            f"data.image_root={self.folder}",
+            "vlm.backend=openai",
+            f"vlm.openai.base_url={server.base_url}",
+            "vlm.openai.model_name=test-vlm",
+            "vlm.coordinates=norm1000_xyxy",
+            *more,
+        ]
+
+    def run(self, server: Loopback, *more: str, **environment: str) -> Ran:
+        return run_script("run_pipeline.py", *self.overrides(server, *more), **environment)
+
+    def annotations(self) -> list[dict[str, Any]]:
+        return read_jsonl(self.results / "annotations.jsonl")
+
+    def failures(self, step: str = "1") -> list[dict[str, Any]]:
+        folder = {"0": "step_0_expression_extraction", "1": "step_1_grounding"}[step]
+        return read_jsonl(self.results / folder / "failures.jsonl")
+
+
+@pytest.fixture
+def make_project(tmp_path: Path) -> Callable[..., Project]:
+    def make(count: int = 3, size: tuple[int, int] = (320, 240)) -> Project:
+        scenes = {}
+        rows = []
+        for index in range(count):
+            scene = make_scene(size, seed=index)
+            name = f"scene{index}.png"
+            scene.save(tmp_path / name)
+            scenes[name] = scene
+            rows.append({"image_path": name, "caption": scene.caption})
+        write_jsonl(tmp_path / "input.jsonl", rows)
+        return Project(tmp_path, scenes)
+
+    return make

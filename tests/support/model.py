@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loopback model: reads our prompts, looks at the pixels, answers in its convention."""
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from support.scenes import COLOURS
+from support.vision import mean_colour, regions
+
+_PHRASE = re.compile(rf"(?:an?|the|two|three) (?:\w+ )?(?:{'|'.join(COLOURS)}) \w+", re.IGNORECASE)
+_LEAD_IN = re.compile(r"^(we can see|there is|there are|in this image,?)\s+", re.IGNORECASE)
+
+
+@dataclass
+class Model:
+    """How the model behaves.
+
+    ``form`` is the shape of its grounding replies: objects | keyed | list | fenced | prose.
+    ``box_key`` overrides the key that the prompt asks for.
+    """
+
+    convention: str = "norm1000_xyxy"
+    form: str = "objects"
+    box_key: str | None = None
+    blind: bool = False
+    nonsense: bool = False
+    with_scores: bool = True
+    resize_multiple: int = 28
+
+    def answer(self, prompt: str, image: Image.Image | None) -> str:
+        if caption := _after(prompt, "CAPTION: "):
+            return json.dumps(self._extract(str(caption)), ensure_ascii=False)
+        if (expressions := _after(prompt, "EXPRESSIONS: ")) is not None:
+            if image is None or self.blind:
+                return json.dumps({"instances": []})
+            return self._ground(expressions, prompt, image)
+        if image is not None and not self.blind:
+            return mean_colour(image)
+        return "ok"
+
+    def _extract(self, caption: str) -> dict[str, Any]:
+        cleaned = _LEAD_IN.sub("", caption)
+        cleaned = cleaned[:1].upper() + cleaned[1:]
+        texts = [match.group() for match in _PHRASE.finditer(cleaned)]
+        expressions = [{"text": text, "noun_chunk": text.split()[-1]} for text in texts]
+        return {"cleaned_caption": cleaned, "expressions": expressions}
+
+    def _ground(self, expressions: list[dict[str, Any]], prompt: str, image: Image.Image) -> str:
+        asked = re.search(r"^- (\w+): the tight", prompt, re.MULTILINE)
+        key = self.box_key or (asked.group(1) if asked else "bbox")
+        turn: dict[str, int] = {}
+        items = []
+        for expression in expressions:
+            text = expression["text"]
+            words = set(re.findall(r"\w+", text.lower()))
+            colour = next((name for name in COLOURS if name in words), None)
+            found = regions(image, colour) if colour else []
+            if words & {"a", "an", "the"}:  # one each, for equal phrases the next one
+                first = turn.get(text, 0)
+                turn[text] = first + 1
+                found = found[first : first + 1]
+            for box in found:
+                score = {"score": 0.9} if self.with_scores else {}
+                numbers = [13, 977, 21, 990] if self.nonsense else self.write(box, image.size)
+                items.append({"id": expression["id"], "label": text, key: numbers, **score})
+        return self._shape(items, expressions, key)
+
+    def write(self, box: tuple[int, int, int, int], size: tuple[int, int]) -> list[float]:
+        """A box in pixels as sent, in the model's convention."""
+        x1, y1, x2, y2 = box
+        width, height = size
+        match self.convention:
+            case "pixel_sent":
+                return [x1, y1, x2, y2]
+            case "norm1_xyxy":
+                numbers = (x1 / width, y1 / height, x2 / width, y2 / height)
+                return [round(number, 4) for number in numbers]
+            case "norm1000_xyxy":
+                numbers = (x1 / width, y1 / height, x2 / width, y2 / height)
+                return [round(number * 1000) for number in numbers]
+            case "norm1000_yxyx":
+                numbers = (y1 / height, x1 / width, y2 / height, x2 / width)
+                return [round(number * 1000) for number in numbers]
+            case "pixel_resized":
+                w, h = server_size(width, height, self.resize_multiple)
+                numbers = (x1 * w / width, y1 * h / height, x2 * w / width, y2 * h / height)
+                return [round(number) for number in numbers]
+        raise AssertionError(self.convention)
+
+    def _shape(self, items: list[dict[str, Any]], expressions: list[Any], key: str) -> str:
+        match self.form:
+            case "list":
+                return json.dumps([{k: v for k, v in item.items() if k != "id"} for item in items])
+            case "keyed":
+                keyed: dict[str, Any] = {
+                    expression["text"]: {"bboxes": [], "scores": []} for expression in expressions
+                }
+                for item in items:
+                    keyed[item["label"]]["bboxes"].append(item[key])
+                    keyed[item["label"]]["scores"].append(item.get("score"))
+                return json.dumps(keyed)
+            case "fenced":
+                return f"```json\n{json.dumps({'instances': items}, indent=1)}\n```"
+            case "prose":
+                return f"Use {{braces}} so: {json.dumps({'instances': items})} Done {{."
+        return json.dumps({"instances": items})
+
+
+def server_size(width: int, height: int, multiple: int) -> tuple[int, int]:
+    """The size after the resize that Qwen-VL servers do (own derivation, for the truth)."""
+    low, high = 4 * multiple**2, 1280 * multiple**2
+    w = max(multiple, round(width / multiple) * multiple)
+    h = max(multiple, round(height / multiple) * multiple)
+    if w * h > high:
+        shrink = math.sqrt(width * height / high)
+        w = max(multiple, math.floor(width / shrink / multiple) * multiple)
+        h = max(multiple, math.floor(height / shrink / multiple) * multiple)
+    elif w * h < low:
+        grow = math.sqrt(low / (width * height))
+        w = math.ceil(width * grow / multiple) * multiple
+        h = math.ceil(height * grow / multiple) * multiple
+    return w, h
+
+
+def _after(prompt: str, marker: str) -> Any:
+    """The JSON value that stands after a marker at the start of a line."""
+    start = prompt.find(f"\n{marker}")
+    if start < 0:
+        return None
+    return json.JSONDecoder().raw_decode(prompt, start + 1 + len(marker))[0]
