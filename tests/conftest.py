@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from support.loopback import Loopback
 from support.scenes import Scene, make_scene
 

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 from collections.abc import Iterator
+from io import BufferedIOBase
 from pathlib import Path
 from typing import IO, Any
 
@@ -51,7 +52,7 @@ def atomic_writer(path: Path) -> Iterator[IO[str]]:
 
 
 @contextlib.contextmanager
-def open_lines(path: Path) -> Iterator[IO[bytes]]:
+def open_lines(path: Path) -> Iterator[BufferedIOBase]:
     """A JSONL file as a stream of byte lines; ``.gz`` is unpacked on the way."""
     with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
         yield file

@@ -96,9 +96,7 @@ def _reason(error: Exception) -> str:
     return "not a known image format" if "BytesIO" in str(error) else str(error)
 
 
-def _encode(
-    image: Image.Image, raw: bytes, transport: Transport
-) -> tuple[bytes, str, Frame, bool]:
+def _encode(image: Image.Image, raw: bytes, transport: Transport) -> tuple[bytes, str, Frame, bool]:
     orientation = image.getexif().get(_ORIENTATION, 1)
     rotated = orientation in range(2, 9)
     size: Size = image.size[::-1] if orientation in range(5, 9) else image.size

@@ -4,7 +4,7 @@
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,6 +78,11 @@ def _blame(step: Step) -> Iterator[None]:
         raise _StepFailed(step, error) from error
 
 
+async def _all(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Until all are done, or one of them failed."""
+    await asyncio.gather(*tasks)
+
+
 class Pipeline:
     """One run over one input.
 
@@ -120,15 +125,15 @@ class Pipeline:
         watch = asyncio.create_task(reporter.watch(self.snapshot))
         workers = [asyncio.create_task(self._work()) for _ in range(self._workers)]
         stop = asyncio.create_task(self._stop.wait())
-        everything = asyncio.gather(*workers)
+        everything = asyncio.create_task(_all(workers))
         try:
             await asyncio.wait({everything, stop}, return_when=asyncio.FIRST_COMPLETED)
-            if not everything.done():
-                await asyncio.wait({everything}, timeout=_GRACE_S)
+            await asyncio.wait({everything}, timeout=_GRACE_S)
         finally:
-            for task in (stop, watch, everything):
+            tasks = (stop, watch, everything, *workers)
+            for task in tasks:
                 task.cancel()
-            results = await asyncio.gather(stop, watch, *workers, return_exceptions=True)
+            results = await asyncio.gather(*tasks, return_exceptions=True)
             self._images.close()
             with contextlib.suppress(Exception):
                 await self._teacher.close()
@@ -222,7 +227,7 @@ class Pipeline:
     async def _begin(self, step: Step, sample: Sample) -> EncodedImage:
         """The image for a step that is about to be asked for."""
         self._stores[step].discard(sample.sample_id)
-        image = await self._images.load(sample.image, self._teacher.transport)
+        await self._images.load(sample.image, self._teacher.transport)  # must be good
         async with self._ready:
             if not self._prepared:
                 await self._teacher.prepare()

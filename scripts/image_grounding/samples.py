@@ -187,12 +187,12 @@ def _violation(fields: dict[str, Any]) -> str | None:
         name = str(error.path[0]) if error.path else ""
         match error.validator:
             case "required":
-                return error.message
+                return str(error.message)
             case "pattern" | "minLength":
                 return f"{name} is empty"
             case _:
-                kinds = error.validator_value
-                kinds = kinds if isinstance(kinds, str) else " or ".join(kinds)
+                allowed: Any = error.validator_value
+                kinds = allowed if isinstance(allowed, str) else " or ".join(allowed)
                 return f"{name} must be {kinds}, not {type(error.instance).__name__}"
     if "\x00" in fields["image_path"]:
         return "image_path holds a NUL character"

@@ -17,7 +17,8 @@ Span = tuple[int, int]
 
 # Least similarity (0..100) at which a place in the text is looked at word by word.
 _FUZZY_CUTOFF = 70.0
-_SAME = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "\xad": None})
+# Curly quotes and dashes fold to the plain ones, a soft hyphen to nothing.
+_SAME = str.maketrans("\u2018\u2019\u201c\u201d\u2013\u2014", "''\"\"--", "\xad")
 
 
 @dataclass(frozen=True)

@@ -39,9 +39,7 @@ def make_summary(
             "annotated": written[last],
             "annotated_by_step": {step.number: count for step, count in written.items()},
             "failed": sum(sum(log.by_reason.values()) for log in failures.values()),
-            "failed_by_step": {
-                step.number: dict(log.by_reason) for step, log in failures.items()
-            },
+            "failed_by_step": {step.number: dict(log.by_reason) for step, log in failures.items()},
             "from_checkpoints": tally.resumed,
             "repeated_lines": tally.repeated,
             "not_attempted": unread,

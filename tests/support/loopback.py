@@ -152,11 +152,14 @@ class _Handler(BaseHTTPRequestHandler):
         mime, data = None, None
         if urls:
             head, _, encoded = urls[0].partition(",")
-            mime, data = head.removeprefix("data:").removesuffix(";base64"), base64.b64decode(encoded)
+            mime, data = (
+                head.removeprefix("data:").removesuffix(";base64"),
+                base64.b64decode(encoded),
+            )
         found = self._ask("openai", "\n".join(texts), data, mime, body)
         if found is None:
             return
-        call, text, answer = found
+        _, text, answer = found
         reply = {
             "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": body["model"],
             "choices": [{
@@ -175,11 +178,15 @@ class _Handler(BaseHTTPRequestHandler):
         name = self.path.removeprefix("/v1beta/models/").partition(":")[0]
         if name not in state.names:
             message = f"models/{name} is not found for API version v1beta"
-            return self._send(404, {"error": {"message": message, "code": 404, "status": "NOT_FOUND"}})
+            return self._send(
+                404, {"error": {"message": message, "code": 404, "status": "NOT_FOUND"}}
+            )
         texts, mime, data = [], None, None
         for part in body["contents"][0]["parts"]:
             if "inlineData" in part:
-                mime = part["inlineData"]["mimeType" if "mimeType" in part["inlineData"] else "mime_type"]
+                mime = part["inlineData"][
+                    "mimeType" if "mimeType" in part["inlineData"] else "mime_type"
+                ]
                 data = base64.b64decode(part["inlineData"]["data"], altchars=b"-_")
             else:
                 texts.append(part["text"])
@@ -213,7 +220,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(400, {"error": {"message": message, "code": 400}})
                 return None
         if state.needs_image and data is None:
-            self._send(400, {"error": {"message": "every request must carry an image", "code": 400}})
+            self._send(
+                400, {"error": {"message": "every request must carry an image", "code": 400}}
+            )
             return None
         time.sleep(state.delay)
         answer = state.fault(call) or Answer()

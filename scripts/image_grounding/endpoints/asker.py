@@ -2,7 +2,6 @@
 """The one place where requests wait, are sent, counted and tried again."""
 
 import random
-import time
 from dataclasses import dataclass
 
 import tenacity
@@ -107,7 +106,7 @@ class Asker:
     def _pause(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         asked = (isinstance(error, BusyError) and error.retry_after) or 0.0
-        grown = self._policy.first_pause * 2 ** (state.attempt_number - 1)
+        grown: float = self._policy.first_pause * 2 ** (state.attempt_number - 1)
         jittered = min(grown, self._policy.longest_pause) * random.uniform(0.5, 1.0)
         # A little more than asked, so that not everybody comes back in the same instant.
         return max(asked * random.uniform(1.0, 1.1), jittered)

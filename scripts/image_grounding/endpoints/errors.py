@@ -19,6 +19,7 @@ from image_grounding.errors import (
 )
 
 MAX_MESSAGE = 300
+_NO_HOST = ("getaddrinfo", "Name or service", "resol", "nodename")
 _KEY_LIKE = re.compile(r"\b(?:sk-|nvapi-|AIza|hf_)[\w-]{8,}|(?i:bearer\s+)[\w.~+/-]{8,}")
 
 
@@ -84,9 +85,7 @@ def network_error(error: BaseException, address: str) -> UnreachableError:
         what = "the TLS certificate or handshake was not accepted"
     elif any(isinstance(cause, ConnectionRefusedError) for cause in causes) or "refused" in text:
         what = "the connection was refused: nothing listens there"
-    elif "getaddrinfo" in text or "Name or service" in text or "name resolution" in text:
-        what = "there is no such host"
-    elif "nodename" in text or "resolve" in text:
+    elif any(sign in text for sign in _NO_HOST):
         what = "there is no such host"
     else:
         what = "the connection failed or was dropped"

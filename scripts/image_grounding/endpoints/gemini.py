@@ -26,8 +26,8 @@ from image_grounding.spec.model import AutoBool
 
 API_VERSION = "v1beta"
 _BLOCKED = frozenset(
-    "SAFETY RECITATION BLOCKLIST PROHIBITED_CONTENT SPII IMAGE_SAFETY IMAGE_PROHIBITED_CONTENT "
-    "IMAGE_RECITATION MODEL_ARMOR LANGUAGE".split()
+    {"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "MODEL_ARMOR"}
+    | {"IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION"}
 )
 # Levels from the least on; an endpoint that refuses one is asked for the next.
 _THINKING_LEVELS = ("MINIMAL", "LOW")
@@ -104,7 +104,7 @@ class GeminiEndpoint:
         refused = self.negotiation.times_refused("thinking")
         level = self._settings.thinking_level
         if level != "auto":
-            chosen = (level.upper(),)
+            chosen: tuple[str, ...] = (level.upper(),)
         elif re.search(r"gemini-2\.5", self._settings.model):
             return types.ThinkingConfig(thinking_budget=0) if refused == 0 else None
         else:

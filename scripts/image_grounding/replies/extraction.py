@@ -78,15 +78,17 @@ def _expression(item: Any) -> RawExpression | None:
 def as_span(value: Any) -> tuple[int, int] | None:
     """``[start, end]`` as a span, or None for anything else."""
     match value:
-        case [int(start), int(end)] if 0 <= start < end and True not in (start is True, end is True):
+        case [int(start), int(end)] if 0 <= start < end and end is not True:
             return (start, end)
     return None
 
 
 def lowered(value: Mapping[Any, Any]) -> dict[str, Any]:
     """``value`` with its keys in lower case, ``-`` and spaces as ``_``."""
-    return {str(key).strip().lower().replace("-", "_").replace(" ", "_"): item
-            for key, item in value.items()}
+    return {
+        str(key).strip().lower().replace("-", "_").replace(" ", "_"): item
+        for key, item in value.items()
+    }
 
 
 def first(values: Mapping[str, Any], names: tuple[str, ...]) -> Any:

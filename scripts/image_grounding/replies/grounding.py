@@ -21,8 +21,12 @@ _BOX_KEYS = (
 _SCORE_KEYS = ("score", "scores", "confidence", "confidences", "conf", "bbox_score")
 _LABEL_KEYS = ("label", "text", "phrase", "expression", "name", "referring_expression")
 _ID_KEYS = ("id", "expression_id", "index", "expression_index")
-_CORNER_KEYS = (("x1", "y1", "x2", "y2"), ("xmin", "ymin", "xmax", "ymax"),
-                ("x_min", "y_min", "x_max", "y_max"), ("left", "top", "right", "bottom"))  # fmt: skip
+_CORNER_KEYS = (
+    ("x1", "y1", "x2", "y2"),
+    ("xmin", "ymin", "xmax", "ymax"),
+    ("x_min", "y_min", "x_max", "y_max"),
+    ("left", "top", "right", "bottom"),
+)
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
 
@@ -68,9 +72,12 @@ def read_grounding(text: str, expressions: Sequence[str]) -> GroundingReply:
     values = [best.value]
     if best.shape is Shape.WEAK:  # one object a line: all of them are the answer
         values = [item.value for item in found if item.shape is Shape.WEAK][::-1]
-    status = ReplyStatus.TRUNCATED if any(
-        item.status is ReplyStatus.TRUNCATED for item in found if item.shape is best.shape
-    ) and best.shape is Shape.WEAK else best.status
+    status = (
+        ReplyStatus.TRUNCATED
+        if any(item.status is ReplyStatus.TRUNCATED for item in found if item.shape is best.shape)
+        and best.shape is Shape.WEAK
+        else best.status
+    )
     items = [item for value in values for item in _items(value)]
     written = {float(match.group()) for match in _NUMBER.finditer(text)}
     matcher = Matcher(expressions, [item.id for item in items])
@@ -95,8 +102,9 @@ def _shape(value: Any) -> Shape:
             return Shape.STRONG
         return Shape.WEAK if any(item.boxes for item in _items(value)) else Shape.NONE
     if isinstance(value, list):
-        if not value or any(isinstance(item, dict) and _box_value(item) is not None
-                            for item in value):
+        if not value or any(
+            isinstance(item, dict) and _box_value(item) is not None for item in value
+        ):
             return Shape.STRONG if value else Shape.WEAK
         return Shape.WEAK if any(item.boxes for item in _items(value)) else Shape.NONE
     return Shape.NONE
@@ -150,8 +158,9 @@ def _object(value: Mapping[Any, Any], key: str | None) -> Iterator[_Item]:
     label = first(keys, _LABEL_KEYS)
     label = label if isinstance(label, str) else key
     number = int(given) if given is not None and given == given // 1 else None
-    yield _Item(number, label, [(box, as_score(score)) for box, score in
-                                zip(boxes, scores, strict=True)])
+    yield _Item(
+        number, label, [(box, as_score(score)) for box, score in zip(boxes, scores, strict=True)]
+    )
 
 
 def _box_value(value: Mapping[Any, Any]) -> Any:
@@ -174,8 +183,12 @@ def _boxes(value: Any, depth: int = 0) -> list[Box | None]:
     if not isinstance(value, list) or depth > 4:
         return [None]
     if any(isinstance(item, list | dict) for item in value):
-        return [box for item in value if isinstance(item, list | dict | str)
-                for box in _boxes(item, depth + 1)]
+        return [
+            box
+            for item in value
+            if isinstance(item, list | dict | str)
+            for box in _boxes(item, depth + 1)
+        ]
     if not value:
         return []
     numbers = [as_number(item) for item in value]

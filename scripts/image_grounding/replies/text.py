@@ -96,8 +96,11 @@ def _candidates(text: str, shape_of: Callable[[Any], Shape]) -> Iterator[Found]:
             value = _repair(body)
         shape = shape_of(value)
         if shape and scan.closed:
-            yield Found(value, shape, ReplyStatus.OK if _alone(text, start, scan.end, strict)
-                        else ReplyStatus.REPAIRED)
+            yield Found(
+                value,
+                shape,
+                ReplyStatus.OK if _alone(text, start, scan.end, strict) else ReplyStatus.REPAIRED,
+            )
             position = scan.end
         elif shape is Shape.STRONG or (shape and strict):
             yield Found(value, shape, ReplyStatus.TRUNCATED)

@@ -118,5 +118,6 @@ def build(cls: type[T], values: dict[str, Any]) -> T:
     arguments = {}
     for item in fields(cast(Any, cls)):
         value, hint = values[item.name], hints[item.name]
-        arguments[item.name] = build(hint, value) if is_dataclass(hint) else value
+        nested = isinstance(hint, type) and is_dataclass(hint)
+        arguments[item.name] = build(hint, value) if nested else value
     return cls(**arguments)

@@ -12,8 +12,9 @@ from image_grounding.resources import load_schema
 
 # Top-level keys of TAO's auto_label spec that have no meaning here.
 TAO_ONLY_KEYS = frozenset(
-    "gpu_ids num_gpus batch_size num_workers mal grounding_dino video_reasoning_annotation "
-    "image_referring_expression vllm_captioning encryption_key wandb model_name".split()
+    {"gpu_ids", "num_gpus", "batch_size", "num_workers", "mal", "grounding_dino"}
+    | {"video_reasoning_annotation", "image_referring_expression", "vllm_captioning"}
+    | {"encryption_key", "wandb", "model_name"}
 )
 
 
@@ -85,20 +86,19 @@ def violations(values: dict[str, Any]) -> list[str]:
 
 def _sentence(error: ValidationError) -> str:
     path = ".".join(str(part) for part in error.absolute_path)
-    path = path or ", ".join(error.schema.get("required", [])) or "the spec"
+    path = path or "the spec"
     secret = path.endswith("api_key")
     got = "" if secret else f", not {error.instance!r}"
-    limits = error.schema
+    limits: Any = error.schema
+    allowed: Any = error.validator_value
     match error.validator:
         case "type":
-            kinds = error.validator_value
-            kinds = [kinds] if isinstance(kinds, str) else kinds
+            kinds = [allowed] if isinstance(allowed, str) else allowed
             return f"{path} must be {' or '.join(kinds)}{got}"
         case "enum":
-            allowed = ", ".join(str(value) for value in error.validator_value)
-            return f"{path} must be one of {allowed}{got}"
+            return f"{path} must be one of {', '.join(map(str, allowed))}{got}"
         case "const":
-            return f"{path} must be {error.validator_value}{got}"
+            return f"{path} must be {allowed}{got}"
         case "minLength":
             return f"{path} is required"
         case "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum":

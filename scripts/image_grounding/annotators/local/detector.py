@@ -77,7 +77,11 @@ def _decode(scores: Array, sides: Array, stride: int, threshold: float) -> list[
     corners = np.concatenate([centre - distances[:, :2], centre + distances[:, 2:]], axis=1)
     clipped = np.clip(corners / _SIDE, 0.0, 1.0)
     return [
-        Detection(COCO_CLASSES[kind], float(scores[cell, kind]), tuple(map(float, box)))
+        Detection(
+            COCO_CLASSES[kind],
+            float(scores[cell, kind]),
+            (float(box[0]), float(box[1]), float(box[2]), float(box[3])),
+        )
         for cell, kind, box in zip(cells, classes, clipped, strict=True)
     ]
 

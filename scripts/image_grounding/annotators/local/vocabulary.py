@@ -4,68 +4,20 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
-COCO_CLASSES = tuple(
-    "person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,"
-    "stop sign,parking meter,bench,bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,"
-    "backpack,umbrella,handbag,tie,suitcase,frisbee,skis,snowboard,sports ball,kite,"
-    "baseball bat,baseball glove,skateboard,surfboard,tennis racket,bottle,wine glass,cup,fork,"
-    "knife,spoon,bowl,banana,apple,sandwich,orange,broccoli,carrot,hot dog,pizza,donut,cake,"
-    "chair,couch,potted plant,bed,dining table,toilet,tv,laptop,mouse,remote,keyboard,"
-    "cell phone,microwave,oven,toaster,sink,refrigerator,book,clock,vase,scissors,teddy bear,"
-    "hair drier,toothbrush".split(",")
-)
+import yaml
 
-_SYNONYMS = {
-    "person": "man woman boy girl child kid baby lady guy astronaut skier surfer skateboarder "
-    "player rider pedestrian cyclist chef worker men women children people kids babies ladies",
-    "bicycle": "bike",
-    "car": "automobile sedan taxi cab suv",
-    "motorcycle": "motorbike",
-    "airplane": "plane aeroplane jet aircraft",
-    "truck": "lorry pickup",
-    "boat": "ship sailboat canoe kayak ferry",
-    "cat": "kitten kitty tabby",
-    "dog": "puppy puppies",
-    "horse": "pony ponies",
-    "sheep": "lamb",
-    "cow": "bull calf calves cattle",
-    "backpack": "rucksack",
-    "handbag": "purse",
-    "tie": "necktie",
-    "suitcase": "luggage",
-    "sports ball": "ball,soccer ball,football,basketball,tennis ball,baseball",
-    "tennis racket": "racket racquet",
-    "wine glass": "wineglass",
-    "cup": "mug,coffee cup,teacup,cup of coffee,cup of espresso,cup of tea",
-    "donut": "doughnut",
-    "couch": "sofa",
-    "potted plant": "houseplant",
-    "dining table": "table,wooden table",
-    "tv": "television,television set,monitor,tvs",
-    "laptop": "laptop computer,notebook computer",
-    "mouse": "computer mouse",
-    "remote": "remote control",
-    "cell phone": "phone,smartphone,mobile phone,cellphone,telephone",
-    "oven": "stove",
-    "refrigerator": "fridge",
-    "teddy bear": "teddy",
-    "hair drier": "hair dryer,hairdryer",
-}
+from image_grounding.resources import asset_path
+
+_WORDS: dict[str, Any] = yaml.safe_load(asset_path("vocabulary.yaml").read_text(encoding="utf-8"))
+COCO_CLASSES = tuple(_WORDS["classes"])
+_DETERMINERS = frozenset(_WORDS["determiners"].split())
+_STOPS = frozenset(_WORDS["stops"].split())
+_HEADS = frozenset(_WORDS["heads"].split())
 # A colour far more often than a thing; it names one only between a determiner and a boundary.
 _COLOUR_NOUNS = frozenset({"orange"})
-
-_DETERMINERS = frozenset(
-    "a an the one two three four five six seven eight nine ten some several many his her its "
-    "their my our your this that these those another".split()
-)
-# Words that end a noun phrase when one walks back from its noun.
-_STOPS = frozenset(
-    "and or but with without of in on at by for to from into onto over under near beside behind "
-    "between above below around through while as is are was were be being been has have had "
-    "who which that there it he she they we you i holding wearing riding sitting standing "
-    "walking running playing eating drinking looking next not no".split()
-)
 _MAX_MODIFIERS = 4
 _WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
 _LEAD_IN = re.compile(
@@ -127,7 +79,7 @@ def _phrase(text: str, words: Words, index: int, length: int) -> str | None:
 
 
 def _adjacent(text: str, run: Words) -> bool:
-    gaps = (text[left[2] : right[1]] for left, right in zip(run, run[1:], strict=False))
+    gaps = (text[left[2] : right[1]] for left, right in pairwise(run))
     return all(gap.isspace() for gap in gaps)
 
 
@@ -140,13 +92,6 @@ def _is_noun(text: str, words: Words, index: int, length: int) -> bool:
         before = words[index - 1][0] if index else ""
         return before in _DETERMINERS and not (joined and following[0][0] not in _STOPS)
     return not (joined and following[0][0] in _HEADS)
-
-
-# What makes a thing's name before it a modifier: "a dog house" is no dog.
-_HEADS = frozenset(
-    "house park door seat food shop store station stop driver owner lover park keeper stand shelf "
-    "case cover collar basket handle holder maker statue painting picture toy costume print".split()
-)
 
 
 def _phrase_start(text: str, words: Words, index: int) -> int:
@@ -176,10 +121,8 @@ def _plurals(noun: str) -> Iterator[str]:
 
 def _nouns() -> dict[str, str]:
     table: dict[str, str] = {}
-    for name in COCO_CLASSES:
-        synonyms = _SYNONYMS.get(name, "")
-        listed = synonyms.split(",") if "," in synonyms or " " not in synonyms else synonyms.split()
-        for noun in (name, *filter(None, listed)):
+    for name, synonyms in _WORDS["classes"].items():
+        for noun in (name, *synonyms):
             for form in _plurals(noun):
                 table.setdefault(form, name)
     return table
