@@ -70,7 +70,11 @@ def to_original(
         dropped["outside"] += 1
         return None
     x1, y1, x2, y2 = (_snap(side) for side in clipped)
-    return (math.floor(x1), math.floor(y1), math.ceil(x2), math.ceil(y2))
+    whole = (math.floor(x1), math.floor(y1), math.ceil(x2), math.ceil(y2))
+    if whole[0] == whole[2] or whole[1] == whole[3]:  # an area of float noise only
+        dropped["no_area"] += 1
+        return None
+    return whole
 
 
 def _snap(side: float) -> float:

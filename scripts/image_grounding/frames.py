@@ -75,19 +75,24 @@ def round_size(size: Size, multiple: int, min_pixels: int, max_pixels: int) -> S
     This is what servers of the Qwen-VL family do to every image before the model sees it
     ("smart resize"), so that a size which already fits comes back unchanged.
     """
+    # A strip of more multiples would pass ``max_pixels`` however thin it is.
+    longest = max(max_pixels // multiple**2, 1)
 
-    def rounded(scale: float, towards: Callable[[float], float]) -> Size:
+    def rounded(sides: tuple[float, float], towards: Callable[[float], float]) -> Size:
         width, height = (
-            max(multiple, int(towards(side * scale / multiple)) * multiple) for side in size
+            min(max(int(towards(side / multiple)), 1), longest) * multiple for side in sides
         )
         return width, height
 
-    result = rounded(1.0, round)
-    area = size[0] * size[1]
+    width, height = size
+    result = rounded(size, round)
+    # The order of operations is that of the servers: another one can differ by a multiple.
     if result[0] * result[1] > max_pixels:
-        result = rounded(math.sqrt(max_pixels / area), math.floor)
+        shrink = math.sqrt(width * height / max_pixels)
+        result = rounded((width / shrink, height / shrink), math.floor)
     elif result[0] * result[1] < min_pixels:
-        result = rounded(math.sqrt(min_pixels / area), math.ceil)
+        grow = math.sqrt(min_pixels / (width * height))
+        result = rounded((width * grow, height * grow), math.ceil)
     return result
 
 

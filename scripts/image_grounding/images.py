@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from image_grounding.errors import SampleError
 from image_grounding.frames import Frame, Size, Transport, fit_size
@@ -22,6 +22,16 @@ from image_grounding.frames import Frame, Size, Transport, fit_size
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
 _MIME = {"JPEG": "image/jpeg", "PNG": "image/png"}
 _ORIENTATION = 0x0112
+# What turns each EXIF orientation upright.
+_TURN = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 MAX_FILE_PIXELS = 200_000_000
 JPEG_QUALITY = 85
 # As it is, a file may take up to this many bytes; over it, it is encoded anew.
@@ -97,9 +107,11 @@ def _reason(error: Exception) -> str:
 
 
 def _encode(image: Image.Image, raw: bytes, transport: Transport) -> tuple[bytes, str, Frame, bool]:
-    orientation = image.getexif().get(_ORIENTATION, 1)
-    rotated = orientation in range(2, 9)
-    size: Size = image.size[::-1] if orientation in range(5, 9) else image.size
+    rotated = _orientation(image) > 1
+    if image.format not in ("JPEG", "MPO"):
+        image.load()  # a TIFF turns itself upright when it is loaded
+    orientation = _orientation(image)
+    size: Size = image.size[::-1] if orientation >= 5 else image.size
     sent = fit_size(size, transport)
     frame = Frame(size, sent, transport.resize_multiple)
     source_format = image.format or ""
@@ -110,14 +122,23 @@ def _encode(image: Image.Image, raw: bytes, transport: Transport) -> tuple[bytes
         return raw, _MIME[source_format], frame, rotated
     if source_format in ("JPEG", "MPO"):
         # Lets the decoder skip detail that the resize would throw away.
-        image.draft("RGB", sent[::-1] if orientation in range(5, 9) else sent)
-    upright = ImageOps.exif_transpose(image) if rotated else image
+        image.draft("RGB", sent[::-1] if orientation >= 5 else sent)
+    upright = image.transpose(_TURN[orientation]) if orientation > 1 else image
     flat = _to_rgb(upright)
     if flat.size != sent:
         flat = flat.resize(sent, Image.Resampling.LANCZOS, reducing_gap=3.0)
     buffer = io.BytesIO()
     flat.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     return buffer.getvalue(), "image/jpeg", frame, rotated
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation, 1 to 8; 1 where there is none or it cannot be read."""
+    try:
+        value = image.getexif().get(_ORIENTATION)
+    except Exception:  # as for decoders; broken EXIF data spoil no picture
+        return 1
+    return value if value in _TURN else 1
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -187,11 +208,11 @@ class ImageStore:
             self._images.pop(key, None)
             raise
         self._held += len(image.data)
-        while self._held > self._budget and len(self._images) > 1:
-            oldest = next(iter(self._images))
-            if not self._images[oldest].done():
+        for oldest, task in list(self._images.items()):
+            if self._held <= self._budget:
                 break
-            self._held -= len(self._images.pop(oldest).result().data)
+            if task.done():  # this one is not yet, so that it stays
+                self._held -= len(self._images.pop(oldest).result().data)
         return image
 
     def close(self) -> None:

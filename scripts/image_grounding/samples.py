@@ -3,6 +3,7 @@
 
 import hashlib
 import json
+import math
 import re
 import zlib
 from collections import Counter
@@ -134,7 +135,7 @@ class SampleReader:
         sample_id = make_sample_id(fields["image_path"], fields["caption"])
         if self._step_0_records:
             # Hand-made files may hold one pair on several lines with other expressions.
-            listed = json.dumps(fields.get("expressions"), sort_keys=True)
+            listed = _what_is_asked(fields)
             key = hash(listed)
             if first_expressions.setdefault(_key(sample_id), key) != key:
                 sample_id = make_sample_id(fields["image_path"], fields["caption"], listed)
@@ -159,12 +160,14 @@ def _parse(raw: bytes, *, first: bool) -> dict[str, Any] | None:
         raise SampleError("bad_line", "the line is over 16 MiB long")
     try:
         text = raw.decode("utf-8-sig" if first else "utf-8").strip()
-        fields = json.loads(text, parse_constant=_no_constant) if text else None
+        fields = _loads(text) if text else None
     except UnicodeDecodeError as error:
         message = f"not UTF-8 at byte {error.start + 1} of the line"
         raise SampleError("bad_line", message) from None
     except (ValueError, RecursionError) as error:
-        message = f"not JSON: {getattr(error, 'msg', None) or 'nested too deep'}"
+        deep = isinstance(error, RecursionError)
+        other = "nested too deep" if deep else "a number is too long"
+        message = f"not JSON: {getattr(error, 'msg', other)}"
         raise SampleError("bad_line", message) from None
     if fields is not None and not isinstance(fields, dict):
         raise SampleError("bad_line", "not a JSON object")
@@ -173,8 +176,19 @@ def _parse(raw: bytes, *, first: bool) -> dict[str, Any] | None:
     return fields
 
 
+def _loads(text: str) -> Any:
+    return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+
+
 def _no_constant(name: str) -> None:
     raise json.JSONDecodeError(f"{name} is no JSON number", name, 0)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):  # it could be read, but not be written again
+        raise json.JSONDecodeError("a number is too large", text, 0)
+    return number
 
 
 @cache
@@ -194,9 +208,23 @@ def _violation(fields: dict[str, Any]) -> str | None:
                 allowed: Any = error.validator_value
                 kinds = allowed if isinstance(allowed, str) else " or ".join(allowed)
                 return f"{name} must be {kinds}, not {type(error.instance).__name__}"
+    if not fields["image_path"].strip():
+        return "image_path is empty"
     if "\x00" in fields["image_path"]:
         return "image_path holds a NUL character"
     return None
+
+
+def _what_is_asked(fields: dict[str, Any]) -> str:
+    """What step 1 depends on in a record: not its ids, which differ where a pair is repeated."""
+    expressions = fields.get("expressions")
+    asked = [
+        [item.get(name) for name in ("text", "char_span", "noun_chunk")]
+        if isinstance(item, dict)
+        else item
+        for item in (expressions if isinstance(expressions, list) else [expressions])
+    ]
+    return json.dumps([fields.get("cleaned_caption"), asked])
 
 
 def _locate(image_path: str, folder: Path, image_root: str) -> Path:

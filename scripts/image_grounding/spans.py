@@ -6,6 +6,7 @@ phrase as the text has it. A phrase that differs in case, spacing, quotes, accen
 by a letter in a word is found too; one that is not there is not given a span.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,8 +18,17 @@ Span = tuple[int, int]
 
 # Least similarity (0..100) at which a place in the text is looked at word by word.
 _FUZZY_CUTOFF = 70.0
-# Curly quotes and dashes fold to the plain ones, a soft hyphen to nothing.
-_SAME = str.maketrans("\u2018\u2019\u201c\u201d\u2013\u2014", "''\"\"--", "\xad")
+# What words may differ in: accents of Latin, Greek and Cyrillic letters, punctuation.
+_TRIFLES = re.compile("[\u0300-\u036f'\".,-]")
+# What does not belong to a phrase at its ends.
+_EDGES = " \t\r\n,.;:!?"
+# Typographic quotes, dashes and slashes fold to the plain ones, a soft hyphen to nothing.
+_SAME = str.maketrans(
+    "\u2018\u2019\u201a\u201c\u201d\u201e\xab\xbb\u2010\u2013\u2014\u2212\u2044",
+    '\'\'\'"""""----/',
+    "\xad",
+)
+_JOINER = "\u200d"  # makes one emoji, or one letter, of two
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,8 @@ def _fold(text: str) -> _Folded:
         folded = unicodedata.normalize("NFKD", char).translate(_SAME).casefold()
         if char.isspace():
             folded = "" if chars and chars[-1] == " " else " "
+        elif " " in folded:  # a lone accent decomposes to a space and a mark
+            folded = char
         chars.extend(folded)
         origin.extend([index] * len(folded))
     return _Folded("".join(chars), tuple(origin))
@@ -94,9 +106,17 @@ def _inside_word(text: str, index: int) -> bool:
     if not 0 < index < len(text):
         return False
     before, after = text[index - 1], text[index]
-    if unicodedata.combining(after):
+    if before.isspace() or after.isspace():
+        return False
+    if _is_mark(after) or _JOINER in (before, after):
         return True
-    return before.isalnum() and after.isalnum() and not (_spaceless(before) or _spaceless(after))
+    inside = (before.isalnum() or _is_mark(before)) and after.isalnum()
+    return inside and not (_spaceless(before) or _spaceless(after))
+
+
+def _is_mark(char: str) -> bool:
+    """Whether ``char`` is an accent or vowel sign, which belongs to the letter before it."""
+    return unicodedata.category(char)[0] == "M" and char not in "\ufe0e\ufe0f"
 
 
 def _spaceless(char: str) -> bool:
@@ -114,8 +134,8 @@ def _spaceless(char: str) -> bool:
 
 
 def _fuzzy(text: str, folded: _Folded, phrase: str) -> Span | None:
-    wanted = _fold(phrase.strip()).text.strip()
-    if len(wanted) < 4 or len(wanted) > 1.3 * len(folded.text):
+    wanted = _fold(phrase.strip()).text.strip(_EDGES)
+    if len(wanted) < 3 or len(wanted) > 1.3 * len(folded.text):
         return None
     match = fuzz.partial_ratio_alignment(wanted, folded.text, score_cutoff=_FUZZY_CUTOFF)
     if match is None or match.dest_end <= match.dest_start:
@@ -134,13 +154,18 @@ def _fuzzy(text: str, folded: _Folded, phrase: str) -> Span | None:
 def _same_words(first: str, second: str) -> bool:
     """Whether two phrases agree word by word, but for a letter too many or too few.
 
-    "dog" and "dogs", "colour" and "color" agree; "car" and "cat" do not.
+    "dog" and "dogs", "colour" and "color", "cafe" and "café" agree; "car" and "cat" do not, nor
+    do "cat" and "coat": a short word is another one by any letter but a plural's.
     """
-    pairs = list(zip(first.split(), second.split(), strict=False))
-    return len(first.split()) == len(second.split()) and all(
-        a == b or (min(len(a), len(b)) >= 3 and Indel.distance(a, b, score_cutoff=1) <= 1)
-        for a, b in pairs
-    )
+    firsts, seconds = first.split(), second.split()
+    return len(firsts) == len(seconds) and all(map(_same_word, firsts, seconds))
+
+
+def _same_word(first: str, second: str) -> bool:
+    short, long = sorted((_TRIFLES.sub("", first), _TRIFLES.sub("", second)), key=len)
+    if first == second or short == long != "" or (len(short) >= 3 and long == short + "s"):
+        return True
+    return len(short) >= 5 and Indel.distance(short, long, score_cutoff=1) <= 1
 
 
 def _word_cuts(text: str, start: int, end: int) -> Iterator[Span]:
@@ -150,7 +175,7 @@ def _word_cuts(text: str, start: int, end: int) -> Iterator[Span]:
     for first in starts:
         for last in ends:
             inner = text[first:last]
-            stripped = inner.strip(" \t\r\n,.;:!?")
+            stripped = inner.strip(_EDGES)
             if stripped:
                 offset = first + inner.index(stripped)
                 yield (offset, offset + len(stripped))

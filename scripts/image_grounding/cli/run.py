@@ -66,7 +66,7 @@ def run_command(
 
 def _show(path: Path, count: int) -> None:
     """A table of phrases and boxes on stderr."""
-    table = Table("image", "referring expression", "box [x1, y1, x2, y2]", "score")
+    table = Table("image", "referring expression", escape("box [x1, y1, x2, y2]"), "score")
     with path.open(encoding="utf-8") as lines:
         for line in islice(lines, count):
             record = json.loads(line)

@@ -30,7 +30,7 @@ def make_asker(spec: Spec, say: Callable[[str], None]) -> Asker:
     """An asker for the spec's endpoint, with its limits."""
     workflow = spec.workflow
     return Asker(
-        make_endpoint(spec.vlm, say),
+        lambda: make_endpoint(spec.vlm, say),
         Gate(workflow.max_workers),
         RetryPolicy(attempts=workflow.max_attempts),
         workflow.requests_per_minute,

@@ -2,6 +2,7 @@
 """The one place where requests wait, are sent, counted and tried again."""
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import tenacity
@@ -30,12 +31,13 @@ class Asker:
 
     Retries only what is worth it (``EndpointError.transient``), waits for the larger of the
     server's ``Retry-After`` and a jittered growing pause, and gives up rather than start a
-    pause that would end after ``policy.seconds``. A pause holds no place in the gate.
+    pause that would end after ``policy.seconds``. A pause holds no place in the gate. The
+    endpoint is made with the first request, so that a run with nothing to ask needs no key.
     """
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        make_endpoint: Callable[[], Endpoint],
         gate: Gate,
         policy: RetryPolicy | None = None,
         requests_per_minute: float | None = None,
@@ -43,7 +45,8 @@ class Asker:
     ) -> None:
         self.meter = Meter()
         self.gate = gate
-        self._endpoint = endpoint
+        self._make_endpoint = make_endpoint
+        self._endpoint: Endpoint | None = None
         self._policy = policy or RetryPolicy()
         self._requests = Bucket(requests_per_minute) if requests_per_minute else None
         self._tokens = Bucket(tokens_per_minute) if tokens_per_minute else None
@@ -87,7 +90,7 @@ class Asker:
             if question.image:
                 self.meter.uploaded_bytes += len(question.image.data)
             try:
-                reply = await self._endpoint.send(question)
+                reply = await self.endpoint().send(question)
             except EndpointError as error:
                 self.meter.errors[error.reason] += 1
                 raise
@@ -117,6 +120,13 @@ class Asker:
         if isinstance(error, RateLimitedError) and error.retry_after:
             self.gate.pause(error.retry_after)
 
+    def endpoint(self) -> Endpoint:
+        """The endpoint; raises KeyRefusedError where it needs a key and there is none."""
+        if self._endpoint is None:
+            self._endpoint = self._make_endpoint()
+        return self._endpoint
+
     async def close(self) -> None:
         """Let the endpoint's connections go."""
-        await self._endpoint.close()
+        if self._endpoint:
+            await self._endpoint.close()

@@ -10,21 +10,22 @@ from collections.abc import AsyncIterator
 class Gate:
     """Lets at most ``limit`` requests be in flight; closed for everyone while paused.
 
-    ``limit`` may be changed while it is in use.
+    ``limit`` may be changed while it is in use; ``opened_at`` is when, on the monotonic clock,
+    the latest pause ends.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.in_flight = 0
         self._changed = asyncio.Condition()
-        self._open_at = 0.0
+        self.opened_at = 0.0
 
     @contextlib.asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
         """Wait for a place and hold it."""
         async with self._changed:
             while True:
-                wait = self._open_at - time.monotonic()
+                wait = self.opened_at - time.monotonic()
                 if wait <= 0 and self.in_flight < self.limit:
                     break
                 with contextlib.suppress(TimeoutError):
@@ -40,7 +41,7 @@ class Gate:
 
     def pause(self, seconds: float) -> None:
         """Let nobody start for ``seconds`` from now: the server asked everyone to wait."""
-        self._open_at = max(self._open_at, time.monotonic() + seconds)
+        self.opened_at = max(self.opened_at, time.monotonic() + seconds)
 
 
 class Bucket:

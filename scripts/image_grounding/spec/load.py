@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From YAML, overrides and the environment to a ``Spec``."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,23 @@ from urllib.parse import urlsplit, urlunsplit
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import (
+    GrammarParseError,
+    InterpolationKeyError,
+    OmegaConfBaseException,
+    UnsupportedInterpolationType,
+)
 
 from image_grounding.errors import SpecError
 from image_grounding.resources import spec_path
 from image_grounding.spec.model import Data, Spec, Vlm, Workflow, build
-from image_grounding.spec.schema import TAO_ONLY_KEYS, coerce, unknown_keys, violations
+from image_grounding.spec.schema import (
+    TAO_ONLY_KEYS,
+    coerce,
+    misplaced,
+    violations,
+    without_empty_sections,
+)
 
 _PREFIX = "image_grounding"
 
@@ -29,12 +41,13 @@ def load_spec(path: Path | None, overrides: Sequence[str] = ()) -> Spec:
     Raises:
         SpecError: with every problem found, one a line.
     """
-    config = OmegaConf.merge(_defaults(), _read(path) if path else {}, _parse(overrides))
-    assert isinstance(config, DictConfig)
-    problems = unknown_keys(_plain(config))
+    given = (_read(path) if path else OmegaConf.create(), _parse(overrides))
+    layers = [without_empty_sections(_plain(layer)) for layer in given]
+    problems = [problem for layer in layers for problem in misplaced(layer)]
     if problems:
-        raise SpecError("\n".join(problems))
-    _forget_unused_backends(config)
+        raise SpecError("\n".join(dict.fromkeys(problems)))
+    config = OmegaConf.merge(_defaults(), *layers)
+    assert isinstance(config, DictConfig)
     values = coerce(_resolve(config))
     problems = violations(values)
     if problems:
@@ -94,11 +107,12 @@ def _read(path: Path) -> DictConfig:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         # Not the error's own text: it quotes the line, which may hold a key.
-        raise SpecError(
-            f"{path}{where}: not valid YAML ({getattr(error, 'problem', None) or 'unreadable'})"
-        ) from None
+        problem = _unquoted(getattr(error, "problem", None) or "unreadable")
+        raise SpecError(f"{path}{where}: not valid YAML ({problem})") from None
+    except RecursionError:
+        raise SpecError(f"{path}: not valid YAML (nested too deep)") from None
     except OmegaConfBaseException as error:
-        raise SpecError(f"{path}: {_first_line(error)}") from None
+        raise SpecError(f"{path}: {_reason(error)}") from None
     assert isinstance(config, DictConfig)
     for name in TAO_ONLY_KEYS & set(config):
         del config[str(name)]
@@ -111,25 +125,35 @@ def _parse(overrides: Sequence[str]) -> DictConfig:
         key, equals, value = text.partition("=")
         key = key.lstrip("+")
         if not equals or not key:
-            raise SpecError(f"an override is key=value, not {key!r}")
+            raise SpecError(f"an override is key=value, not {key.partition(':')[0]!r}")
         if key not in ("results_dir", "autolabel_type") and not key.startswith(f"{_PREFIX}."):
             key = f"{_PREFIX}.{key}"
-        if key.endswith(".api_key") and value and "${" not in value:
-            raise SpecError(
-                f"{key}: a key on the command line can be read by every user of the machine; "
-                f"put it in an environment variable and pass {key}='${{oc.env:NAME}}'"
-            )
         items.append(f"{key}={value}")
     try:
-        return OmegaConf.from_dotlist(items)
-    except (OmegaConfBaseException, yaml.YAMLError) as error:
-        raise SpecError(f"cannot read the overrides: {_first_line(error)}") from None
+        config = OmegaConf.from_dotlist(items)
+    except (OmegaConfBaseException, yaml.YAMLError, RecursionError) as error:
+        raise SpecError(f"cannot read the overrides: {_reason(error)}") from None
+    for key in _literal_keys(_plain(config)):
+        raise SpecError(
+            f"{key}: a key on the command line can be read by every user of the machine; "
+            f"put it in an environment variable and pass {key}='${{oc.env:NAME}}'"
+        )
+    return config
 
 
-def _plain(config: DictConfig) -> dict[str, Any]:
+def _literal_keys(values: dict[Any, Any], prefix: str = "") -> Iterator[str]:
+    """The names under which API keys are written out."""
+    for name, value in values.items():
+        if name == "api_key" and value and "${" not in str(value):
+            yield f"{prefix}{name}"
+        elif isinstance(value, dict):
+            yield from _literal_keys(value, f"{prefix}{name}.")
+
+
+def _plain(config: DictConfig) -> dict[Any, Any]:
     values = OmegaConf.to_container(config, resolve=False)
     assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items()}
+    return values
 
 
 def _forget_unused_backends(config: DictConfig) -> None:
@@ -142,18 +166,37 @@ def _forget_unused_backends(config: DictConfig) -> None:
 
 
 def _resolve(config: DictConfig) -> dict[str, Any]:
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        raise SpecError("\n".join(f"{key} is required" for key in missing))
     try:
+        _forget_unused_backends(config)
+        missing = sorted(_missing(_plain(config)))
+        if missing:
+            raise SpecError("\n".join(f"{key} is required" for key in missing))
         values = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
-        raise SpecError(f"{error.full_key}: {_first_line(error)}") from None
-    except ValueError as error:
-        raise SpecError(_first_line(error)) from None
+        raise SpecError(f"{error.full_key}: {_reason(error)}") from None
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+def _missing(values: dict[Any, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _missing(value, f"{prefix}{name}.")
+        elif value == "???":
+            yield f"{prefix}{name}"
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong, without a word of the spec's own that may be a key."""
+    text = str(error).strip().partition("\n")[0]
+    if "Environment variable" in text:
+        # Only what looks like a name: somebody may have written a key in its place.
+        name = re.search(r"'([A-Z_][A-Z0-9_]*)' not found", text)
+        return f"the environment variable {name[1] if name else 'named there'} is not set"
+    if isinstance(error, GrammarParseError | InterpolationKeyError | UnsupportedInterpolationType):
+        return "${...} cannot be resolved; an environment variable is ${oc.env:NAME}"
+    return _unquoted(text)
+
+
+def _unquoted(text: str) -> str:
+    return re.sub(r"'[^'\\<]*'", "...", text)

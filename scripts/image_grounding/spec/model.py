@@ -39,7 +39,7 @@ class Gemini:
     temperature: float | None
     max_output_tokens: int
     timeout: float
-    base_url: str
+    base_url: str = field(repr=False)  # may hold a password
     thinking_level: str
 
 
@@ -48,7 +48,7 @@ class OpenAI:
     """Settings of the ``openai`` backend; ``timeout`` in seconds."""
 
     api_key: str = field(repr=False)
-    base_url: str
+    base_url: str = field(repr=False)  # may hold a password
     model_name: str
     temperature: float | None
     max_tokens: int

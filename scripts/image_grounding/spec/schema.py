@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What ``spec.schema.json`` says of a spec, in words for a person."""
 
+import math
+import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
@@ -19,31 +22,54 @@ TAO_ONLY_KEYS = frozenset(
 
 
 def known_keys(schema: dict[str, Any] | None = None, prefix: str = "") -> Iterator[str]:
-    """Dotted names of every leaf key of the spec."""
+    """Dotted names of every key and section of the spec."""
     schema = load_schema("spec") if schema is None else schema
     for name, sub in schema["properties"].items():
+        yield f"{prefix}{name}"
         if "properties" in sub:
             yield from known_keys(sub, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}"
 
 
-def unknown_keys(values: dict[str, Any]) -> list[str]:
-    """One sentence for each key of ``values`` that no spec has. Empty list means none."""
-    return [_unknown_sentence(path) for path in _unknown(values, load_schema("spec"), "")]
+def without_empty_sections(
+    values: dict[Any, Any], schema: dict[str, Any] | None = None
+) -> dict[Any, Any]:
+    """``values`` less the sections that hold nothing: their keys have all been commented out."""
+    subs = (load_schema("spec") if schema is None else schema)["properties"]
+    sections = {name for name in values if "properties" in subs.get(name, {})}
+    return {
+        name: without_empty_sections(value, subs[name])
+        if name in sections and isinstance(value, dict)
+        else value
+        for name, value in values.items()
+        if not (name in sections and value is None)
+    }
 
 
-def _unknown(values: dict[Any, Any], schema: dict[str, Any], prefix: str) -> Iterator[str]:
+def misplaced(values: dict[str, Any]) -> list[str]:
+    """One sentence for each key that no spec has, or that is a section and should not be.
+
+    The other way round too. Empty list means none.
+    """
+    return list(_misplaced(values, load_schema("spec"), ""))
+
+
+def _misplaced(values: dict[Any, Any], schema: dict[str, Any], prefix: str) -> Iterator[str]:
     for name, value in values.items():
-        sub = schema["properties"].get(name)
+        path, sub = f"{prefix}{name}", schema["properties"].get(name)
         if sub is None:
             if prefix or name not in TAO_ONLY_KEYS:
-                yield f"{prefix}{name}"
-        elif "properties" in sub and isinstance(value, dict):
-            yield from _unknown(value, sub, f"{prefix}{name}.")
+                yield _unknown_sentence(path)
+        elif "properties" in sub:
+            if isinstance(value, dict):
+                yield from _misplaced(value, sub, f"{path}.")
+            else:  # without the value: "api_key:..." with no space behind the colon is one
+                yield f"{path} must be a mapping of {', '.join(sub['properties'])}"
+        elif isinstance(value, dict):
+            yield f"{path} must be one value, not a mapping"
 
 
 def _unknown_sentence(path: str) -> str:
+    path = re.split(r"[:=\s]", path)[0]  # what follows may be a value, and that a secret
     names = list(known_keys())
     leaf = path.rpartition(".")[2]
     same_leaf = [name for name in names if name.rpartition(".")[2] == leaf]
@@ -52,7 +78,7 @@ def _unknown_sentence(path: str) -> str:
 
 
 def coerce(values: Any, schema: dict[str, Any] | None = None) -> Any:
-    """Texts become numbers or booleans where the schema wants those.
+    """Texts become numbers or booleans where the schema wants those, nothing an empty text.
 
     Environment variables are always text, and TAO's own loader converts likewise.
     """
@@ -62,32 +88,53 @@ def coerce(values: Any, schema: dict[str, Any] | None = None) -> Any:
         return {key: coerce(value, subs.get(key, {})) for key, value in values.items()}
     if isinstance(values, list) and "enum" in schema.get("items", {}):
         return [str(value) if type(value) is int else value for value in values]
-    if not isinstance(values, str):
-        return values
     wanted = schema.get("type", [])
     wanted = [wanted] if isinstance(wanted, str) else wanted
+    if values is None and wanted == ["string"]:
+        return ""  # "api_key:" or "api_key="
+    if isinstance(values, float) and "integer" in wanted and values.is_integer():
+        return int(values)
+    if isinstance(values, float) and not math.isfinite(values):
+        return str(values)  # no number that the schema could compare
+    if not isinstance(values, str):
+        return values
     booleans = {"true": True, "false": False}
     if ("boolean" in wanted or True in schema.get("enum", [])) and values.lower() in booleans:
         return booleans[values.lower()]
     for kind, convert in (("integer", int), ("number", float)):
         if kind in wanted:
             try:
-                return convert(values)
+                number = convert(values)
             except ValueError:
                 continue
+            return number if math.isfinite(number) else values
     return values
 
 
 def violations(values: dict[str, Any]) -> list[str]:
     """One sentence for each value that the schema does not allow. Empty list means valid."""
     errors = Draft202012Validator(load_schema("spec")).iter_errors(values)
-    return [_sentence(error) for error in sorted(errors, key=lambda error: str(error.path))]
+    found = [_sentence(error) for error in sorted(errors, key=lambda error: str(error.path))]
+    return found or list(_bad_addresses(values["image_grounding"]["vlm"]))
+
+
+def _bad_addresses(vlm: dict[str, Any]) -> Iterator[str]:
+    for name in ("gemini", "openai"):
+        url = vlm[name]["base_url"].strip()
+        try:
+            parts = urlsplit(url)
+            good = not url or (parts.scheme in ("http", "https") and parts.hostname)
+        except ValueError:
+            good = False
+        if not good:  # without the value: it may hold a password
+            path = f"image_grounding.vlm.{name}.base_url"
+            yield f"{path} must be an address such as http://localhost:8000/v1"
 
 
 def _sentence(error: ValidationError) -> str:
     path = ".".join(str(part) for part in error.absolute_path)
     path = path or "the spec"
-    secret = path.endswith("api_key")
+    secret = path.endswith(("api_key", "base_url"))
     got = "" if secret else f", not {error.instance!r}"
     limits: Any = error.schema
     allowed: Any = error.validator_value
