@@ -1,0 +1,394 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two backends through their real SDKs, against the loopback server."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from image_grounding.endpoints import Finish, Question, Reply
+from image_grounding.endpoints.asker import Asker, RetryPolicy
+from image_grounding.endpoints.gemini import GeminiEndpoint
+from image_grounding.endpoints.limits import Gate
+from image_grounding.endpoints.openai import OpenAIEndpoint
+from image_grounding.errors import (
+    BlockedError,
+    EndpointError,
+    EndpointTimeoutError,
+    KeyRefusedError,
+    RateLimitedError,
+    RejectedRequestError,
+    ServerFaultError,
+    UnknownModelError,
+    UnreachableError,
+)
+from image_grounding.frames import Transport
+from image_grounding.images import EncodedImage, encode_image
+from image_grounding.prompts import extraction_prompt, extraction_schema
+from image_grounding.spec import Gemini, OpenAI
+from support.loopback import Answer, Call, Loopback
+from support.scenes import make_scene
+
+KEY = "secret-key-0123456789"
+BACKENDS = ("openai", "gemini")
+
+
+def openai_settings(server: Loopback | str, **changes: Any) -> OpenAI:
+    url = server if isinstance(server, str) else server.base_url
+    values: dict[str, Any] = {
+        "api_key": KEY, "base_url": url, "model_name": "test-vlm",
+        "temperature": 0.3, "max_tokens": 512, "timeout": 10.0,
+    }  # fmt: skip
+    return OpenAI(**{**values, **changes})
+
+
+def gemini_settings(server: Loopback | str, **changes: Any) -> Gemini:
+    url = server if isinstance(server, str) else server.gemini_url
+    values: dict[str, Any] = {
+        "api_key": KEY, "model": "test-vlm", "media_resolution": "MEDIA_RESOLUTION_HIGH",
+        "temperature": 0.3, "max_output_tokens": 512, "timeout": 10.0, "base_url": url,
+        "thinking_level": "auto",
+    }  # fmt: skip
+    return Gemini(**{**values, **changes})
+
+
+def make_endpoint(
+    backend: str, server: Loopback | str, said: list[str] | None = None, **changes: Any
+) -> OpenAIEndpoint | GeminiEndpoint:
+    structured = changes.pop("structured_output", "auto")
+    say: Callable[[str], None] = said.append if said is not None else lambda text: None
+    if backend == "openai":
+        return OpenAIEndpoint(openai_settings(server, **changes), structured, say)
+    return GeminiEndpoint(gemini_settings(server, **changes), structured, say)
+
+
+def send(endpoint: OpenAIEndpoint | GeminiEndpoint, question: Question) -> Reply:
+    async def go() -> Reply:
+        try:
+            return await endpoint.send(question)
+        finally:
+            await endpoint.close()
+
+    return asyncio.run(go())
+
+
+def thinking_level(call: Call) -> str:
+    """The level in a request; the SDK writes its key in either of protobuf's two ways."""
+    (level,) = call.body["generationConfig"]["thinkingConfig"].values()
+    return str(level)
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> EncodedImage:
+    path = make_scene((320, 240)).save(tmp_path / "scene.png")
+    return encode_image(path, Transport(max_pixels=1_000_000))
+
+
+QUESTION = Question(extraction_prompt("a red cup"), schema=extraction_schema())
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_reply_has_text_usage_and_latency(backend: str, server: Loopback) -> None:
+    reply = send(make_endpoint(backend, server), QUESTION)
+    assert '"A red cup"' in reply.text
+    assert reply.finish is Finish.STOP
+    assert (reply.usage.input_tokens, reply.usage.output_tokens) == (100, 20)
+    assert reply.latency > 0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_image_arrives_byte_for_byte(
+    backend: str, server: Loopback, picture: EncodedImage
+) -> None:
+    send(make_endpoint(backend, server), Question("look", picture))
+    assert server.calls[0].image == picture.data
+    assert server.calls[0].mime_type == "image/png"
+
+
+def test_gemini_settings_reach_the_request(server: Loopback, picture: EncodedImage) -> None:
+    settings = {"media_resolution": "MEDIA_RESOLUTION_LOW", "temperature": 0.25}
+    endpoint = make_endpoint("gemini", server, **settings, max_output_tokens=321)
+    send(endpoint, Question("look", picture, extraction_schema()))
+    sent = server.calls[0].body["generationConfig"]
+    assert sent["mediaResolution"] == "MEDIA_RESOLUTION_LOW"
+    assert sent["temperature"] == 0.25
+    assert sent["maxOutputTokens"] == 321
+    assert thinking_level(server.calls[0]) == "MINIMAL"
+    assert sent["responseMimeType"] == "application/json"
+    assert sent["responseJsonSchema"]["required"] == ["cleaned_caption", "expressions"]
+
+
+def test_openai_settings_reach_the_request(server: Loopback) -> None:
+    send(make_endpoint("openai", server, temperature=0.25, max_tokens=321), QUESTION)
+    body = server.calls[0].body
+    assert (body["temperature"], body["max_tokens"]) == (0.25, 321)
+    assert body["response_format"]["json_schema"]["name"] == "expression_extraction"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_cut_question_has_more_room(backend: str, server: Loopback) -> None:
+    send(make_endpoint(backend, server), QUESTION.with_room())
+    body = server.calls[0].body
+    assert body.get("max_tokens", body.get("generationConfig", {}).get("maxOutputTokens")) == 1024
+
+
+FAULTS: list[tuple[str, Answer, type[EndpointError], str]] = [
+    ("401", Answer(status=401, message=f"Incorrect API key: {KEY}"), KeyRefusedError, "key"),
+    ("403", Answer(status=403, message="no access"), KeyRefusedError, "no access"),
+    ("404", Answer(status=404, message="model gone"), UnknownModelError, "model gone"),
+    ("400", Answer(status=400, message="too long"), RejectedRequestError, "too long"),
+    ("422", Answer(status=422, message="odd"), RejectedRequestError, "odd"),
+    ("429", Answer(status=429, message="slow down"), RateLimitedError, "slow down"),
+    ("500", Answer(status=500, message="oops"), ServerFaultError, "oops"),
+    ("503", Answer(status=503, message="loading"), ServerFaultError, "loading"),
+    ("html", Answer(raw=b"<html>gateway</html>"), ServerFaultError, ""),
+    ("empty body", Answer(raw=b""), ServerFaultError, ""),
+    ("no choices", Answer(patch={"choices": [], "candidates": []}), ServerFaultError, "without"),
+    ("empty text", Answer(text=""), ServerFaultError, "empty"),
+    ("dropped", Answer(drop=True), UnreachableError, "dropped"),
+    ("string error", Answer(status=401, raw=b'{"error": "Unauthorized"}'), KeyRefusedError, ""),
+    ("text error", Answer(status=500, raw=b"Internal Server Error"), ServerFaultError, ""),
+]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("name", "answer", "kind", "words"), FAULTS, ids=[f[0] for f in FAULTS])
+def test_faults_become_our_errors(
+    backend: str, name: str, answer: Answer, kind: type[EndpointError], words: str,
+    server: Loopback,
+) -> None:  # fmt: skip
+    server.fault = lambda call: answer
+    with pytest.raises(kind) as caught:
+        send(make_endpoint(backend, server), QUESTION)
+    assert type(caught.value) is kind
+    assert words in str(caught.value)
+    assert KEY not in str(caught.value)
+    assert KEY not in repr(caught.value.__cause__)
+    assert len(server.calls) == 1, "the SDK retried behind our back"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_retry_after_is_read(backend: str, server: Loopback) -> None:
+    server.fault = lambda call: Answer(status=429, headers={"Retry-After": "7"})
+    with pytest.raises(RateLimitedError) as caught:
+        send(make_endpoint(backend, server), QUESTION)
+    assert caught.value.retry_after == 7.0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_no_answer_in_time(backend: str, server: Loopback) -> None:
+    server.delay = 1.0
+    with pytest.raises(EndpointTimeoutError, match=r"within 0\.2 s"):
+        send(make_endpoint(backend, server, timeout=0.2), QUESTION)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_nothing_listens(backend: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(UnreachableError, match="refused"):
+        send(make_endpoint(backend, url), QUESTION)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_no_such_host(backend: str) -> None:
+    with pytest.raises(UnreachableError, match="no such host"):
+        send(make_endpoint(backend, "http://no-such-host.invalid/v1"), QUESTION)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_tls_against_a_plain_server(backend: str, server: Loopback) -> None:
+    with pytest.raises(UnreachableError, match="TLS"):
+        send(make_endpoint(backend, f"https://127.0.0.1:{server.port}/v1"), QUESTION)
+
+
+def test_gemini_tells_blocked_empty_and_cut_apart(server: Loopback) -> None:
+    blocked = {"candidates": None, "promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}
+    server.fault = lambda call: Answer(patch=blocked)
+    with pytest.raises(BlockedError, match="PROHIBITED_CONTENT"):
+        send(make_endpoint("gemini", server), QUESTION)
+    server.fault = lambda call: Answer(text="", finish="SAFETY")
+    with pytest.raises(BlockedError, match="SAFETY"):
+        send(make_endpoint("gemini", server), QUESTION)
+    server.fault = lambda call: Answer(text="", finish="OTHER")
+    with pytest.raises(ServerFaultError, match="empty"):
+        send(make_endpoint("gemini", server), QUESTION)
+    server.fault = lambda call: Answer(cut=0.5, finish="MAX_TOKENS")
+    reply = send(make_endpoint("gemini", server), QUESTION)
+    assert reply.finish is Finish.LENGTH
+    assert reply.text
+
+
+def test_openai_tells_blocked_and_cut_apart(server: Loopback) -> None:
+    server.fault = lambda call: Answer(text="", finish="content_filter")
+    with pytest.raises(BlockedError):
+        send(make_endpoint("openai", server), QUESTION)
+    server.fault = lambda call: Answer(cut=0.5, finish="length")
+    assert send(make_endpoint("openai", server), QUESTION).finish is Finish.LENGTH
+
+
+def test_gemini_without_a_key_says_which_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GOOGLE_API_KEY", raising=False)
+    monkeypatch.delenv("GEMINI_API_KEY", raising=False)
+    with pytest.raises(KeyRefusedError, match="GOOGLE_API_KEY"):
+        make_endpoint("gemini", "http://127.0.0.1:1", api_key="")
+
+
+@pytest.mark.parametrize("variable", ["GOOGLE_API_KEY", "GEMINI_API_KEY"])
+def test_gemini_takes_its_key_from_the_environment(
+    variable: str, server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GOOGLE_API_KEY", "GEMINI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, KEY)
+    server.key = KEY
+    send(make_endpoint("gemini", server, api_key=""), QUESTION)
+    assert server.calls[0].headers["x-goog-api-key"] == KEY
+
+
+def test_the_users_openai_key_goes_to_no_other_host(
+    server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("NVIDIA_API_KEY", KEY)
+    send(make_endpoint("openai", server, api_key=""), QUESTION)
+    assert server.calls[0].headers["authorization"] == "Bearer EMPTY"
+
+
+REFUSALS = [
+    ("openai", "temperature", "Unsupported parameter: temperature", "temperature"),
+    ("openai", "response_format", "response_format is not supported", "JSON-schema"),
+    (
+        "openai",
+        "max_tokens",
+        "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.",
+        "max_tokens",
+    ),
+    ("gemini", "temperature", "temperature may not be set", "temperature"),
+    ("gemini", "mediaResolution", "media_resolution is not supported", "media_resolution"),
+    ("gemini", "thinkingConfig", "Thinking is not supported by this model", "thinking"),
+    ("gemini", "responseJsonSchema", "response_json_schema is not supported", "JSON-schema"),
+]
+
+
+@pytest.mark.parametrize(("backend", "parameter", "message", "words"), REFUSALS)
+def test_a_refused_parameter_is_given_up_once_and_remembered(
+    backend: str, parameter: str, message: str, words: str, server: Loopback, picture: EncodedImage
+) -> None:
+    server.refused = {parameter: message}
+    said: list[str] = []
+    endpoint = make_endpoint(backend, server, said)
+    question = Question(QUESTION.prompt, picture, QUESTION.schema)
+
+    async def twice() -> None:
+        await endpoint.send(question)
+        asked = len(server.calls)
+        await endpoint.send(question)
+        assert len(server.calls) == asked + 1, "what was learnt was forgotten"
+        await endpoint.close()
+
+    asyncio.run(twice())
+    last = {**server.calls[-1].body, **server.calls[-1].body.get("generationConfig", {})}
+    assert parameter not in last
+    assert words in said[0]
+    assert len(said) == (2 if parameter == "thinkingConfig" else 1)
+    if parameter == "max_tokens":
+        assert last["max_completion_tokens"] == 512
+
+
+def test_a_thinking_level_that_is_refused_is_raised(server: Loopback) -> None:
+    def fault(call: Call) -> Answer | None:
+        refused = Answer(status=400, message="thinking level MINIMAL is not supported")
+        return refused if thinking_level(call) == "MINIMAL" else None
+
+    server.fault = fault
+    send(make_endpoint("gemini", server), QUESTION)
+    assert thinking_level(server.calls[-1]) == "LOW"
+
+
+def test_a_token_limit_beyond_the_context_is_lowered(server: Loopback) -> None:
+    def fault(call: Call) -> Answer | None:
+        message = "max_tokens is too large: the maximum context length is 400 tokens"
+        return Answer(status=400, message=message) if call.body["max_tokens"] > 300 else None
+
+    server.fault = fault
+    send(make_endpoint("openai", server), QUESTION)
+    assert server.calls[-1].body["max_tokens"] == 256
+
+
+def test_what_the_user_asked_for_is_not_given_up(server: Loopback) -> None:
+    server.refused = {"response_format": "response_format is not supported"}
+    with pytest.raises(RejectedRequestError):
+        send(make_endpoint("openai", server, structured_output=True), QUESTION)
+
+
+def test_structured_output_can_be_off(server: Loopback) -> None:
+    send(make_endpoint("openai", server, structured_output=False), QUESTION)
+    assert "response_format" not in server.calls[0].body
+
+
+def ask(server: Loopback, *, gate: int = 4, count: int = 1, **policy: Any) -> tuple[Asker, Any]:
+    """Ask ``count`` times at once; the asker and the outcomes."""
+
+    async def go() -> tuple[Asker, Any]:
+        quick = {"attempts": 4, "first_pause": 0.01, **policy}
+        asker = Asker(lambda: make_endpoint("openai", server), Gate(gate), RetryPolicy(**quick))
+        tasks = [asker.ask(QUESTION) for _ in range(count)]
+        outcome = await asyncio.gather(*tasks, return_exceptions=True)
+        await asker.close()
+        return asker, outcome
+
+    return asyncio.run(go())
+
+
+def test_transient_errors_are_tried_again_and_counted(server: Loopback) -> None:
+    server.fault = lambda call: Answer(status=500) if call.number < 2 else None
+    asker, outcome = ask(server)
+    assert isinstance(outcome[0], Reply)
+    assert (asker.meter.requests, asker.meter.retries) == (3, 2)
+    assert asker.meter.errors == {"server_fault": 2}
+
+
+def test_attempts_are_bounded(server: Loopback) -> None:
+    server.fault = lambda call: Answer(status=500)
+    _, outcome = ask(server)
+    assert isinstance(outcome[0], ServerFaultError)
+    assert outcome[0].attempts == 4
+    assert len(server.calls) == 4
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_what_another_attempt_would_not_change_is_asked_once(status: int, server: Loopback) -> None:
+    server.fault = lambda call: Answer(status=status, message="no")
+    _, outcome = ask(server)
+    assert isinstance(outcome[0], EndpointError)
+    assert len(server.calls) == 1
+
+
+def test_a_pause_longer_than_the_patience_is_not_begun(server: Loopback) -> None:
+    server.fault = lambda call: Answer(status=429, headers={"Retry-After": "3600"})
+    _, outcome = ask(server, seconds=60.0)
+    assert isinstance(outcome[0], RateLimitedError)
+    assert len(server.calls) == 1
+
+
+def test_retry_after_holds_everyone_back(server: Loopback) -> None:
+    """After a 429 that names a pause nobody asks until it is over."""
+    server.fault = lambda call: (
+        Answer(status=429, headers={"Retry-After": "1"}) if call.number == 0 else None
+    )
+    asker, outcome = ask(server, gate=1, count=4)
+    assert all(isinstance(one, Reply) for one in outcome)
+    assert asker.meter.requests == 5
+    assert asker.gate.opened_at > 0
+
+
+def test_no_more_requests_in_flight_than_allowed(server: Loopback) -> None:
+    server.delay = 0.02
+    _, outcome = ask(server, gate=3, count=20)
+    assert all(isinstance(one, Reply) for one in outcome)
+    assert server.most_in_flight == 3

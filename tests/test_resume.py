@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Killed, interrupted, changed, run again: nothing finished is lost, nothing asked twice."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from conftest import SCRIPTS, Project, clean_environment, read_jsonl, write_jsonl
+from support.loopback import Answer, Call, Loopback
+from support.scenes import make_scene
+
+Maker = Callable[..., Project]
+
+
+def start(project: Project, server: Loopback, *more: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPTS / "run_pipeline.py"), *project.overrides(server, *more)],
+        cwd="/",
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+def after_calls(server: Loopback, count: int, then: Callable[[], None]) -> None:
+    """Do something to the client when the server has seen ``count`` requests."""
+
+    def fault(call: Call) -> Answer | None:
+        if call.number == count:
+            then()
+        return None
+
+    server.fault = fault
+
+
+def ids(project: Project) -> list[str]:
+    return [
+        instance["bbox_id"]
+        for record in project.annotations()
+        for expression in record["expressions"]
+        for instance in expression["instances"]
+    ]
+
+
+def test_a_second_run_asks_nothing(server: Loopback, make_project: Maker) -> None:
+    project = make_project(5)
+    project.run(server)
+    before = (project.results / "annotations.jsonl").read_bytes()
+    asked = len(server.calls)
+    ran = project.run(server)
+    assert ran.code == 0
+    assert ran.json["counts"]["from_checkpoints"] == 5
+    assert len(server.calls) == asked
+    assert (project.results / "annotations.jsonl").read_bytes() == before
+
+
+def test_killed_in_the_middle(server: Loopback, make_project: Maker) -> None:
+    project = make_project(30, size=(64, 48))
+    process = start(project, server)
+    after_calls(server, 31, process.kill)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    finished = {
+        step: len(list((project.results / folder / ".ckpt").glob("*.json")))
+        for step, folder in (("0", "step_0_expression_extraction"), ("1", "step_1_grounding"))
+    }
+    assert 0 < finished["1"] < 30
+    server.fault = lambda call: None
+    server.calls.clear()
+    ran = project.run(server)
+    assert ran.code == 0, ran.err
+    assert len(project.annotations()) == 30
+    assert len(server.calls) == 60 - finished["0"] - finished["1"]
+    assert len(set(ids(project))) == len(ids(project)) == 90
+    fresh = Project(project.folder, project.scenes)
+    one_go = project.run(server, f"results_dir={project.folder / 'fresh'}")
+    assert one_go.code == 0
+    assert read_jsonl(project.folder / "fresh" / "annotations.jsonl") == fresh.annotations()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted(number: signal.Signals, server: Loopback, make_project: Maker) -> None:
+    project = make_project(40, size=(64, 48))
+    process = start(project, server)
+    server.delay = 0.02
+    after_calls(server, 21, lambda: process.send_signal(number))
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert json.loads(out)["status"] == "interrupted"
+    assert "Traceback" not in err
+    done = len(project.annotations())
+    assert 0 < done < 40
+    assert len(server.calls) < 60, "the queue was sent after the interrupt"
+    assert project.failures("0") + project.failures("1") == []
+    server.fault = lambda call: None
+    again = project.run(server)
+    assert again.code == 0
+    assert again.json["counts"]["from_checkpoints"] >= done
+    assert len(project.annotations()) == 40
+
+
+def test_interrupted_twice_ends_at_once(server: Loopback, make_project: Maker) -> None:
+    project = make_project(10, size=(64, 48))
+    process = start(project, server)
+    server.delay = 30.0  # nothing would come back in the grace that a first signal leaves
+
+    def both(call: Call) -> Answer | None:
+        return None
+
+    server.fault = both
+    while not server.calls:
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    while "once more" not in process.stderr.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert not (project.results / "run_summary.json").exists()
+
+
+def test_changed_and_new_lines_are_asked(server: Loopback, make_project: Maker) -> None:
+    project = make_project(4)
+    project.run(server)
+    rows = read_jsonl(project.input)
+    make_scene((320, 240), seed=77).save(project.folder / "scene0.png")
+    rows[1]["caption"] = "There is a red rectangle"
+    rows[2]["note"] = "other fields are not asked about"
+    make_scene((320, 240), seed=4).save(project.folder / "scene4.png")
+    rows.append({"image_path": "scene4.png", "caption": make_scene((320, 240), seed=4).caption})
+    os.utime(project.folder / "scene3.png")  # touched, not changed
+    write_jsonl(project.input, rows)
+    server.calls.clear()
+    ran = project.run(server)
+    assert ran.code == 0, ran.err
+    assert ran.json["counts"]["from_checkpoints"] == 2
+    assert len(server.calls) == 6
+    assert project.annotations()[2]["note"] == "other fields are not asked about"
+
+
+def test_any_order_gives_the_same_ids(server: Loopback, make_project: Maker) -> None:
+    project = make_project(4)
+    project.run(server)
+    before = sorted(ids(project))
+    write_jsonl(project.input, read_jsonl(project.input)[::-1])
+    server.calls.clear()
+    project.run(server)
+    assert not server.calls
+    assert [record["image_path"] for record in project.annotations()][0] == "scene3.png"
+    assert sorted(ids(project)) == before
+
+
+def test_force_reprocess_asks_everything(server: Loopback, make_project: Maker) -> None:
+    project = make_project(2)
+    project.run(server)
+    server.fault = lambda call: Answer(status=400) if call.step == "1" else None
+    ran = project.run(server, "workflow.force_reprocess=true")
+    assert ran.code == 3
+    assert project.annotations() == [], "an old answer must not stand in for a failed new one"
+
+
+def test_checkpoints_of_another_model_are_named_and_kept(
+    server: Loopback, make_project: Maker
+) -> None:
+    project = make_project(3)
+    project.run(server)
+    server.names = ["other-vlm"]
+    ran = project.run(server, "vlm.openai.model_name=other-vlm")
+    assert ran.code == 0
+    assert ran.json["checkpoints_of_another_teacher"] == {"model": 6}
+    assert "another model" in ran.err
+
+
+@pytest.mark.parametrize("text", ["", "{", "null", '{"format": 0}', "\x00\x00"])
+def test_a_broken_checkpoint_is_no_checkpoint(
+    text: str, server: Loopback, make_project: Maker
+) -> None:
+    project = make_project(1)
+    project.run(server)
+    (path,) = (project.results / "step_1_grounding" / ".ckpt").glob("*.json")
+    path.write_text(text)
+    server.calls.clear()
+    assert project.run(server).code == 0
+    assert len(server.calls) == 1
+
+
+def test_finished_samples_outlive_their_pictures(server: Loopback, make_project: Maker) -> None:
+    project = make_project(2)
+    project.run(server)
+    (project.folder / "scene0.png").unlink()
+    ran = project.run(server)
+    assert ran.code == 0
+    assert len(project.annotations()) == 2
+
+
+def test_no_leftovers(server: Loopback, make_project: Maker) -> None:
+    project = make_project(2)
+    project.run(server)
+    names = {path.name for path in project.results.iterdir()}
+    assert names == {
+        ".lock", "annotations.jsonl", "run_summary.json",
+        "step_0_expression_extraction", "step_1_grounding",
+    }  # fmt: skip
+    assert not list(project.results.rglob("*.tmp"))
+
+
+def test_disk_full(make_project: Maker, server: Loopback, tmp_path: Path) -> None:
+    """A folder that takes no more bytes: a clear end, and what is there stays whole."""
+    project = make_project(3)
+    project.run(server)
+    before = (project.results / "annotations.jsonl").read_bytes()
+    rows = read_jsonl(project.input)
+    write_jsonl(project.input, [*rows, {**rows[0], "caption": "There is a red rectangle"}])
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64)); import signal; "
+    limit += "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); import runpy, sys; "
+    limit += "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", limit, str(SCRIPTS / "run_pipeline.py"),
+         *project.overrides(server)],
+        env=clean_environment(), cwd="/", capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "cannot write" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert (project.results / "annotations.jsonl").read_bytes() == before

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every script starts from any folder, also beside files named like standard modules."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT, SCRIPTS, clean_environment, run_script
+
+TOOLS = sorted(path.name for path in SCRIPTS.glob("*.py"))
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_help_from_another_folder(name: str, tmp_path: Path) -> None:
+    ran = run_script(name, "--help", cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    assert "Examples:" in ran.out
+    assert "Exit codes:" in ran.out
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_own_folder_is_not_searched_first(name: str, tmp_path: Path) -> None:
+    """A file beside the scripts that is named like a standard module must not be imported."""
+    bundle = tmp_path / "scripts"
+    bundle.mkdir()
+    (bundle / name).write_text((SCRIPTS / name).read_text())
+    (bundle / "image_grounding").symlink_to(SCRIPTS / "image_grounding")
+    for trap in ("inspect.py", "dataclasses.py", "statistics.py"):
+        if trap != name:
+            (bundle / trap).write_text("raise SystemExit('the wrong module was imported')")
+    for cwd in (tmp_path, bundle):
+        done = subprocess.run(
+            [sys.executable, str(bundle / name), "--help"],
+            cwd=cwd,
+            env=clean_environment(),
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_command_has_the_scripts_as_subcommands() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "image_grounding", "--help"],
+        env=clean_environment(PYTHONPATH=str(SCRIPTS)),
+        cwd="/",
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "run" in done.stdout
+
+
+def test_every_source_file_names_its_licence() -> None:
+    for folder in ("scripts", "tests", "benchmarks", "specs"):
+        for path in (ROOT / folder).rglob("*"):
+            if path.suffix in (".py", ".yaml", ".sh"):
+                head = path.read_text(encoding="utf-8")[:200]
+                assert "SPDX-License-Identifier: Apache-2.0" in head, path
