@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+# make demo   both steps on the sample photos with the embedded annotator
+# make test   style, types and all tests
+# make clean  remove the environment and the demo's results
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+DEMO := demo_results
+
+.PHONY: demo test clean
+
+demo: $(VENV)/demo-ready
+	$(BIN)/python scripts/run_pipeline.py -e specs/local.yaml results_dir=$(DEMO) \
+	    data.input_jsonl=assets/captions.jsonl data.image_root=assets --table 20
+
+test: $(VENV)/test-ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n auto
+
+$(VENV)/demo-ready: $(VENV)/made
+	$(PIP) -e '.[local]'
+	@touch $@
+
+$(VENV)/test-ready: $(VENV)/made
+	$(PIP) -e '.[local,parquet,plots,dev]'
+	@touch $@
+
+$(VENV)/made: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "Python 3.11 or later is needed: make PYTHON=python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+clean:
+	rm -rf $(VENV) $(DEMO)
