@@ -144,7 +144,7 @@ class SampleReader:
             line=number,
             sample_id=sample_id,
             occurrence=seen[_key(sample_id)],
-            image=_locate(fields["image_path"], self.path.parent, self._image_root),
+            image=locate_image(fields["image_path"], self.path.parent, self._image_root),
             caption=fields["caption"].encode("utf-16", "surrogatepass").decode("utf-16", "replace"),
             fields=fields,
             step_0_record=self._step_0_records,
@@ -227,11 +227,13 @@ def _what_is_asked(fields: dict[str, Any]) -> str:
     return json.dumps([fields.get("cleaned_caption"), asked])
 
 
-def _locate(image_path: str, folder: Path, image_root: str) -> Path:
-    """Where an image is: below the root, else the current folder, else beside the input."""
-    path = Path(image_root, image_path)
-    if not image_root and not path.is_absolute() and not _exists(path):
-        beside = folder / path
+def locate_image(image_path: str, folder: Path, image_root: str, current: Path = Path()) -> Path:
+    """Where an image is: below the root, else the current folder, else ``folder``."""
+    if image_root:
+        return Path(image_root, image_path)
+    path = current / image_path
+    if not Path(image_path).is_absolute() and not _exists(path):
+        beside = folder / image_path
         return beside if _exists(beside) else path
     return path
 

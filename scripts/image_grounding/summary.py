@@ -3,6 +3,7 @@
 
 import platform
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from image_grounding import __version__
@@ -33,6 +34,8 @@ def make_summary(
     return {
         "status": status,
         "results_dir": str(spec.results_dir),
+        # Relative paths in here and in the spec start from it.
+        "working_folder": str(Path.cwd()),
         "annotations": str(spec.results_dir / "annotations.jsonl"),
         "counts": {
             "lines": max(tally.total, tally.lines),

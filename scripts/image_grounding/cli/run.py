@@ -16,7 +16,7 @@ from image_grounding.progress import make_reporter
 from image_grounding.run import run
 from image_grounding.spec import load_spec
 
-_ONLY_IN_FILE = {"spec", "versions"}
+_ONLY_IN_FILE = {"spec", "versions", "working_folder"}
 _EPILOG = """\b
 Examples:
   run_pipeline.py -e spec.yaml
