@@ -33,9 +33,10 @@ _TURN = {
     8: Image.Transpose.ROTATE_90,
 }
 MAX_FILE_PIXELS = 200_000_000
-JPEG_QUALITY = 85
-# As it is, a file may take up to this many bytes; over it, it is encoded anew.
-_MAX_BYTES_AS_IS = 500_000
+# Tried in order until the file is small enough.
+_JPEG_QUALITIES = (85, 75, 60, 45)
+# Base64 makes four of three bytes: what travels of one image stays under 0.6 MB.
+_MAX_BYTES = 440_000
 
 Image.MAX_IMAGE_PIXELS = None  # our own limit is checked before anything is decoded
 
@@ -116,7 +117,7 @@ def _encode(image: Image.Image, raw: bytes, transport: Transport) -> tuple[bytes
     frame = Frame(size, sent, transport.resize_multiple)
     source_format = image.format or ""
     plain = image.mode in ("RGB", "L") and "transparency" not in image.info
-    small = len(raw) <= _MAX_BYTES_AS_IS
+    small = len(raw) <= _MAX_BYTES
     if source_format in _MIME and plain and small and not rotated and sent == size:
         image.load()  # a cut or broken file must fail here, not at the endpoint
         return raw, _MIME[source_format], frame, rotated
@@ -127,9 +128,16 @@ def _encode(image: Image.Image, raw: bytes, transport: Transport) -> tuple[bytes
     flat = _to_rgb(upright)
     if flat.size != sent:
         flat = flat.resize(sent, Image.Resampling.LANCZOS, reducing_gap=3.0)
-    buffer = io.BytesIO()
-    flat.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    return buffer.getvalue(), "image/jpeg", frame, rotated
+    return _jpeg(flat), "image/jpeg", frame, rotated
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    for quality in _JPEG_QUALITIES:
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=quality, subsampling=0 if quality >= 85 else 2)
+        if buffer.tell() <= _MAX_BYTES:
+            break
+    return buffer.getvalue()
 
 
 def _orientation(image: Image.Image) -> int:

@@ -66,6 +66,14 @@ class Endpoint(Protocol):
         """
         ...
 
+    async def models(self) -> list[str]:
+        """Names of the models that it serves.
+
+        Raises:
+            EndpointError: as ``send``; UnknownModelError where it has no such list.
+        """
+        ...
+
     async def close(self) -> None:
         """Let connections go."""
         ...
