@@ -80,6 +80,7 @@ def setup_command(
         given = {name: text for name, text in flags.items() if text is not None}
         try:
             _interview(given, state, terminal)
+            print_json(_finish(source, base, state))
         except UnansweredError as error:
             say(f"error: {error}")
             code = int(error.exit_code)
@@ -91,7 +92,6 @@ def setup_command(
             say("interrupted: nothing is written")
             print_json({"status": "interrupted", "exit_code": int(Exit.INTERRUPTED)})
             sys.exit(Exit.INTERRUPTED)
-        print_json(_finish(base, state))
 
 
 def _begin(
@@ -129,13 +129,13 @@ def _interview(given: dict[str, str], state: State, terminal: bool) -> None:
     Interview(given, state, person).run()
 
 
-def _finish(base: specs.Values, state: State) -> dict[str, Any]:
+def _finish(source: Path | None, base: specs.Values, state: State) -> dict[str, Any]:
     """Write the spec; what a program should know of it."""
     answers = state.answers
     values = specs.to_values(answers, base, tao=state.tao)
     left_out = specs.beyond_tao(values) if state.tao else []
     values = specs.drop(values, set(left_out))
-    if base and state.previous.get("model") != answers.get("model"):
+    if source and state.previous.get("model") != answers.get("model"):
         for key in specs.tied_to_model(values):
             state.warn(f"{key} is kept, but was made for another model")
     text = render(values)
@@ -147,9 +147,10 @@ def _finish(base: specs.Values, state: State) -> dict[str, Any]:
     for key in left_out:
         state.say(f"left out, as TAO does not know it: {key}")
     state.say("next:\n" + "\n".join(f"  {command}" for command in commands))
-    flags = [
-        part for one in QUESTIONS if one.name in answers for part in (one.flag, answers[one.name])
-    ]
+    asked = [question for question in QUESTIONS if question.name in answers]
+    flags = [part for one in asked for part in (one.flag, answers[one.name])]
+    flags += ["--from", str(source)] if source else []
+    flags += ["--tao"] if state.tao else []
     return {
         "status": "written",
         "exit_code": int(Exit.DONE),
@@ -157,8 +158,12 @@ def _finish(base: specs.Values, state: State) -> dict[str, Any]:
         "answers": dict(answers),
         "warnings": state.warnings,
         "left_out": left_out,
+        "existing": {
+            one.step.folder_name: {"finished": one.finished, "failed": one.failed}
+            for one in state.existing
+        },
         "next": commands,
-        "again": _command("setup", *flags, *(["--tao"] if state.tao else [])),
+        "again": _command("setup", *flags),
     }
 
 

@@ -33,7 +33,7 @@ TAO_KEYS = frozenset(
 )
 # TAO's default is another one, so that ours has to be said.
 _TAO_DIFFERS = {"openai": f"{_OWN}.vlm.openai.temperature"}
-_SECRET = re.compile(r"(^|_)(api_?key|key|token|password|secret)$", re.IGNORECASE)
+_SECRET = re.compile(r"(^|[_.])(api_?key|key|token|password|secret)$", re.IGNORECASE)
 _FOR_ONE_MODEL = (
     f"{_OWN}.vlm.coordinates",
     f"{_OWN}.vlm.prices.input",
@@ -156,7 +156,9 @@ def secrets_in(values: Mapping[str, Any]) -> list[str]:
     return [
         key
         for key, value in leaves(values)
-        if _SECRET.search(key.rpartition(".")[2]) and value and "${" not in str(value)
+        if value
+        and "${" not in str(value)
+        and (_SECRET.search(key) or (key.endswith("base_url") and "@" in str(value)))
     ]
 
 
@@ -175,7 +177,7 @@ def read_answers(values: Mapping[str, Any]) -> dict[str, str]:
         "input_jsonl": own["data.input_jsonl"],
         "image_root": own["data.image_root"],
         "results_dir": own["results_dir"],
-        "steps": ",".join(str(step) for step in own["workflow.steps"]),
+        "steps": ",".join(sorted(str(step) for step in own["workflow.steps"])),
         "max_workers": str(own["workflow.max_workers"]),
         "resume": "fresh" if own["workflow.force_reprocess"] is True else "resume",
         **_endpoint(section, str(own["vlm.openai.base_url"])),

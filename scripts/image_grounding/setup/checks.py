@@ -184,9 +184,10 @@ def look_at_model(name: str, state: State) -> None:
 def look_at_results_dir(path: str, state: State) -> None:
     """Count what is finished there."""
     folder = Path(resolved(path))
-    existing = count_existing(folder)
-    state.facts["existing_results"] = "yes" if any(one.finished for one in existing) else "no"
-    for one in existing:
+    state.existing = count_existing(folder)
+    finished = any(one.finished for one in state.existing)
+    state.facts["existing_results"] = "yes" if finished else "no"
+    for one in state.existing:
         state.say(f"  {one.step.folder_name}: {one.finished} finished, {one.failed} failed")
     step_0 = EXTRACTION.folder(folder) / "annotations.jsonl"
     if state.answers.get("steps") == "1" and not step_0.is_file():

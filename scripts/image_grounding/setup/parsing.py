@@ -18,10 +18,7 @@ from image_grounding.spec import load_spec, trim_base_url
 
 _KEY_PREFIXED = re.compile(r"(?:nvapi-|AIza|sk-|hf_|gsk_|xai-|Bearer\s)[\w.~+/=-]{8,}", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_NOT_A_KEY = (
-    "that looks like a key. Keys never go into a spec or an argument: put it in an environment "
-    "variable (export NAME=...) and give the variable's NAME"
-)
+_A_KEY = "that looks like a key: put it in an environment variable and give its NAME"
 
 
 def looks_like_key(text: str) -> bool:
@@ -33,7 +30,7 @@ def parse_text(text: str, state: State) -> str:
     """Any text on one line."""
     text = text.strip()
     if looks_like_key(text):
-        raise Refused(_NOT_A_KEY)
+        raise Refused(_A_KEY)
     if not text:
         raise Refused("an answer is needed")
     if not text.isprintable() and not any("\ud800" <= char <= "\udfff" for char in text):
@@ -130,7 +127,7 @@ def parse_key_variable(text: str, state: State) -> str:
     known = name in os.environ
     random = len(name) >= 20 and re.search(r"\d", name) and not re.fullmatch(r"[A-Z\d]+_\w+", name)
     if looks_like_key(name) or (random and not known):
-        raise Refused(_NOT_A_KEY)
+        raise Refused(_A_KEY)
     if not _VARIABLE.fullmatch(name):
         raise Refused("a variable's name has only letters, digits and _, such as NVIDIA_API_KEY")
     return name

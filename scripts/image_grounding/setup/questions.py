@@ -127,7 +127,7 @@ _OPENAI: Condition = {"endpoint": ("nim", "tao", "vllm", "custom")}
 QUESTIONS = (
     Question(
         "input_jsonl",
-        "Input file, one JSON object with image_path and caption a line (.jsonl, .jsonl.gz)",
+        "Input JSONL (lines with image_path and caption)",
         "--input",
         parse=parsing.parse_input,
         look=checks.look_at_input,
@@ -135,7 +135,7 @@ QUESTIONS = (
     ),
     Question(
         "image_root",
-        "Folder that relative image paths start from (empty: this folder, or the input's)",
+        "Folder that image paths start from (empty: here, or beside the input)",
         "--image-root",
         parse=parsing.parse_folder,
         look=checks.look_at_image_root,
@@ -158,7 +158,7 @@ QUESTIONS = (
     ),
     Question(
         "nim_hosting",
-        "Hosted by NVIDIA, or on your own machine?",
+        "Hosted by NVIDIA, or your own?",
         "--nim-hosting",
         choices=(
             Choice("hosted", "NVIDIA's service, with a key"),
@@ -169,7 +169,7 @@ QUESTIONS = (
     ),
     Question(
         "running",
-        "Is the server running already?",
+        "Is the server running?",
         "--running",
         choices=(
             Choice("yes", "it will be asked for its models"),
@@ -195,7 +195,7 @@ QUESTIONS = (
     ),
     Question(
         "key_variable",
-        "Environment variable that holds the key: its NAME, never the key (empty: none needed)",
+        "NAME of the environment variable with the key (empty: no key needed)",
         "--key-variable",
         defaults=(
             Default("GOOGLE_API_KEY", _GEMINI),
@@ -238,7 +238,7 @@ QUESTIONS = (
     ),
     Question(
         "resume",
-        "There are finished samples in it. Keep them?",
+        "It holds finished samples. Resume, or start afresh?",
         "--resume",
         choices=(
             Choice("resume", "ask only for what is missing"),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from image_grounding.samples import Sample
+from image_grounding.setup.existing import Existing
 
 
 class Refused(Exception):
@@ -36,6 +37,7 @@ class State:
         answers: those given so far, by the question's name.
         facts: what looking at an answer has brought to light, for conditions.
         samples: the first good lines of the input.
+        existing: what earlier runs have left in results_dir.
         served: model names by (base_url, key variable), as far as asked for.
         warnings: what should be seen to, though the spec can be written.
     """
@@ -47,6 +49,7 @@ class State:
     answers: dict[str, str] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
     samples: list[Sample] = field(default_factory=list)
+    existing: tuple[Existing, ...] = ()
     served: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 

@@ -43,6 +43,8 @@ def _lines(values: Mapping[str, Any], schema: Mapping[str, Any], indent: str) ->
 
 
 def _scalar(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(_scalar(item) for item in value)}]"
     if isinstance(value, str):
         plain = _PLAIN.fullmatch(value) or re.fullmatch(r"\$\{oc\.env:\w+\}", value)
         if plain and _reads_as(value, value):
