@@ -24,6 +24,7 @@ from image_grounding.steps import EXTRACTION
 
 _FIRST_LINES = 20
 _SHOWN = 3
+_SHOWN_LENGTH = 90
 _MOST_FOLDERS = 200
 
 
@@ -43,7 +44,8 @@ def look_at_input(path: str, state: State) -> None:
             '{"image_path": ..., "caption": ...}'
         )
     for sample in samples[:_SHOWN]:
-        state.say(f"  line {sample.line}: {sample.fields['image_path']}: {sample.caption[:70]}")
+        text = " ".join(f"{sample.fields['image_path']}: {sample.caption}".split())
+        state.say(f"  line {sample.line}: {text[:_SHOWN_LENGTH]}")
     for one in bad[:_SHOWN]:
         state.warn(f"line {one.line} of the input cannot be used: {one.error}")
     state.samples = samples

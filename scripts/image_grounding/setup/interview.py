@@ -118,7 +118,7 @@ class Interview:
         while True:
             text = person.ask(question, text, self._state)
             try:
-                return self._accept(question, text, insist=text == doubted)
+                return self._accept(question, text, insists=text == doubted)
             except Doubted as doubt:
                 doubted = text
                 self._state.say(f"  {doubt} (the same answer again keeps it)")
@@ -126,26 +126,26 @@ class Interview:
                 self._state.say(f"  {refused}")
 
     def _take(self, question: Question, text: str) -> None:
-        """An answer that nobody can be asked about again; doubts become warnings."""
+        """An answer that nobody can be asked about again."""
         try:
-            self._accept(question, text)
-        except Doubted as doubt:
-            if doubt.needs_flag:
-                self._refuse(question, doubt)
-                return
-            self._state.warn(f"{question.flag}: {doubt}")
-            self._state.answers[question.name] = question.answer(text, self._state)
+            self._accept(question, text, insists=None)
         except Refused as refused:
             self._refuse(question, refused)
 
-    def _accept(self, question: Question, text: str, *, insist: bool = False) -> None:
+    def _accept(self, question: Question, text: str, *, insists: bool | None) -> None:
+        """Keep a good answer, and a doubtful one with a warning.
+
+        That takes someone who insists, or (None) nobody to ask and no flag for it.
+        """
         answer = question.answer(text, self._state)
-        if question.look:
-            try:
+        try:
+            if question.look:
                 question.look(answer, self._state)
-            except Doubted:
-                if not insist:
-                    raise
+        except Doubted as doubt:
+            if not (insists or (insists is None and not doubt.needs_flag)):
+                raise
+            if not doubt.needs_flag:
+                self._state.warn(f"{question.flag}: {doubt}")
         self._state.answers[question.name] = answer
 
     def _refuse(self, question: Question, refused: Refused) -> None:
