@@ -207,19 +207,20 @@ def test_end_of_input_is_an_interruption(make_project: Maker) -> None:
     assert wizard.end() == 130
 
 
-def test_pasted_key_is_refused_and_kept_nowhere(make_project: Maker) -> None:
+@pytest.mark.parametrize("key", [KEY, "9f86d081884c7d659a2feaa0c55ad015"])
+def test_pasted_key_is_refused_and_kept_nowhere(key: str, make_project: Maker) -> None:
     project = make_project(1)
     wizard = start(project, "--input", "input.jsonl", "--image-root", "", "--endpoint", "gemini")
     wizard.sees(VARIABLE)
-    wizard.press(f"{CLEAR}\x1b[200~{KEY}\x1b[201~")
+    wizard.press(f"{CLEAR}\x1b[200~{key}\x1b[201~")
     wizard.sees("that looks like a key: put it in an environment variable and give its NAME")
     wizard.press("\r")  # changes nothing
     wizard.answer(VARIABLE, f"{CLEAR}GOOGLE_API_KEY")
     for question, keys in [(MODEL, ""), *END]:
         wizard.answer(question, keys)
     assert wizard.end() == 0, wizard.text
-    assert KEY not in wizard.output
-    assert files_without(project.folder, KEY)
+    assert key not in wizard.output
+    assert files_without(project.folder, key)
 
 
 def test_given_flags_are_not_asked(server: Loopback, make_project: Maker) -> None:

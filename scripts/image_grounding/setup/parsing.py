@@ -13,27 +13,21 @@ from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from image_grounding.errors import SpecError
-from image_grounding.setup.state import Refused, State
+from image_grounding.setup.state import LooksLikeKeyError, Refused, State
 from image_grounding.spec import load_spec, trim_base_url
 
 _KEY_PREFIXED = re.compile(r"(?:nvapi-|AIza|sk-|hf_|gsk_|xai-|Bearer\s)[\w.~+/=-]{8,}", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_A_KEY = "that looks like a key: put it in an environment variable and give its NAME"
-
-
-def looks_like_key(text: str) -> bool:
-    """Whether this is an API key rather than an answer, by its first letters."""
-    return _KEY_PREFIXED.fullmatch(text.strip()) is not None
 
 
 def parse_text(text: str, state: State) -> str:
     """Any text on one line."""
     text = text.strip()
-    if looks_like_key(text):
-        raise Refused(_A_KEY)
+    if _KEY_PREFIXED.fullmatch(text):
+        raise LooksLikeKeyError
     if not text:
         raise Refused("an answer is needed")
-    if not text.isprintable() and not any("\ud800" <= char <= "\udfff" for char in text):
+    if re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", text):
         raise Refused("there is a control character or a line break in it")
     return text
 
@@ -126,8 +120,8 @@ def parse_key_variable(text: str, state: State) -> str:
         return ""
     known = name in os.environ
     random = len(name) >= 20 and re.search(r"\d", name) and not re.fullmatch(r"[A-Z\d]+_\w+", name)
-    if looks_like_key(name) or (random and not known):
-        raise Refused(_A_KEY)
+    if _KEY_PREFIXED.fullmatch(name) or (random and not known):
+        raise LooksLikeKeyError
     if not _VARIABLE.fullmatch(name):
         raise Refused("a variable's name has only letters, digits and _, such as NVIDIA_API_KEY")
     return name

@@ -12,6 +12,15 @@ class Refused(Exception):
     """An answer cannot be used; the text says why, and holds nothing of the answer."""
 
 
+class LooksLikeKeyError(Refused):
+    """An answer seems to be an API key: not to be used, nor shown."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "that looks like a key: put it in an environment variable and give its NAME"
+        )
+
+
 class Doubted(Refused):
     """An answer looks wrong, but whoever gives it may insist.
 

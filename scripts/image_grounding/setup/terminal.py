@@ -13,9 +13,8 @@ from prompt_toolkit.layout.processors import ConditionalProcessor, PasswordProce
 from prompt_toolkit.output import create_output
 from prompt_toolkit.validation import ValidationError, Validator
 
-from image_grounding.setup.parsing import looks_like_key
 from image_grounding.setup.questions import Question
-from image_grounding.setup.state import Refused, State
+from image_grounding.setup.state import LooksLikeKeyError, Refused, State
 
 _OTHER = "\x00other"
 
@@ -75,16 +74,23 @@ class Terminal:
                 default,
                 validate=_AsTyped(lambda text: question.answer(text, state)),
                 completer=completer,
-                # What begins like a key is not shown.
                 input_processors=[
                     ConditionalProcessor(
                         PasswordProcessor(),
-                        Condition(lambda: looks_like_key(get_app().current_buffer.text)),
+                        Condition(lambda: _is_key(get_app().current_buffer.text, question, state)),
                     )
                 ],
                 output=self._output,
             )
         )
+
+
+def _is_key(text: str, question: Question, state: State) -> bool:
+    try:
+        question.answer(text, state)
+    except Refused as refused:
+        return isinstance(refused, LooksLikeKeyError)
+    return False
 
 
 def _answer(question: questionary.Question) -> str:
