@@ -238,7 +238,7 @@ QUESTIONS = (
     ),
     Question(
         "resume",
-        "It holds finished samples. Resume, or start afresh?",
+        "The results folder holds finished samples. Resume, or start afresh?",
         "--resume",
         choices=(
             Choice("resume", "ask only for what is missing"),
