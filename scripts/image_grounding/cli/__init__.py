@@ -5,6 +5,7 @@ import click
 
 from image_grounding import __version__
 from image_grounding.cli.run import run_command
+from image_grounding.cli.setup import setup_command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -14,3 +15,4 @@ def main() -> None:
 
 
 main.add_command(run_command, "run")
+main.add_command(setup_command, "setup")
