@@ -18,6 +18,9 @@ _RUNGS = (
     (720, 76), (640, 70), (560, 66), (480, 62), (400, 58), (320, 55), (256, 50), (192, 45),
     (128, 40),
 )  # fmt: skip
+# Pictures differ less than rungs do: each starts at the rung of the one before, or one above where
+# that one took less than this part of its share; most are encoded once.
+_ROOM = 0.6
 _MAX_SIDE = 2048  # of a strip; WebP itself ends at 16,383
 _PREFIX = "data:image/webp;base64,"
 
@@ -34,7 +37,7 @@ def make_thumbnails(paths: Iterable[Path], budget: int) -> dict[Path, Thumbnail]
     """A thumbnail for each different path.
 
     Every picture may take an equal share of what is left of the budget, so that what small ones
-    leave over goes to the others; its size and quality are the best that fit in the share.
+    leave over goes to the others.
 
     Args:
         paths: image files; a path that comes again costs nothing.
@@ -46,11 +49,13 @@ def make_thumbnails(paths: Iterable[Path], budget: int) -> dict[Path, Thumbnail]
     for index, path in enumerate(wanted):
         share = budget // (len(wanted) - index)
         try:
-            # One rung above what the one before took: most need a single encoding or two.
-            made[path], rung = _fitted(path, share, max(rung - 1, 0))
+            made[path], rung = _fitted(path, share, rung)
         except SampleError as error:
             made[path] = Thumbnail(None, str(error))
-        budget -= len(made[path].url or "")
+        size = len(made[path].url or "")
+        budget -= size
+        if size < share * _ROOM:
+            rung = max(rung - 1, 0)
     return made
 
 

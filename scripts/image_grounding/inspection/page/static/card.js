@@ -6,13 +6,12 @@ class View {
     this.card = card;
     this.rows = card.expressions.map((_, e) => makeRow(card, e));
     this.root = el("div", { class: "view" },
-      makePicture(card, data.images, large),
+      el("div", { class: "left" }, makePicture(card, data.images, large), large ? null : makeDiff(card)),
       el("div", { class: "words" },
         makeCaption(card),
         el("ol", { class: "rows", "aria-label": "Phrases" }, ...this.rows),
         card.expressions.length ? null : el("p", { class: "nothing" }, "No expressions."),
-        makeFlags(card, data.checks),
-        large ? null : makeDiff(card)));
+        makeFlags(card, data.checks)));
     this.parts = [...this.root.querySelectorAll("[data-e]")];
   }
 
@@ -51,7 +50,7 @@ function makeRow(card, e) {
   const none = card.grounded ? "no box" : "not grounded yet";
   return el("li", { class: `row ${look(e)}`, "data-e": e },
     el("button", { type: "button", class: "phrase", "data-e": e },
-      el("span", { class: "number" }, String(e + 1)),
+      el("span", { class: "badge" }, String(e + 1)),
       svg("svg", { class: "sample", viewBox: "0 0 24 4", "aria-hidden": "true" }, svg("line", { x1: 0, x2: 24, y1: 2, y2: 2 })),
       el("bdi", {}, text)),
     el("span", { class: "scores" },
@@ -78,7 +77,7 @@ function makeFlags(card, checks) {
       "data-e": about, "data-b": flag.instances.length === 1 ? flag.instances[0] : null,
       "data-tip": [sentence, flag.detail, remedy].filter(Boolean).join("\n") || plain(flag.check),
     },
-    about === null ? null : el("span", { class: `number ${look(about)}` }, String(about + 1)),
+    about === null ? null : el("span", { class: `badge ${look(about)}` }, String(about + 1)),
     plain(flag.check),
     flag.detail ? el("span", { class: "detail" }, flag.detail) : null));
   }));

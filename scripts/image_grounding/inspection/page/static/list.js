@@ -27,8 +27,9 @@ class List {
     article.classList.remove("empty");
     article.append(
       el("header", {},
-        el("h3", {}, el("span", { class: "order" }, String(card.number)), el("bdi", { class: "path" }, card.path)),
-        el("span", { class: "meta" }, `${card.size[0]} × ${card.size[1]} px, record ${card.index + 1}`),
+        el("div", { class: "what" },
+          el("h3", {}, el("span", { class: "order" }, String(card.number)), el("bdi", { class: "path" }, card.path)),
+          el("span", {}, `${card.size[0]} × ${card.size[1]} px, record ${card.index + 1}`)),
         el("span", { class: "state" }),
         el("button", { type: "button", class: "plain zoom-in", "aria-label": "Larger view" }, "⤢")),
       view.root);

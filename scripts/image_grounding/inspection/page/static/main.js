@@ -4,8 +4,9 @@
 const data = JSON.parse(byId("data").textContent);
 data.cards.forEach((card, place) => {
   card.number = place + 1;
-  card.searched = [card.caption, card.path, card.sample, ...card.expressions.map(({ text }) => text),
-    ...card.diff.map(([, text]) => text)].join("\n").toLowerCase();
+  const original = card.diff.filter(([kind]) => kind !== "+").map(([, text]) => text).join("");
+  const phrases = card.expressions.map(({ text }) => text);
+  card.searched = [card.caption, original, card.path, card.sample, ...phrases].join("\n").toLowerCase();
 });
 const marks = new Marks(data.run, data.cards);
 const list = new List(data, byId("cards"), refresh);
@@ -218,7 +219,7 @@ document.addEventListener("keydown", (event) => {
     hideTip();
     const article = list.articles.get(current);
     choose(current);
-    if (article) article.focus({ preventScroll: true });
+    if (article?.isConnected) article.focus({ preventScroll: true });
     else document.activeElement?.blur();
     return refresh(current);
   }
@@ -250,7 +251,10 @@ document.addEventListener("click", (event) => {
     return choose(card, again ? null : place);
   }
   choose(card);
-  if (!zoom.open && node.closest(".picture, .zoom-in")) openZoom(card);
+  if (node.closest(".picture, .zoom-in")) {
+    if (zoom.open) zoom.close();
+    else openZoom(card);
+  }
   return undefined;
 });
 
@@ -286,7 +290,9 @@ zoom.addEventListener("close", () => {
   const card = zoomed.card;
   zoomed = null;
   zoom.replaceChildren();
-  list.articles.get(card).focus({ preventScroll: true });
+  const article = list.articles.get(card);
+  article.focus({ preventScroll: true });
+  article.scrollIntoView({ block: "nearest" });
   refresh(card);
 });
 
@@ -315,5 +321,9 @@ try {
 for (const name of new Set(data.cards.flatMap(({ flags }) => flags.map(({ check }) => check)))) {
   byId("flag").append(el("option", { value: name }, plain(name)));
 }
+// A card that is scrolled to stops below the toolbar, however many lines that takes.
+new ResizeObserver(([{ target: bar }]) => {
+  document.documentElement.style.scrollPaddingTop = `${bar.offsetHeight + 12}px`;
+}).observe(document.querySelector(".toolbar"));
 applyFilters();
 count();

@@ -57,12 +57,12 @@ class Marks {
     for (const card of this.cards) {
       card.expressions.forEach((expression, e) => {
         const own = this.all[this.key(card, e)] ?? {};
-        for (const [place, mark] of Object.entries(own)) {
-          found.push({
+        for (const place of [WHOLE, ...expression.boxes.keys()]) {
+          if (own[place]) found.push({
             sample_id: card.sample,
             expression_id: expression.id,
             bbox_id: place === WHOLE ? null : expression.boxes[place].id,
-            mark,
+            mark: own[place],
           });
         }
       });

@@ -14,22 +14,21 @@ function makePicture(card, images, large) {
       ? el("p", { class: "placeholder" }, "No picture: ", el("bdi", {}, card.problem))
       : el("img", { src: images[card.image], alt: card.caption, decoding: "async", loading: "lazy" }),
     svg("svg", { class: "boxes", viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" },
-      ...boxes.map(({ bbox, e, b }) => makeBox(bbox, e, b))),
+      // All of the dark edges below all of the lines: boxes that coincide show both dashes.
+      ...["halo", "line", "reach"].flatMap((part) => boxes.map((box) => makeBox(box, part)))),
     el("div", { class: "tags", "aria-hidden": "true" }, ...makeTags(boxes, width, height)),
   );
   // Through the object model, which the policy lets pass; style attributes it does not.
-  const most = large ? "(100dvh - 17rem)" : "min(34rem, 70vh)";
   picture.style.aspectRatio = `${width} / ${height}`;
-  picture.style.maxWidth = `min(100%, calc(${most} * ${width / height}), max(${width * (large ? 8 : 2)}px, 20rem))`;
+  picture.style.maxWidth = `min(100%, calc(var(--most) * ${width / height}), max(${width * (large ? 8 : 2)}px, 20rem))`;
   return picture;
 }
 
-function makeBox([x1, y1, x2, y2], e, b) {
-  const shape = { x: x1, y: y1, width: x2 - x1, height: y2 - y1 };
-  return svg("g", { class: `box ${look(e)}`, "data-e": e, "data-b": b },
-    svg("rect", { class: "reach", ...shape }),
-    svg("rect", { class: "halo", ...shape }),
-    svg("rect", { class: "line", ...shape }));
+function makeBox({ bbox: [x1, y1, x2, y2], e, b }, part) {
+  return svg("rect", {
+    class: `${part} ${look(e)}`, "data-e": e, "data-b": b,
+    x: x1, y: y1, width: x2 - x1, height: y2 - y1,
+  });
 }
 
 // The expression's number at the upper left corner of each box; side by side where corners meet.

@@ -46,7 +46,7 @@ function underlineLevels(spans) {
 
 function makeDiff(card) {
   if (card.diff.every(([kind]) => kind === "=")) {
-    return el("p", { class: "diff same" }, el("span", { class: "label" }, "Original"), "The cleaned caption is the original one.");
+    return el("p", { class: "diff" }, "Cleaning changed nothing.");
   }
   const tags = { "=": "span", "-": "del", "+": "ins" };
   return el("p", { class: "diff", dir: "auto" },
