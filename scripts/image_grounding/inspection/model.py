@@ -103,6 +103,8 @@ class Inspection:
         cards: the sampled records.
         step: "0" or "1".
         sampled_from: how many records the cards were sampled from.
+        summary: the run's ``run_summary.json``.
+        checks: what the checks named by flags are, by name.
     """
 
     verdict: str
@@ -117,3 +119,4 @@ class Inspection:
     step: str
     sampled_from: int
     summary: Mapping[str, Any] = field(default_factory=dict)
+    checks: Mapping[str, Check] = field(default_factory=dict)
