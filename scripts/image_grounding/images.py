@@ -160,11 +160,16 @@ class Header:
 
 
 def read_header(path: Path) -> Header | None:
-    """The header of an image file, without decoding it; None where it cannot be read."""
+    """The header of an image file, without decoding it; None where it cannot be used."""
     try:
         with Image.open(path, formats=_FORMATS) as image:
             orientation = _orientation(image)
-            return Header(image.size[::-1] if orientation >= 5 else image.size, orientation)
+            if image.width * image.height > MAX_FILE_PIXELS:
+                return None
+            if orientation > 1 and image.format == "TIFF":
+                image.load()  # turns itself upright
+            turned = _orientation(image) >= 5
+            return Header(image.size[::-1] if turned else image.size, orientation)
     except Exception:  # decoders raise nearly anything on a broken file
         return None
 

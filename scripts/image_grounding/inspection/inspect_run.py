@@ -80,9 +80,10 @@ def _headline(findings: list[Finding], tally: Tally) -> str:
         return "Do not scale this yet. " + worst[0].sentence
     if findings:
         return f"Usable so far, but look first: {findings[0].sentence}"
-    if tally.counts["flagged_records"]:
-        share = tally.counts["flagged_records"] / records
-        return f"No check over all records failed; {share:.0%} of them carry a flag. Review some."
+    if flagged := tally.counts["flagged_records"]:
+        return (
+            f"No check over all records failed; {flagged} of {records} carry a flag: review some."
+        )
     return "Nothing looks wrong to the checks. Review some records before scaling."
 
 

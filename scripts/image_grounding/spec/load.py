@@ -76,7 +76,7 @@ def load_limits(given: Mapping[str, Any], overrides: Sequence[str] = ()) -> Limi
     """
     own = [f"inspection.{name}={value}" for name, value in given.items()]
     own += [f"inspection.{text.removeprefix('inspection.')}" for text in overrides]
-    return load_spec(None, ["results_dir=.", "data.input_jsonl=-", *own]).inspection
+    return load_spec(None, ["results_dir=.", "data.input_jsonl=unread", *own]).inspection
 
 
 def trim_base_url(url: str) -> str:

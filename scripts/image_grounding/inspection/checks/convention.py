@@ -12,6 +12,7 @@ Each signature follows from one mistake, by the arithmetic of ``frames.py``:
 * x and y exchanged: "on the left" is at the top; box shapes follow the images' shapes doubly.
 """
 
+import math
 from collections.abc import Iterator
 
 from image_grounding.inspection.checks.placement import Placement
@@ -19,6 +20,10 @@ from image_grounding.inspection.model import Check, Finding, Level
 from image_grounding.spec import Limits
 
 _MIN_SIDE_WORDS = 20
+# What chance alone may do to a figure, over the root of the number of boxes: some three standard
+# errors of a quantile near the border, and of the difference of two shares of boxes.
+_CHANCE_OF_QUANTILE = 0.5
+_CHANCE_OF_SHARES = 1.5
 _SIDE_WORDS_MARGIN = 0.25  # of the expressions that say a side
 _REMEDY = (
     "Do not scale. Measure the convention with check_endpoint.py, set vlm.coordinates to what it "
@@ -107,17 +112,12 @@ def _scale(placement: Placement, limits: Limits) -> Iterator[Finding]:
         if corner >= share:
             detail = f"{corner:.0%} of the boxes in images of 1500 pixels and more."
             yield _finding(THOUSAND, detail, corner, share)
-    margins = placement.margins(share)
-    short = {
-        "right": margins["right"] - margins["left"],
-        "bottom": margins["bottom"] - margins["top"],
-    }
-    if max(short.values()) > limits.lopsided:
-        detail = (
-            f"{share:.0%} of the boxes end within {1 - margins['right']:.0%} of the width and "
-            f"{1 - margins['bottom']:.0%} of the height."
-        )
-        yield _finding(SCALE_SMALL, detail, max(short.values()), limits.lopsided)
+    reach = placement.reach(share)
+    limit = limits.lopsided + _CHANCE_OF_QUANTILE / math.sqrt(placement.boxes)
+    short = max((1 - end) - begin for begin, end in reach.values())
+    if short > limit:
+        ends = " and ".join(f"{end:.0%} of the {side} side" for side, (_, end) in reach.items())
+        yield _finding(SCALE_SMALL, f"{share:.0%} of the boxes end within {ends}.", short, limit)
     for name, count in placement.quadrants.most_common(1):
         if count / placement.boxes >= share:
             detail = f"{count / placement.boxes:.0%} of the boxes are at the {name}."
@@ -131,10 +131,11 @@ def _cut_off(placement: Placement, limits: Limits) -> Iterator[Finding]:
     right = touching.get("right", 0) - touching.get("left", 0)
     # Things stand on the ground: more boxes touch the lower border than the upper one anyway.
     bottom = (touching.get("bottom", 0) - touching.get("top", 0)) / 2
-    if max(right, bottom) > limits.lopsided:
+    limit = limits.lopsided + _CHANCE_OF_SHARES / math.sqrt(placement.boxes)
+    if max(right, bottom) > limit:
         detail = ", ".join(f"{name} border {share:.0%}" for name, share in touching.items())
         detail = f"Boxes that touch the {detail}."
-        yield _finding(SCALE_LARGE, detail, max(right, bottom), limits.lopsided)
+        yield _finding(SCALE_LARGE, detail, max(right, bottom), limit)
 
 
 def _axes(placement: Placement) -> Iterator[Finding]:
@@ -161,4 +162,4 @@ def _finding(
     check: Check, detail: str, value: float, limit: float, level: Level = Level.FAIL
 ) -> Finding:
     sentence = f"{check.sentence} {detail}"
-    return Finding(check.name, level, sentence, check.remedy, round(value, 4), limit)
+    return Finding(check.name, level, sentence, check.remedy, round(value, 4), round(limit, 4))

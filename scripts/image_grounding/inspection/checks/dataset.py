@@ -30,7 +30,7 @@ UNGROUNDED_SHARE = Check(
     "ungrounded_share",
     "Many expressions have no box.",
     "See whether the things are in the pictures. If they are: a stronger model, a higher "
-    "resolution (vlm.image.max_pixels), or check_endpoint.py: does the model see at all?",
+    "resolution (vlm.image.max_pixels). check_endpoint.py tells whether the model sees at all.",
     dataset=True,
 )
 ONE_SCORE = Check(
@@ -53,6 +53,10 @@ DATASET_CHECKS = (
     *CONVENTION_CHECKS,
     WIDESPREAD_FLAG,
 )
+COUNTS = (
+    "records", "flagged_records", "grounded_records", "expressions", "ungrounded_expressions",
+    "boxes", "failed",
+)  # fmt: skip
 # Flags that the dataset has a check of its own for.
 _JUDGED_ELSEWHERE = {"ungrounded_expression"}
 _FEW_RECORDS = 10  # fewer say nothing of how frequent a flag is
@@ -67,7 +71,7 @@ class Tally:
     the failed samples by step and reason.
     """
 
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(COUNTS, 0)))
     flags: Counter[str] = field(default_factory=Counter)
     failures: dict[str, Counter[str]] = field(default_factory=dict)
     scores: Counter[float] = field(default_factory=Counter)

@@ -67,14 +67,17 @@ class Placement:
             if good and (side := _side_of(expression.text)):
                 self._add_side(side, good[0], record.size)
 
-    def margins(self, share: float) -> dict[str, float]:
-        """How far from each border ``share`` of the boxes stay, as a share of the side."""
-        x1, y1, x2, y2 = self._edges
+    def reach(self, share: float) -> dict[str, tuple[float, float]]:
+        """Where along the longer and the shorter side of the images boxes begin and end.
+
+        For each side the place, 0..1 from the left or top, before which all but ``share`` of
+        the boxes begin and that before which ``share`` of them end. A wrong scale depends on
+        the length of a side, so that pictures of both orientations agree.
+        """
+        long1, short1, long2, short2 = self._edges
         return {
-            "left": _quantile(x1, 1 - share),
-            "top": _quantile(y1, 1 - share),
-            "right": 1 - _quantile(x2, share),
-            "bottom": 1 - _quantile(y2, share),
+            "longer": (_quantile(long1, 1 - share), _quantile(long2, share)),
+            "shorter": (_quantile(short1, 1 - share), _quantile(short2, share)),
         }
 
     def shape_slope(self) -> tuple[float, float] | None:
@@ -89,8 +92,9 @@ class Placement:
     def _add_box(self, box: PixelBox, size: Size) -> None:
         (x1, y1, x2, y2), (width, height) = box, size
         self.boxes += 1
-        for counts, side, length in zip(self._edges, box, (*size, *size), strict=True):
-            counts[side * _BINS // length] += 1
+        along = (0, 1, 2, 3) if width >= height else (1, 0, 3, 2)
+        for counts, axis in zip(self._edges, along, strict=True):
+            counts[box[axis] * _BINS // size[axis % 2]] += 1
         self.first_pixel += all(
             side <= max(_FIRST_PIXELS, 2 * length / _BINS)
             for side, length in ((x2, width), (y2, height))
