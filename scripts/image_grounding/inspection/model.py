@@ -113,13 +113,13 @@ class Inspection:
         flags: for each check, the number of records in which it found something.
         failures: samples that failed, by step and reason.
         findings: dataset-level results, worst first.
+        limits: the thresholds of the spec that the findings were judged by.
         charts: the small charts.
         cards: the sampled records.
         step: "0" or "1".
         sampled_from: how many records the cards were sampled from.
         summary: the run's ``run_summary.json``.
         checks: what the checks named by flags are, by name.
-        limits: the thresholds of the spec that the findings were judged by.
     """
 
     verdict: str
@@ -133,6 +133,6 @@ class Inspection:
     cards: tuple[Card, ...]
     step: str
     sampled_from: int
+    limits: Mapping[str, float] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
     checks: Mapping[str, Check] = field(default_factory=dict)
-    limits: Mapping[str, float] = field(default_factory=dict)
