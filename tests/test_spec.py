@@ -88,7 +88,7 @@ def test_dataclasses_have_exactly_the_schema_s_keys():
     hints = typing.get_type_hints(Spec)
     given = {
         name
-        for section in ("data", "workflow", "vlm")
+        for section in ("data", "workflow", "vlm", "inspection")
         for name in fields_of(hints[section], f"{prefix}{section}.")
     }
     assert given == wanted

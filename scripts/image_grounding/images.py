@@ -188,6 +188,29 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+@dataclass(frozen=True)
+class Header:
+    """What the head of an image file says: its upright size, and how it is stored."""
+
+    size: Size
+    orientation: int
+
+
+def read_header(path: Path) -> Header | None:
+    """The header of an image file, without decoding it; None where it cannot be used."""
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            orientation = _orientation(image)
+            if image.width * image.height > MAX_FILE_PIXELS:
+                return None
+            if orientation > 1 and image.format == "TIFF":
+                image.load()  # turns itself upright
+            turned = _orientation(image) >= 5
+            return Header(image.size[::-1] if turned else image.size, orientation)
+    except Exception:  # decoders raise nearly anything on a broken file
+        return None
+
+
 def same_file(path: Path, mark: dict[str, Any]) -> bool:
     """Whether ``path`` still holds what ``mark`` was taken from.
 

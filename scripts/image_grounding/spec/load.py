@@ -2,7 +2,7 @@
 """From YAML, overrides and the environment to a ``Spec``."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from omegaconf.errors import (
 
 from image_grounding.errors import SpecError
 from image_grounding.resources import spec_path
-from image_grounding.spec.model import Data, Spec, Vlm, Workflow, build
+from image_grounding.spec.model import Data, Limits, Spec, Vlm, Workflow, build
 from image_grounding.spec.schema import (
     TAO_ONLY_KEYS,
     coerce,
@@ -61,8 +61,24 @@ def load_spec(path: Path | None, overrides: Sequence[str] = ()) -> Spec:
         data=build(Data, own["data"]),
         workflow=build(Workflow, own["workflow"]),
         vlm=build(Vlm, own["vlm"]),
+        inspection=build(Limits, own["inspection"]),
         redacted=redact(values),
     )
+
+
+def load_limits(given: Mapping[str, Any], overrides: Sequence[str] = ()) -> Limits:
+    """The thresholds of an inspection alone.
+
+    Args:
+        given: what the spec of a finished run says of them; the defaults hold for the rest.
+        overrides: ``name=value`` texts.
+
+    Raises:
+        SpecError: an unknown name or a value that is not allowed.
+    """
+    own = [f"inspection.{name}={value}" for name, value in given.items()]
+    own += [f"inspection.{text.removeprefix('inspection.')}" for text in overrides]
+    return load_spec(None, ["results_dir=.", "data.input_jsonl=unread", *own]).inspection
 
 
 def trim_base_url(url: str) -> str:
