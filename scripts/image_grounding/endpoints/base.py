@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
+from image_grounding.endpoints.negotiation import Taken
 from image_grounding.images import EncodedImage
 from image_grounding.prompts import ReplySchema
 
@@ -72,6 +73,10 @@ class Endpoint(Protocol):
         Raises:
             EndpointError: as ``send``; UnknownModelError where it has no such list.
         """
+        ...
+
+    def takes(self) -> list[Taken]:
+        """Optional parameters, and whether they were refused so far."""
         ...
 
     async def close(self) -> None:

@@ -14,7 +14,8 @@ from google.genai import errors, types
 
 from image_grounding.endpoints.base import Finish, Question, Reply, Usage
 from image_grounding.endpoints.errors import network_error, safe_address, scrub, status_error
-from image_grounding.endpoints.negotiation import Negotiation
+from image_grounding.endpoints.negotiation import Negotiation, Taken
+from image_grounding.endpoints.retired import retirement
 from image_grounding.errors import (
     BlockedError,
     EndpointTimeoutError,
@@ -58,6 +59,8 @@ class GeminiEndpoint:
                 "no key for Gemini: set the environment variable GOOGLE_API_KEY "
                 "(https://aistudio.google.com/apikey makes one)"
             )
+        if warning := retirement(settings.model):
+            say(f"warning: {warning}")
         self._structured = structured_output is not False
         fixed = ("schema",) if structured_output is True else ()
         self.negotiation = Negotiation(fixed, say)
@@ -191,6 +194,11 @@ class GeminiEndpoint:
             + ((counts.thoughts_token_count if counts else 0) or 0),
         )
         return Reply(text, finish, usage, latency)
+
+    def takes(self) -> list[Taken]:
+        """See ``Endpoint.takes``."""
+        names = ("temperature", "media_resolution", "thinking", "token_limit", "schema")
+        return self.negotiation.report(names)
 
     async def close(self) -> None:
         """Let connections go."""

@@ -20,7 +20,7 @@ from image_grounding.endpoints.errors import (
     scrub,
     status_error,
 )
-from image_grounding.endpoints.negotiation import Negotiation
+from image_grounding.endpoints.negotiation import Negotiation, Taken
 from image_grounding.errors import (
     BlockedError,
     EndpointError,
@@ -165,6 +165,10 @@ class OpenAIEndpoint:
             getattr(answer.usage, "completion_tokens", None) or 0,
         )
         return Reply(text, finish, usage, latency)
+
+    def takes(self) -> list[Taken]:
+        """See ``Endpoint.takes``."""
+        return self.negotiation.report(("temperature", "max_tokens", "token_limit", "schema"))
 
     async def close(self) -> None:
         """Let connections go."""

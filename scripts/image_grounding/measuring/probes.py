@@ -87,3 +87,8 @@ def _encoded(picture: Image.Image, transport: Transport) -> EncodedImage:
     picture.save(buffer, "PNG")
     frame = Frame(picture.size, picture.size, transport.resize_multiple)
     return EncodedImage(buffer.getvalue(), "image/png", frame, {})
+
+
+def open_probe(probe: Probe) -> Image.Image:
+    """The picture itself."""
+    return Image.open(io.BytesIO(probe.image.data)).convert("RGB")
