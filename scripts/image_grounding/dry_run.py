@@ -28,7 +28,7 @@ from image_grounding.steps import EXTRACTION, GROUNDING, STEPS
 _SHOWN = 10
 _AHEAD = 256
 _THREADS = 8
-_SIZES_KEPT = 50_000
+_SIZES_KEPT = 10_000
 _SAY_EVERY = 100_000
 _IMAGE_REASONS = sorted(INPUT_REASONS - {"bad_line"})
 
@@ -189,4 +189,4 @@ def _measure(path: Path) -> Size | SampleError:
     try:
         return upright_size(path)
     except SampleError as error:
-        return error
+        return SampleError(error.reason, str(error))  # without a traceback, which holds a lot
