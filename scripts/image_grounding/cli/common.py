@@ -19,6 +19,11 @@ def print_json(value: Any) -> None:
     click.echo(to_json(value, indent=2))
 
 
+def printable(text: str) -> str:
+    """Text without what moves a terminal's cursor or recolours it; names of files may hold it."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
 @contextlib.contextmanager
 def reporting_errors() -> Iterator[None]:
     """What a user can cause ends with a message and a JSON object, never a traceback."""

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from image_grounding.cli.common import printable
 from image_grounding.inspection.model import Inspection
 
 _COLOURS = {"pass": "green", "warn": "yellow", "fail": "red"}
@@ -25,7 +26,7 @@ class View:
     def say(self, text: str) -> None:
         """Show a message."""
         if not self._quiet:
-            click.echo(_printable(text), err=True)
+            click.echo(printable(text), err=True)
 
     def inspection(self, inspection: Inspection, page: Path) -> None:
         """Show the verdict, the facts, what was found."""
@@ -63,14 +64,9 @@ class View:
     def _table(self, header: tuple[str, ...], rows: Any) -> None:
         table = Table(*header, show_header=bool(header))
         for row in rows:
-            table.add_row(*(escape(_printable(str(cell))) for cell in row))
+            table.add_row(*(escape(printable(str(cell))) for cell in row))
         if table.rows:
             self._console.print(table)
-
-
-def _printable(text: str) -> str:
-    """Text without what moves a terminal's cursor or recolours it; names of files may hold it."""
-    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _figures(rate: Mapping[str, Any]) -> tuple[str, ...]:

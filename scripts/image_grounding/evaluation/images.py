@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which image of the truth a record is of: by path, by id, by file name."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from image_grounding.errors import InputError
+from image_grounding.evaluation.model import Annotation
+from image_grounding.evaluation.truth import Truth
+from image_grounding.results import Record, Results
+
+_EXAMPLES = 3
+
+
+@dataclass
+class TruthImage:
+    """An image of the truth with all that is said of it."""
+
+    path: str
+    ids: tuple[str, ...]
+    annotations: list[Annotation] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The image as a message shows it."""
+        known = [f"file {self.path!r}"] if self.path else []
+        return ", ".join([*known, *(f"id {one!r}" for one in self.ids)])
+
+
+class ImageIndex:
+    """The images of a truth, found from a record in one of three ways, ``RULES``.
+
+    - ``path``: one path is the end of the other, part by part, or both are the same;
+    - ``image_id``: the ids are equal, as numbers where both are; the truth's file name without
+      its ending is an id where it gives no other;
+    - ``file_name``: the last parts are equal but for their endings.
+
+    An image that could be several of the truth's is none of them.
+    """
+
+    def __init__(self, annotations: Iterable[Annotation]) -> None:
+        by_identity: dict[object, TruthImage] = {}
+        for one in annotations:
+            image = by_identity.setdefault(
+                one.image_path or one.image_ids, TruthImage(one.image_path, one.image_ids)
+            )
+            image.annotations.append(one)
+        self.images = tuple(by_identity.values())
+        self._by_name: dict[str, list[TruthImage]] = defaultdict(list)
+        self._by_id: dict[str, list[TruthImage]] = defaultdict(list)
+        self._by_stem: dict[str, list[TruthImage]] = defaultdict(list)
+        for image in self.images:
+            path = _path(image.path)
+            if image.path:
+                self._by_name[path.name].append(image)
+                self._by_stem[path.stem].append(image)
+            for one_id in image.ids or (path.stem,):
+                self._by_id[_id(one_id)].append(image)
+
+    def by_path(self, record: Record) -> TruthImage | None:
+        """The image whose path is the record's, or the end of it, or the other way round."""
+        path = _path(record.image_path)
+        found = [one for one in self._by_name.get(path.name, ()) if _same_end(path, one.path)]
+        same = [one for one in found if _path(one.path) == path]
+        return _only(same or found)
+
+    def by_id(self, record: Record) -> TruthImage | None:
+        """The image whose id is the record's."""
+        return _only(self._by_id.get(_id(str(record.image_id)), []))
+
+    def by_file_name(self, record: Record) -> TruthImage | None:
+        """The image whose file has the same name, its ending aside."""
+        return _only(self._by_stem.get(_path(record.image_path).stem, []))
+
+
+Lookup = Callable[[ImageIndex, Record], TruthImage | None]
+RULES: Mapping[str, Lookup] = {
+    "path": ImageIndex.by_path,
+    "image_id": ImageIndex.by_id,
+    "file_name": ImageIndex.by_file_name,
+}
+
+
+def choose_rule(results: Results, index: ImageIndex, truth: Truth) -> str:
+    """The rule that finds most records' images; the first of ``RULES`` where several do.
+
+    One rule for all records: what is an id here and a running number there would otherwise
+    join some images wrongly.
+
+    Raises:
+        InputError: there are no records, or none of them is of an image of the truth.
+    """
+    found = Counter({name: 0 for name in RULES})
+    examples: list[str] = []
+    for record in results.records():
+        found.update(name for name, lookup in RULES.items() if lookup(index, record))
+        if len(examples) < _EXAMPLES:
+            examples.append(f"file {record.image_path!r}, id {str(record.image_id)!r}")
+    if not examples:
+        raise InputError(f"there are no records in {results.file}")
+    best = max(RULES, key=lambda name: found[name])
+    if not found[best]:
+        theirs = "; ".join(image.name for image in index.images[:_EXAMPLES])
+        raise InputError(
+            f"no image of {results.file} is in {truth.path} (read as {truth.format}). "
+            f"Results: {'; '.join(examples)}. Truth: {theirs}"
+        )
+    return best
+
+
+def _path(text: str) -> PurePosixPath:
+    return PurePosixPath(text.replace("\\", "/"))
+
+
+def _same_end(first: PurePosixPath, second: str) -> bool:
+    pairs = zip(reversed(first.parts), reversed(_path(second).parts), strict=False)
+    return all(one == other for one, other in pairs)
+
+
+def _id(text: str) -> str:
+    return str(int(text)) if text.isascii() and text.isdecimal() and len(text) < 100 else text
+
+
+def _only(found: list[TruthImage]) -> TruthImage | None:
+    return found[0] if len(found) == 1 else None

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which caption of the truth a record is of, and which expression is which phrase."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rapidfuzz import fuzz
+
+from image_grounding.evaluation.model import Annotation, Phrase
+from image_grounding.replies.matching import normalized
+from image_grounding.results import GroundedExpression
+from image_grounding.spans import Span
+
+# Least overlap (intersection over union in characters) of two places in the same caption.
+SPAN_OVERLAP = 0.5
+# Least likeness (rapidfuzz.fuzz.ratio, 0..100) of two phrases, or of two captions, as texts.
+TEXT_LIKENESS = 90.0
+
+_PUNCTUATION = re.compile(r"[^\w\s]|_")
+
+
+@dataclass(frozen=True)
+class Folded:
+    """A caption as its letters and digits alone, so that tokenized text equals plain text.
+
+    ``before[i]`` is how many of them come before character i of the caption.
+    """
+
+    text: str
+    before: tuple[int, ...]
+
+    @classmethod
+    def of(cls, caption: str) -> "Folded":
+        """Fold a caption."""
+        kept: list[str] = []
+        before = [0]
+        for char in caption:
+            if char.isalnum():
+                kept.append(char.casefold())
+            before.append(len(kept))
+        return cls("".join(kept), tuple(before))
+
+    def place(self, span: Span | None) -> Span | None:
+        """A span of the caption as one of the folded text; None for none or an empty one."""
+        if span is None or not 0 <= span[0] < span[1] < len(self.before):
+            return None
+        start, end = self.before[span[0]], self.before[span[1]]
+        return (start, end) if start < end else None
+
+
+def find_caption(
+    annotations: Sequence[Annotation], cleaned_caption: str, caption: str
+) -> Annotation | None:
+    """The annotation whose caption is a record's.
+
+    Equal but for case, spaces and punctuation, else the most alike one from ``TEXT_LIKENESS``
+    on. An image's only caption is taken however it is worded.
+    """
+    own = [Folded.of(text).text for text in (cleaned_caption, caption)]
+
+    def likeness(annotation: Annotation) -> float:
+        theirs = [Folded.of(text).text for text in annotation.captions]
+        return max(fuzz.ratio(one, other) for one in own for other in theirs)
+
+    if len(annotations) == 1:
+        return annotations[0]
+    best = max(annotations, key=likeness)
+    return best if likeness(best) >= TEXT_LIKENESS else None
+
+
+def match_phrases(
+    annotation: Annotation, expressions: Sequence[GroundedExpression], cleaned_caption: str | None
+) -> list[int | None]:
+    """For each phrase of the truth the expression that is the same one, or None.
+
+    Where both have a place in the same caption, only places count: they must overlap from
+    ``SPAN_OVERLAP`` on. Elsewhere texts do, without case, leading article and punctuation:
+    equal ones first, then from ``TEXT_LIKENESS`` on. One to one, the best pairs first; equal
+    pairs in the order of the texts. Boxes are not looked at.
+    """
+    ours, theirs = _places(annotation, expressions, cleaned_caption)
+    texts = [_comparable(one.text) for one in expressions]
+    pairs: list[tuple[float, int, int]] = []
+    for index, phrase in enumerate(annotation.phrases):
+        text = _comparable(phrase.text)
+        for number, other in enumerate(texts):
+            place, own = theirs[index], ours[number]
+            if place and own:
+                overlap = _overlap(place, own)
+                if overlap >= SPAN_OVERLAP:
+                    pairs.append((1 + overlap, index, number))
+            else:
+                likeness = fuzz.ratio(text, other, score_cutoff=TEXT_LIKENESS)
+                if likeness and text:
+                    pairs.append((likeness / 100, index, number))
+    return _one_to_one(pairs, len(annotation.phrases))
+
+
+def match_categories(
+    phrases: Sequence[Phrase], expressions: Sequence[GroundedExpression]
+) -> list[list[int]]:
+    """For each category the expressions whose noun it is: many "the red car" are of "car".
+
+    The last words of the noun chunk are the category's name, as a plural too. Synonyms ("man"
+    for "person") are not known.
+    """
+    names = [_comparable(phrase.text).split() for phrase in phrases]
+    nouns = [_comparable(expression.noun_chunk).split() for expression in expressions]
+    return [
+        [number for number, noun in enumerate(nouns) if name and _ends_in(noun, name)]
+        for name in names
+    ]
+
+
+def _ends_in(words: list[str], name: list[str]) -> bool:
+    *before, last = words[-len(name) :] or [""]
+    return before == name[:-1] and _same_noun(last, name[-1])
+
+
+def _same_noun(first: str, second: str) -> bool:
+    short, long = sorted((first, second), key=len)
+    plurals = {short + "s", short + "es", short.removesuffix("y") + "ies"}
+    return first == second or (short != "" and long in plurals)
+
+
+def _comparable(text: str) -> str:
+    return normalized(" ".join(_PUNCTUATION.sub(" ", normalized(text)).split()))
+
+
+def _places(
+    annotation: Annotation, expressions: Sequence[GroundedExpression], cleaned_caption: str | None
+) -> tuple[list[Span | None], list[Span | None]]:
+    """Places of the expressions and of the phrases in the same folded caption, or all None."""
+    if cleaned_caption is not None and annotation.captions:
+        own, their = Folded.of(cleaned_caption), Folded.of(annotation.captions[0])
+        if own.text == their.text:
+            return (
+                [own.place(one.char_span) for one in expressions],
+                [their.place(phrase.span) for phrase in annotation.phrases],
+            )
+    return [None] * len(expressions), [None] * len(annotation.phrases)
+
+
+def _overlap(first: Span, second: Span) -> float:
+    shared = min(first[1], second[1]) - max(first[0], second[0])
+    return max(shared, 0) / (max(first[1], second[1]) - min(first[0], second[0]))
+
+
+def _one_to_one(pairs: list[tuple[float, int, int]], count: int) -> list[int | None]:
+    found: list[int | None] = [None] * count
+    used: set[int] = set()
+    for _, index, number in sorted(pairs, key=lambda pair: (-pair[0], pair[1], pair[2])):
+        if found[index] is None and number not in used:
+            found[index] = number
+            used.add(number)
+    return found

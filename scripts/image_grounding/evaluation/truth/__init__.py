@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ground truth in any of the public formats; a module each, chosen by name or by content."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from image_grounding.errors import InputError
+from image_grounding.evaluation.model import Annotation
+from image_grounding.evaluation.truth.coco import read_coco
+from image_grounding.evaluation.truth.detect import detect_format
+from image_grounding.evaluation.truth.flickr30k import read_flickr30k
+from image_grounding.evaluation.truth.odvg import read_odvg
+from image_grounding.evaluation.truth.records import read_records
+from image_grounding.evaluation.truth.refcoco import read_refcoco
+
+_NOT_OF_THE_FORMAT = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
+
+READERS: Mapping[str, Callable[[Path, Counter[str]], Iterator[Annotation]]] = {
+    "coco": read_coco,
+    "odvg": read_odvg,
+    "refcoco": read_refcoco,
+    "flickr30k": read_flickr30k,
+    "records": read_records,
+}
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Ground truth in memory.
+
+    Attributes:
+        path: where it is.
+        format: a name of ``READERS``.
+        annotations: in the order of the files.
+        left_out: what was not read, by reason.
+    """
+
+    path: Path
+    format: str
+    annotations: tuple[Annotation, ...]
+    left_out: Mapping[str, int]
+
+
+def read_truth(path: Path, name: str = "auto") -> Truth:
+    """Read ground truth.
+
+    Args:
+        path: a file or a folder.
+        name: a name of ``READERS``, or ``auto`` to go by the content.
+
+    Raises:
+        InputError: it is not there, not of that format, of no known format, or empty.
+    """
+    if not path.exists():
+        raise InputError(f"no such truth: {path}")
+    left_out: Counter[str] = Counter()
+    try:
+        if name == "auto":
+            name = detect_format(path)
+        annotations = tuple(READERS[name](path, left_out))
+    except OSError as error:
+        raise InputError(f"cannot read {error.filename or path}: {error.strerror}") from None
+    except _NOT_OF_THE_FORMAT as error:
+        problem = f"{type(error).__name__}: {error}"[:200]
+        raise InputError(f"{path} cannot be read as {name}: {problem}") from None
+    if not any(one.phrases for one in annotations):
+        raise InputError(f"{path}, read as {name}, has no phrase to evaluate against")
+    return Truth(path, name, annotations, +left_out)

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""COCO JSON: boxes with phrases, with places in a caption, or with categories alone.
+
+What names an annotation's phrase, in this order:
+
+- ``tokens_positive``, character spans in its image's ``caption``, as in MDETR's files
+  (ashkamath/mdetr, GoldG), where an image has an entry for each of its captions;
+- its own ``phrase``, with the ``caption`` that it is of where there is one, as our export has it;
+- the name of its category: then each category of an image is a phrase with all its boxes.
+
+Crowd regions (``iscrowd``) are left out, as they are no single box, and so are images without
+annotations, of which the file does not say whether anyone looked.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from image_grounding.evaluation.model import Annotation, Phrase
+from image_grounding.evaluation.truth.reading import from_xywh, hull, load_json, size_of, usable
+from image_grounding.frames import Box
+from image_grounding.spans import Span
+
+Fields = Mapping[str, Any]
+
+
+def read_coco(path: Path, left_out: Counter[str]) -> Iterator[Annotation]:
+    """The annotations of a COCO file; memory grows with it."""
+    content = load_json(path)
+    categories = {one["id"]: str(one["name"]) for one in content.get("categories", ())}
+    by_image: dict[Any, list[Fields]] = defaultdict(list)
+    for one in content["annotations"]:
+        if one.get("iscrowd"):
+            left_out["crowd_regions"] += 1
+        else:
+            by_image[one["image_id"]].append(one)
+    for image in content["images"]:
+        fields = by_image.pop(image["id"], [])
+        left_out["images_without_annotations"] += not fields
+        yield from _of_image(image, fields, categories, left_out)
+    if by_image:
+        left_out["annotations_without_image"] += sum(map(len, by_image.values()))
+
+
+def _of_image(
+    image: Fields, fields: Sequence[Fields], categories: Mapping[Any, str], left_out: Counter[str]
+) -> Iterator[Annotation]:
+    caption = str(image.get("caption") or "")
+    by_caption: dict[str, dict[Any, _Group]] = defaultdict(dict)
+    by_category: dict[str, list[Box]] = defaultdict(list)
+    for one in fields:
+        box = from_xywh(one["bbox"])
+        span = hull(one.get("tokens_positive"), caption)
+        if span:
+            text, of = caption[span[0] : span[1]], caption
+        elif one.get("phrase"):
+            text, of = str(one["phrase"]), str(one.get("caption") or caption)
+        else:
+            by_category[categories[one["category_id"]]].append(box)
+            continue
+        key = (one.get("expression_id"), text, span)
+        by_caption[of].setdefault(key, _Group(text, span)).boxes.append(box)
+    for of, groups in by_caption.items():
+        phrases = tuple(group.phrase(left_out) for group in groups.values())
+        yield _annotation(image, (of,) if of else (), phrases)
+    if by_category:
+        named = by_category.items()
+        phrases = tuple(Phrase(name, None, usable(boxes, left_out)) for name, boxes in named)
+        yield _annotation(image, (), phrases, categories=True)
+
+
+class _Group:
+    """Boxes of one phrase."""
+
+    def __init__(self, text: str, span: Span | None) -> None:
+        self.text = text
+        self.span = span
+        self.boxes: list[Box] = []
+
+    def phrase(self, left_out: Counter[str]) -> Phrase:
+        return Phrase(self.text, self.span, usable(self.boxes, left_out))
+
+
+def _annotation(
+    image: Fields,
+    captions: tuple[str, ...],
+    phrases: tuple[Phrase, ...],
+    *,
+    categories: bool = False,
+) -> Annotation:
+    # MDETR's files number their entries; the image's own id is beside it.
+    own = image.get("original_img_id", image["id"])
+    path = str(image.get("file_name") or "")
+    return Annotation(path, (str(own),), size_of(image), captions, phrases, categories)

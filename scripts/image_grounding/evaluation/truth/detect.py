@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which format a truth is in, by its content."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from image_grounding.errors import InputError
+from image_grounding.evaluation.truth.reading import load_json
+from image_grounding.files import open_lines
+
+_ODVG_KEYS = {"grounding", "detection", "referring"}
+
+
+def detect_format(path: Path) -> str:
+    """The format's name.
+
+    Raises:
+        InputError: it looks like none of them; says what was looked for.
+        OSError: it cannot be read.
+    """
+    found = _of_folder(path) if path.is_dir() else _of_file(path)
+    if found is None:
+        raise InputError(
+            f"{path} looks like none of the known formats: a COCO JSON file (images, annotations), "
+            "ODVG JSON Lines (grounding or detection), a RefCOCO folder (instances.json, refs*.p "
+            "or refs*.json), a Flickr30k Entities folder (Sentences, Annotations), or records "
+            "(annotations.jsonl with expressions). --truth-format says which one it is"
+        )
+    return found
+
+
+def _of_folder(folder: Path) -> str | None:
+    names = {entry.name for entry in folder.iterdir()}
+    if {"Sentences", "Annotations"} <= names:
+        return "flickr30k"
+    if "instances.json" in names and any(name.startswith("refs") for name in names):
+        return "refcoco"
+    ours = {"annotations.jsonl", "step_0_expression_extraction", "step_1_grounding"}
+    return "records" if ours & names else None
+
+
+def _of_file(path: Path) -> str | None:
+    if path.suffix in (".p", ".pkl", ".pickle"):
+        return "refcoco"
+    first = _first_value(path)
+    if isinstance(first, list):
+        return "refcoco" if first and {"ann_id", "sentences"} <= first[0].keys() else None
+    if not isinstance(first, dict):
+        return None
+    if {"images", "annotations"} <= first.keys():
+        return "coco"
+    if _ODVG_KEYS & first.keys():
+        return "odvg"
+    return "records" if "expressions" in first else None
+
+
+def _first_value(path: Path) -> Any:
+    """The first line where it is JSON by itself, else the whole file; None where it is neither."""
+    with open_lines(path) as lines:
+        line: bytes = next((line for line in lines if line.strip()), b"")
+    try:
+        return json.loads(line.decode("utf-8-sig"))
+    except ValueError:
+        pass
+    try:
+        return load_json(path)
+    except ValueError:
+        return None

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""RefCOCO, RefCOCO+, RefCOCOg: ``refs*.p`` or ``refs*.json`` with ``instances.json``.
+
+Fields as the REFER API (lichengunc/refer, refer.py) reads them. Every sentence of a ref is a
+referring expression of the ref's one box; sentences belong to the image, not to a caption.
+"""
+
+import pickle
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from image_grounding.errors import InputError
+from image_grounding.evaluation.model import Annotation, Phrase
+from image_grounding.evaluation.truth.reading import from_xywh, load_json, size_of, usable
+
+# What a pickle may name: it builds lists and dicts, and calls nothing else.
+_PLAIN = {"list": list, "dict": dict, "tuple": tuple}
+
+
+def read_refcoco(path: Path, left_out: Counter[str]) -> Iterator[Annotation]:
+    """The images of a RefCOCO folder, or of a refs file with instances.json beside it.
+
+    An expression that an image has twice for the same box is counted once.
+
+    Raises:
+        InputError: there is no refs file, or more than one.
+    """
+    refs_file = _refs_file(path)
+    instances = load_json(refs_file.parent / "instances.json")
+    annotations = {one["id"]: one for one in instances["annotations"]}
+    # Per image, the expressions of each annotation in the order of the refs.
+    sentences: dict[Any, dict[tuple[Any, str], None]] = defaultdict(dict)
+    for ref in _load_refs(refs_file):
+        for sentence in ref["sentences"]:
+            said = (ref["ann_id"], str(sentence.get("sent") or sentence["raw"]))
+            if said in sentences[ref["image_id"]]:
+                left_out["repeated_phrases"] += 1
+            sentences[ref["image_id"]][said] = None
+    for image in instances["images"]:
+        yield Annotation(
+            image_path=str(image.get("file_name") or ""),
+            image_ids=(str(image["id"]),),
+            size=size_of(image),
+            captions=(),
+            phrases=tuple(
+                Phrase(text, None, usable([from_xywh(annotations[number]["bbox"])], left_out))
+                for number, text in sentences.get(image["id"], ())
+            ),
+        )
+
+
+def _refs_file(path: Path) -> Path:
+    if path.is_file():
+        return path
+    found = sorted(path.glob("refs*.p")) or sorted(path.glob("refs*.json"))
+    if not found:
+        raise InputError(f"no refs*.p or refs*.json in {path}")
+    if len(found) > 1:
+        names = ", ".join(one.name for one in found)
+        raise InputError(f"{path} has several refs files ({names}); give one of them as --truth")
+    return found[0]
+
+
+def _load_refs(path: Path) -> list[Any]:
+    if path.suffix == ".json":
+        refs = load_json(path)
+    else:
+        with path.open("rb") as file:
+            try:
+                refs = _PlainUnpickler(file, encoding="utf-8", errors="replace").load()
+            except (pickle.UnpicklingError, EOFError, ImportError) as error:
+                raise InputError(f"{path} is not a pickle of plain refs: {error}") from None
+    refs = refs["refs"] if isinstance(refs, dict) else refs
+    if not isinstance(refs, list):
+        raise ValueError("refs are not a list")
+    return refs
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Unpickles lists, dicts and scalars; a pickle that names anything else is refused."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module in ("builtins", "__builtin__") and name in _PLAIN:
+            return _PLAIN[name]
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
