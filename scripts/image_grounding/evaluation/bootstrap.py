@@ -10,20 +10,23 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from statistics import quantiles
 
-MOST_GROUPS = 2_000
+MOST_GROUPS = 1_000
 CONFIDENCE = 0.95
 
-Draw = Sequence[int]
+Weights = Sequence[float]
 Interval = tuple[float, float]
 
 
 def intervals(
-    statistic: Callable[[Draw], Mapping[str, float | None]], groups: int, resamples: int, seed: int
+    statistic: Callable[[Weights], Mapping[str, float | None]],
+    groups: int,
+    resamples: int,
+    seed: int,
 ) -> dict[str, Interval | None]:
     """95 % intervals of the figures of a statistic.
 
     Args:
-        statistic: the figures of a draw, which names each group as often as it was drawn.
+        statistic: the figures where each group counts as often as its weight says.
         groups: how many groups there are.
         resamples: how many draws.
         seed: of the draws; the same one gives the same intervals.
@@ -33,11 +36,14 @@ def intervals(
         draw in which the figure is not defined.
     """
     if groups < 2 or resamples < 2:
-        return {name: None for name in statistic(range(groups))}
+        return {name: None for name in statistic([1.0] * groups)}
     rng = random.Random(seed)
     values: dict[str, list[float | None]] = {}
     for _ in range(resamples):
-        for name, value in statistic(rng.choices(range(groups), k=groups)).items():
+        weights = [0.0] * groups
+        for group in rng.choices(range(groups), k=groups):
+            weights[group] += 1
+        for name, value in statistic(weights).items():
             values.setdefault(name, []).append(value)
     return {name: _bounds(found) for name, found in values.items()}
 

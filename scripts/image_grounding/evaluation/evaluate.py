@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run against ground truth: read, put side by side, count, resample."""
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from image_grounding.evaluation.average_precision import AveragePrecision
-from image_grounding.evaluation.bootstrap import CONFIDENCE, Draw, Interval, intervals
+from image_grounding.evaluation.bootstrap import CONFIDENCE, Interval, Weights, intervals
 from image_grounding.evaluation.calibration import expected_calibration_error, reliability
 from image_grounding.evaluation.metrics import IOU, figures
 from image_grounding.evaluation.pairing import Pairing, pair_up
@@ -64,7 +63,7 @@ def evaluate(results: Results, truth: Truth, resamples: int = 1_000, seed: int =
     """
     pairing = pair_up(results, truth)
     tally = Tally(pairing)
-    sums = tally.sums()
+    sums = tally.sums([1.0] * tally.groups)
     counts = {**pairing.counts, **_counts(sums, tally)}
     return Evaluation(
         metrics=_metrics(tally, resamples, seed),
@@ -88,17 +87,16 @@ def evaluate(results: Results, truth: Truth, resamples: int = 1_000, seed: int =
 def _metrics(tally: Tally, resamples: int, seed: int) -> dict[str, Figure]:
     boxes = AveragePrecision(tally.ranked)
 
-    def of_sums(draw: Draw) -> dict[str, float | None]:
-        sums = tally.sums(draw)
+    def of_sums(weights: Weights) -> dict[str, float | None]:
+        sums = tally.sums(weights)
         return {**figures(sums), ECE: expected_calibration_error(sums)}
 
-    def of_ranks(draw: Draw) -> dict[str, float | None]:
+    def of_ranks(weights: Weights) -> dict[str, float | None]:
         if tally.without_score:  # it ranks boxes; those without a score have no rank
             return {AVERAGE_PRECISION: None}
-        true_boxes = tally.sums(draw)["true_boxes"]
-        return {AVERAGE_PRECISION: boxes.value(true_boxes, Counter(draw))}
+        return {AVERAGE_PRECISION: boxes.value(tally.sums(weights)["true_boxes"], weights)}
 
-    everything = range(tally.groups)
+    everything = [1.0] * tally.groups
     values = {**of_sums(everything), **of_ranks(everything)}
     bounds = {
         **intervals(of_sums, tally.groups, resamples, seed),

@@ -46,7 +46,7 @@ def save_reliability(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         axes.text(0.5, 0.5, "no box has a score", ha="center")
     axes.set(xlim=(0, 1), ylim=(0, 1.1), xlabel="score", ylabel="share of right boxes")
     axes.set_title(f"Reliability of scores ({sum(row['boxes'] for row in rows)} boxes)")
-    axes.legend(loc="upper left", fontsize=8)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     figure.savefig(path)
 
 

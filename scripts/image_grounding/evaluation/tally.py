@@ -2,7 +2,7 @@
 """What the metrics are made of, summed up for each group of images."""
 
 from collections.abc import Mapping, Sequence
-from operator import itemgetter
+from operator import mul
 
 from image_grounding.annotations import Instance
 from image_grounding.evaluation import calibration
@@ -51,12 +51,9 @@ class Tally:
         for pair in pairing.pairs:
             self._add(pair)
 
-    def sums(self, draw: Sequence[int] | None = None) -> Mapping[str, float]:
-        """The sums over all groups, or over those drawn, as often as they were."""
-        if draw is None or len(draw) < 2:
-            return {name: sum(column) for name, column in self._columns.items()}
-        pick = itemgetter(*draw)
-        return {name: sum(pick(column)) for name, column in self._columns.items()}
+    def sums(self, weights: Sequence[float]) -> Mapping[str, float]:
+        """The sums of ``COLUMNS`` where group g counts ``weights[g]`` times."""
+        return {name: sum(map(mul, weights, column)) for name, column in self._columns.items()}
 
     def _add(self, pair: Pair) -> None:
         group = pair.group % self.groups

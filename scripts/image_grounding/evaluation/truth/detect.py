@@ -45,9 +45,12 @@ def _of_file(path: Path) -> str | None:
         return "refcoco"
     first = _first_value(path)
     if isinstance(first, list):
-        return "refcoco" if first and {"ann_id", "sentences"} <= first[0].keys() else None
+        ref = first[0] if first and isinstance(first[0], dict) else {}
+        return "refcoco" if {"ann_id", "sentences"} <= ref.keys() else None
     if not isinstance(first, dict):
         return None
+    if "refs" in first:
+        return "refcoco"
     if {"images", "annotations"} <= first.keys():
         return "coco"
     if _ODVG_KEYS & first.keys():
