@@ -36,7 +36,7 @@ def _cannot_start(why: str) -> None:
     from image_grounding.environment import folder, python_of, ready_extras
 
     environment = folder()
-    starter = sys.executable if sys.version_info >= (3, 11) else "python3.11"  # noqa: UP036
+    starter = sys.executable if sys.version_info >= (3, 11) else "python3.11"
     setup = f"{starter} {os.path.join(_SCRIPTS, 'setup_env.py')}"
     if ready_extras(environment) is None:
         remedy = f'make an environment with: {setup} and use the "python" that it names'
