@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from image_grounding.cli.common import CONTEXT, print_json, reporting_errors
+from image_grounding.cli.common import CONTEXT, error_facts, print_json, reporting_errors, say_error
 from image_grounding.cli.tables import show_findings, show_records
 from image_grounding.dry_run import DryRun
 from image_grounding.errors import Exit
@@ -83,9 +83,9 @@ def run_command(
         short = {k: value for k, value in result.summary.items() if k not in _ONLY_IN_FILE}
         summary = {"exit_code": int(result.exit_code), **short}
         if result.error:
-            summary["error"] = str(result.error)
+            summary |= error_facts(result.error)
             if not quiet:
-                click.echo(f"error: {result.error}", err=True)
+                say_error(result.error)
         if table and not quiet:
             show_records(spec.results_dir / "annotations.jsonl", table)
         print_json(summary)

@@ -27,12 +27,14 @@ class Check:
         sentence: what it means where it is found.
         remedy: what to do about it.
         dataset: whether it judges all records together and not one of them.
+        weight: how much a flag of it adds to a record's place among the worst.
     """
 
     name: str
     sentence: str
     remedy: str
     dataset: bool = False
+    weight: int = 1
 
 
 @dataclass(frozen=True)
@@ -68,14 +70,26 @@ class Finding:
     limit: float | None = None
 
 
+class Picked(StrEnum):
+    """Why a record was sampled; only ``RANDOM`` ones stand for all records."""
+
+    RANDOM = "random"
+    WORST = "worst"
+    FLAG = "flag"
+
+
 @dataclass(frozen=True)
 class Card:
-    """A record to be looked at: which image, what was found."""
+    """A record to be looked at: which image, what was found, why it was picked.
+
+    ``index`` counts the records of the file from 0.
+    """
 
     index: int
     record: Record
     flags: tuple[Flag, ...]
     image: Path
+    picked: Picked = Picked.RANDOM
 
 
 @dataclass(frozen=True)
@@ -99,10 +113,13 @@ class Inspection:
         flags: for each check, the number of records in which it found something.
         failures: samples that failed, by step and reason.
         findings: dataset-level results, worst first.
+        limits: the thresholds of the spec that the findings were judged by.
         charts: the small charts.
         cards: the sampled records.
         step: "0" or "1".
         sampled_from: how many records the cards were sampled from.
+        summary: the run's ``run_summary.json``.
+        checks: what the checks named by flags are, by name.
     """
 
     verdict: str
@@ -116,4 +133,6 @@ class Inspection:
     cards: tuple[Card, ...]
     step: str
     sampled_from: int
+    limits: Mapping[str, float] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
+    checks: Mapping[str, Check] = field(default_factory=dict)

@@ -2,7 +2,7 @@
 """From YAML, overrides and the environment to a ``Spec``."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from omegaconf.errors import (
 
 from image_grounding.errors import SpecError
 from image_grounding.resources import spec_path
-from image_grounding.spec.model import Data, Spec, Vlm, Workflow, build
+from image_grounding.spec.model import Data, Limits, Spec, Vlm, Workflow, build
 from image_grounding.spec.schema import (
     TAO_ONLY_KEYS,
     coerce,
@@ -44,7 +44,9 @@ def load_spec(
     Raises:
         SpecError: with every problem found, one a line.
     """
-    given = (_read(path) if path else OmegaConf.create(), _parse(overrides))
+    given = (read_spec(path) if path else OmegaConf.create(), _parse(overrides))
+    for name in TAO_ONLY_KEYS & set(given[0]):
+        del given[0][str(name)]
     layers = [without_empty_sections(_plain(layer)) for layer in given]
     problems = [problem for layer in layers for problem in misplaced(layer)]
     if problems:
@@ -65,8 +67,24 @@ def load_spec(
         data=build(Data, own["data"]),
         workflow=build(Workflow, own["workflow"]),
         vlm=build(Vlm, own["vlm"]),
+        inspection=build(Limits, own["inspection"]),
         redacted=redact(values),
     )
+
+
+def load_limits(given: Mapping[str, Any], overrides: Sequence[str] = ()) -> Limits:
+    """The thresholds of an inspection alone.
+
+    Args:
+        given: what the spec of a finished run says of them; the defaults hold for the rest.
+        overrides: ``name=value`` texts.
+
+    Raises:
+        SpecError: an unknown name or a value that is not allowed.
+    """
+    own = [f"inspection.{name}={value}" for name, value in given.items()]
+    own += [f"inspection.{text.removeprefix('inspection.')}" for text in overrides]
+    return load_spec(None, ["results_dir=.", "data.input_jsonl=unread", *own]).inspection
 
 
 def trim_base_url(url: str) -> str:
@@ -98,7 +116,12 @@ def _defaults() -> DictConfig:
     return config
 
 
-def _read(path: Path) -> DictConfig:
+def read_spec(path: Path) -> DictConfig:
+    """What a spec file says, as it stands: no defaults, no variables filled in.
+
+    Raises:
+        SpecError: it cannot be read, or is no YAML mapping.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
         values = yaml.safe_load(text)
@@ -120,8 +143,6 @@ def _read(path: Path) -> DictConfig:
     except OmegaConfBaseException as error:
         raise SpecError(f"{path}: {_reason(error)}") from None
     assert isinstance(config, DictConfig)
-    for name in TAO_ONLY_KEYS & set(config):
-        del config[str(name)]
     return config
 
 

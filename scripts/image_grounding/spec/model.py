@@ -99,6 +99,19 @@ class Vlm:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What ``inspect.py`` judges a whole data set by: shares in 0..1, and a count of boxes."""
+
+    failed: float
+    ungrounded: float
+    same_flag: float
+    same_score: float
+    wrong_convention: float
+    lopsided: float
+    min_boxes: int
+
+
+@dataclass(frozen=True)
 class Spec:
     """A validated spec. ``redacted`` is its plain form, fit for a file: no secrets."""
 
@@ -106,6 +119,7 @@ class Spec:
     data: Data
     workflow: Workflow
     vlm: Vlm
+    inspection: Limits
     redacted: dict[str, Any]
 
 

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``inspect.py``: look at a run before scaling it."""
+
+import sys
+import webbrowser
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from image_grounding.cli.common import CONTEXT, print_json, reporting_errors
+from image_grounding.cli.inspect_view import View
+from image_grounding.errors import Exit, InputError, OutputError
+from image_grounding.inspection.advice import Decision, advise, review_report
+from image_grounding.inspection.checks import RECORD_CHECKS
+from image_grounding.inspection.inspect_run import inspect_run
+from image_grounding.inspection.marks import read_marks
+from image_grounding.inspection.model import Inspection
+from image_grounding.inspection.page import write_page
+from image_grounding.inspection.report_file import read_report, short_report, write_report
+from image_grounding.inspection.review import review_run
+from image_grounding.results import Results
+from image_grounding.spec import load_limits
+from image_grounding.steps import STEPS
+
+_EPILOG = """\b
+Examples:
+  inspect.py results
+  inspect.py results --gate --quiet
+  inspect.py results --only tiny_box --sample 50 --open
+  inspect.py results --threshold ungrounded=0.3
+  inspect.py results --review ~/Downloads/review.json --target 0.95
+
+\b
+Exit codes: 0 done; 2 usage or input; 3 with --gate: a check over all records failed, or the
+review does not say to scale; 130 interrupted; 1 a bug.
+"""
+_OPEN_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
+
+
+@click.command(context_settings=CONTEXT, epilog=_EPILOG)
+@click.argument("results_dir", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where the report goes.  [default: RESULTS_DIR/report]",
+)
+@click.option(
+    "--sample",
+    type=click.IntRange(0, 100_000),
+    default=100,
+    show_default=True,
+    metavar="N",
+    help="Cards in the report: the worst, some of every flag, the rest at random.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the sample.")
+@click.option(
+    "--only",
+    type=click.Choice([check.name for check in RECORD_CHECKS]),
+    metavar="FLAG",
+    help="Cards with this flag alone, such as tiny_box.",
+)
+@click.option(
+    "--step",
+    type=click.Choice([step.number for step in STEPS]),
+    help="Which step's records.  [default: the last one that ran]",
+)
+@click.option("--image-root", metavar="DIR", help="Where relative image paths start now.")
+@click.option(
+    "--threshold",
+    "thresholds",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A threshold of the spec's section inspection, such as failed=0.1.",
+)
+@click.option("--gate", is_flag=True, help="Exit 3 where a check over all records fails.")
+@click.option("--open", "open_page", is_flag=True, help="Show the page in the browser.")
+@click.option(
+    "--review",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A review.json from the page: precision instead of a report.",
+)
+@click.option(
+    "--target", type=_OPEN_SHARE, default=0.95, show_default=True, help="The wanted precision."
+)
+@click.option(
+    "--half-width",
+    type=_OPEN_SHARE,
+    default=0.05,
+    show_default=True,
+    help="How exactly it should be known.",
+)
+@click.option("--quiet", is_flag=True, help="Only the JSON object on stdout.")
+def inspect_command(
+    results_dir: Path,
+    output: Path | None,
+    sample: int,
+    seed: int,
+    only: str | None,
+    step: str | None,
+    image_root: str | None,
+    thresholds: tuple[str, ...],
+    gate: bool,
+    open_page: bool,
+    review: Path | None,
+    target: float,
+    half_width: float,
+    quiet: bool,
+) -> None:  # fmt: skip
+    """Look at a run before scaling it: a report with every box on its picture.
+
+    Writes index.html, one file that opens without a network, and report.json. With --review,
+    turns the marks made in that page into a precision with its uncertainty.
+
+    RESULTS_DIR is a run's results_dir, or a JSONL file of its records.
+    """
+    view = View(quiet=quiet)
+    with reporting_errors():
+        wanted = next((one for one in STEPS if one.number == step), None)
+        results = Results(results_dir, wanted, image_root)
+        folder = output or (results_dir if results_dir.is_dir() else results_dir.parent) / "report"
+        if review:
+            content, passed = _review(results, review, folder, target, half_width, view)
+        else:
+            limits = load_limits(_limits_of_run(results.summary), thresholds)
+            inspection = inspect_run(results, limits, sample=sample, seed=seed, only=only)
+            page = _write(inspection, folder)
+            view.inspection(inspection, page)
+            content = {
+                "report": str(page),
+                "report_json": str(folder / "report.json"),
+                **short_report(inspection),
+            }
+            passed = inspection.verdict != "fail"
+            if open_page and not webbrowser.open(page.resolve().as_uri()):
+                view.say(f"no browser found; open {page} yourself")
+        code = Exit.SOME_FAILED if gate and not passed else Exit.DONE
+        print_json({"exit_code": int(code), **content})
+    sys.exit(code)
+
+
+def _limits_of_run(summary: Mapping[str, Any]) -> Mapping[str, Any]:
+    own = summary.get("spec", {}).get("image_grounding", {}).get("inspection")
+    return own if isinstance(own, dict) else {}
+
+
+def _write(inspection: Inspection, folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write to {folder}: {error.strerror or error}") from None
+    write_report(inspection, folder / "report.json")
+    page = folder / "index.html"
+    write_page(inspection, page)
+    return page
+
+
+def _review(
+    results: Results, path: Path, folder: Path, target: float, half_width: float, view: View
+) -> tuple[dict[str, Any], bool]:
+    """The review's figures, and whether they say to scale."""
+    marks = read_marks(path)
+    report = read_report(folder / "report.json")
+    picks = {card["sample_id"]: card["picked"] for card in report.get("cards", ())}
+    reviewed = review_run(results, marks, picks, target)
+    if not reviewed.figures.cards:
+        raise InputError(f"no mark of {path} is on a record of {results.file}")
+    advice = advise(reviewed, target, half_width)
+    warnings = []
+    if marks.run and report.get("run", {}).get("fingerprint") not in (None, marks.run):
+        warnings.append("the review is of another run, or this one was run again since")
+    if reviewed.unknown_marks:
+        warnings.append(f"marks on {reviewed.unknown_marks} expressions that are not there")
+    for warning in warnings:
+        view.say(f"warning: {warning}")
+    content = review_report(reviewed, advice, target, half_width)
+    view.review(content)
+    passed = advice.decision in (Decision.SCALE, Decision.SCALE_ABOVE_SCORE)
+    return {**content, "warnings": warnings}, passed

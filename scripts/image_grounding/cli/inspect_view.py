@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ``inspect.py`` shows on stderr."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from image_grounding.inspection.model import Inspection
+
+_COLOURS = {"pass": "green", "warn": "yellow", "fail": "red"}
+
+
+class View:
+    """Tables and messages on stderr; nothing where ``quiet``."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._console = Console(stderr=True, quiet=quiet)
+
+    def say(self, text: str) -> None:
+        """Show a message."""
+        if not self._quiet:
+            click.echo(_printable(text), err=True)
+
+    def inspection(self, inspection: Inspection, page: Path) -> None:
+        """Show the verdict, the facts, what was found."""
+        colour = _COLOURS[inspection.verdict]
+        self._console.print(f"[bold {colour}]{inspection.verdict.upper()}[/]", highlight=False)
+        self.say(inspection.headline)
+        self._table((), inspection.facts)
+        self._table(
+            ("level", "check", "finding", "remedy"),
+            [(one.level, one.check, one.sentence, one.remedy) for one in inspection.findings],
+        )
+        self._table(
+            ("flag", "records", "meaning"),
+            [
+                (name, str(count), inspection.checks[name].sentence)
+                for name, count in inspection.flags.items()
+            ],
+        )
+        self.say(f"{len(inspection.cards)} of {inspection.sampled_from} records are in {page}")
+
+    def review(self, content: Mapping[str, Any]) -> None:
+        """Show the figures of ``review_report``."""
+        rows = [(name, content[name]) for name in ("phrases", "boxes", "complete")]
+        rows += [(f"score {name}", rate) for name, rate in content["scores"].items()]
+        rows += [(f"area {name}", rate) for name, rate in content["areas"].items()]
+        for name, rates in content["flags"].items():
+            rows += [(f"{name}: {what}", rate) for what, rate in rates.items()]
+        self._table(
+            ("", "right", "reviewed", "precision", "95 % interval"),
+            [(name, *_figures(rate)) for name, rate in rows if rate["reviewed"]],
+        )
+        for sentence in content["advice"]:
+            self.say(sentence)
+
+    def _table(self, header: tuple[str, ...], rows: Any) -> None:
+        table = Table(*header, show_header=bool(header))
+        for row in rows:
+            table.add_row(*(escape(_printable(str(cell))) for cell in row))
+        if table.rows:
+            self._console.print(table)
+
+
+def _printable(text: str) -> str:
+    """Text without what moves a terminal's cursor or recolours it; names of files may hold it."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def _figures(rate: Mapping[str, Any]) -> tuple[str, ...]:
+    low, high = rate["interval"]
+    return (
+        str(rate["good"]), str(rate["reviewed"]),
+        f"{rate['precision']:.3f}", f"{low:.3f} to {high:.3f}",
+    )  # fmt: skip

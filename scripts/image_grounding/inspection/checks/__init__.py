@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can look wrong in a record or in all records together. ``CHECKS`` lists every check."""
+
+# Importing a module registers its checks; the order is that of lists and strata.
+from image_grounding.inspection.checks import boxes, pictures, texts  # noqa: F401
+from image_grounding.inspection.checks.dataset import DATASET_CHECKS
+from image_grounding.inspection.checks.registry import RECORD, Subject
+
+RECORD_CHECKS = tuple(RECORD.checks)
+CHECKS = (*RECORD_CHECKS, *DATASET_CHECKS)
+check_record = RECORD.flags
+
+__all__ = ["CHECKS", "DATASET_CHECKS", "RECORD_CHECKS", "Subject", "check_record"]

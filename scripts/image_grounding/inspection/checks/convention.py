@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Signatures of a wrong box convention over many records, each named as such.
+
+Boxes read in a wrong convention are boxes still; what gives them away is where all of them lie.
+Each signature follows from one mistake, by the arithmetic of ``frames.py``:
+
+* fractions read as pixels or as 0-1000: everything in the first pixel;
+* 0-1000 read as pixels of a large photo: everything in its first 1000x1000 pixels;
+* numbers in a smaller scale than was thought: boxes begin at the left and top borders but never
+  reach the right and bottom ones;
+* numbers in a larger scale: boxes are cut at the right and bottom borders, or fall outside;
+* x and y exchanged: "on the left" is at the top; box shapes follow the images' shapes doubly.
+"""
+
+import math
+from collections.abc import Iterator
+
+from image_grounding.inspection.checks.placement import Placement
+from image_grounding.inspection.model import Check, Finding, Level
+from image_grounding.spec import Limits
+
+_MIN_SIDE_WORDS = 20
+# What chance alone may do to a figure, over the root of the number of boxes: some three standard
+# errors of a quantile near the border, and of the difference of two shares of boxes.
+_CHANCE_OF_QUANTILE = 0.5
+_CHANCE_OF_SHARES = 1.5
+_SIDE_WORDS_MARGIN = 0.25  # of the expressions that say a side
+_REMEDY = (
+    "Do not scale. Measure the convention with check_endpoint.py, set vlm.coordinates to what it "
+    "finds, and run again with workflow.force_reprocess=true."
+)
+
+FIRST_PIXEL = Check(
+    "convention_fractions",
+    "Wrong box convention: all boxes are in the first pixels of their images, as when fractions "
+    "from 0 to 1 are read as pixels or as 0-1000.",
+    _REMEDY + " The model seems to answer in norm1_xyxy.",
+    dataset=True,
+)
+THOUSAND = Check(
+    "convention_thousand",
+    "Wrong box convention: all boxes are in the first 1000x1000 pixels of large images, as when "
+    "numbers from 0 to 1000 are read as pixels.",
+    _REMEDY + " The model seems to answer in norm1000_xyxy or norm1000_yxyx.",
+    dataset=True,
+)
+SCALE_SMALL = Check(
+    "convention_scale_small",
+    "Wrong box convention: boxes begin at the left and top borders but stay away from the right "
+    "or bottom ones, as when their numbers are in a smaller scale than was thought: pixels read "
+    "as 0-1000, 0-1000 read as pixels, or pixels of a smaller image.",
+    _REMEDY,
+    dataset=True,
+)
+SCALE_LARGE = Check(
+    "convention_scale_large",
+    "Wrong box convention: boxes are cut off at the right or bottom border or lie outside, as "
+    "when their numbers are in a larger scale than was thought: pixels read as 0-1000 or as "
+    "fractions, 0-1000 read as pixels of a small image.",
+    _REMEDY,
+    dataset=True,
+)
+QUADRANT = Check(
+    "convention_quadrant",
+    "Wrong box convention: all boxes lie in the same quadrant of their images.",
+    _REMEDY,
+    dataset=True,
+)
+AXES = Check(
+    "convention_axes",
+    "Wrong box convention: x and y seem to be exchanged.",
+    _REMEDY + " The model seems to answer in the other order of axes ([ymin, xmin, ymax, xmax] "
+    "against [x1, y1, x2, y2]).",
+    dataset=True,
+)
+CONVENTION_CHECKS = (FIRST_PIXEL, THOUSAND, SCALE_SMALL, SCALE_LARGE, QUADRANT, AXES)
+
+
+def convention_findings(placement: Placement, lost: int, limits: Limits) -> Iterator[Finding]:
+    """What the boxes' places say of the convention that they were read in.
+
+    Args:
+        placement: of all records.
+        lost: boxes that were dropped as outside while the run read replies, and replies whose
+            boxes were all such.
+        limits: from the spec.
+    """
+    lost += placement.outside
+    if placement.boxes + lost < limits.min_boxes:
+        return
+    if placement.boxes >= limits.min_boxes:
+        scale = next(_scale(placement, limits), None)
+        if scale:
+            yield scale
+        yield from _axes(placement)
+    outside = lost / (placement.boxes + lost)
+    if outside > limits.lopsided:
+        detail = f"{outside:.0%} of the boxes lie outside their images."
+        yield _finding(SCALE_LARGE, detail, outside, limits.lopsided)
+    else:
+        yield from _cut_off(placement, limits)
+
+
+def _scale(placement: Placement, limits: Limits) -> Iterator[Finding]:
+    """Signatures of a scale that is too small, the most telling first."""
+    share = limits.wrong_convention
+    first = placement.first_pixel / placement.boxes
+    if first >= share:
+        yield _finding(FIRST_PIXEL, f"{first:.0%} of the boxes.", first, share)
+    if placement.large >= limits.min_boxes:
+        corner = placement.in_thousand / placement.large
+        if corner >= share:
+            detail = f"{corner:.0%} of the boxes in images of 1500 pixels and more."
+            yield _finding(THOUSAND, detail, corner, share)
+    reach = placement.reach(share)
+    limit = limits.lopsided + _CHANCE_OF_QUANTILE / math.sqrt(placement.boxes)
+    short = max((1 - end) - begin for begin, end in reach.values())
+    if short > limit:
+        ends = " and ".join(f"{end:.0%} of the {side} side" for side, (_, end) in reach.items())
+        yield _finding(SCALE_SMALL, f"{share:.0%} of the boxes end within {ends}.", short, limit)
+    for name, count in placement.quadrants.most_common(1):
+        if count / placement.boxes >= share:
+            detail = f"{count / placement.boxes:.0%} of the boxes are at the {name}."
+            yield _finding(QUADRANT, detail, count / placement.boxes, share)
+
+
+def _cut_off(placement: Placement, limits: Limits) -> Iterator[Finding]:
+    if placement.boxes < limits.min_boxes:
+        return
+    touching = {name: count / placement.boxes for name, count in placement.touching.items()}
+    right = touching.get("right", 0) - touching.get("left", 0)
+    # Things stand on the ground: more boxes touch the lower border than the upper one anyway.
+    bottom = (touching.get("bottom", 0) - touching.get("top", 0)) / 2
+    limit = limits.lopsided + _CHANCE_OF_SHARES / math.sqrt(placement.boxes)
+    if max(right, bottom) > limit:
+        detail = ", ".join(f"{name} border {share:.0%}" for name, share in touching.items())
+        detail = f"Boxes that touch the {detail}."
+        yield _finding(SCALE_LARGE, detail, max(right, bottom), limit)
+
+
+def _axes(placement: Placement) -> Iterator[Finding]:
+    words = placement.side_words
+    if words >= _MIN_SIDE_WORDS:
+        better = (placement.sides_transposed - placement.sides) / words
+        if better > _SIDE_WORDS_MARGIN:
+            detail = (
+                f"Of {words} expressions that say left, right, top or bottom, {placement.sides} "
+                f"have their box there; with x and y exchanged {placement.sides_transposed} would."
+            )
+            yield _finding(AXES, detail, better, _SIDE_WORDS_MARGIN)
+            return
+    bounds = placement.shape_slope()
+    if bounds and bounds[0] > 1:
+        detail = (
+            f"The shapes of small boxes follow those of the images with a slope of "
+            f"{sum(bounds) / 2:.2f}; objects have one below 1."
+        )
+        yield _finding(AXES, detail, bounds[0], 1, Level.WARN)
+
+
+def _finding(
+    check: Check, detail: str, value: float, limit: float, level: Level = Level.FAIL
+) -> Finding:
+    sentence = f"{check.sentence} {detail}"
+    return Finding(check.name, level, sentence, check.remedy, round(value, 4), round(limit, 4))

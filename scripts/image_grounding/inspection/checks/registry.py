@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The record-level checks by name: what each says, and the function that looks."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from image_grounding.boxes import PixelBox
+from image_grounding.images import Header
+from image_grounding.inspection.model import Check, Flag
+from image_grounding.results import Record
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A record with the header of its image file; None where that cannot be read."""
+
+    record: Record
+    header: Header | None
+
+    def boxes(self) -> Iterator[tuple[int, int, PixelBox]]:
+        """Every box with the indices of its expression and instance."""
+        for number, expression in enumerate(self.record.expressions):
+            for index, instance in enumerate(expression.instances):
+                yield number, index, instance.bbox
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where a check found something, and the figures; see ``Flag``."""
+
+    detail: str = ""
+    expression: int | None = None
+    instances: tuple[int, ...] = ()
+
+
+CheckFunction = Callable[[Subject], Iterator[Found]]
+
+
+@dataclass
+class Registry:
+    """Checks and their functions, in the order of their definition."""
+
+    checks: list[Check] = field(default_factory=list)
+    _functions: list[tuple[str, CheckFunction, bool]] = field(default_factory=list)
+
+    def add(
+        self, sentence: str, remedy: str, *, weight: int = 1, after_grounding: bool = False
+    ) -> Callable[[CheckFunction], CheckFunction]:
+        """Register a function as the check of its name.
+
+        Args:
+            sentence: see ``Check``.
+            remedy: see ``Check``.
+            weight: see ``Check``.
+            after_grounding: whether it means nothing before step 1 has run.
+        """
+
+        def register(function: CheckFunction) -> CheckFunction:
+            name = function.__name__
+            self.checks.append(Check(name, sentence, remedy, weight=weight))
+            self._functions.append((name, function, after_grounding))
+            return function
+
+        return register
+
+    def flags(self, subject: Subject) -> tuple[Flag, ...]:
+        """What the checks find in one record."""
+        return tuple(
+            Flag(name, found.detail, found.expression, found.instances)
+            for name, function, after_grounding in self._functions
+            if subject.record.grounded or not after_grounding
+            for found in function(subject)
+        )
+
+
+RECORD = Registry()

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks of expressions and captions. Those that read words know English only."""
+
+import re
+from collections.abc import Iterator
+
+from rapidfuzz import fuzz
+
+from image_grounding.inspection.checks.registry import RECORD, Found, Subject
+
+_PRONOUN = re.compile(
+    r"i|me|you|s?he|him|hers?|it|we|us|they|them|this|that|these|those|ones?|another|each|both"
+    r"|all|some|many|others|(?:every|some)(?:one|thing)|which|who|what|there"
+    r"|(?:him|her|it)self|themselves|his|its|theirs|mine|yours|ours",
+    re.IGNORECASE,
+)
+_STOPS = ".!?\u3002\uff01\uff1f"  # the last three: full-width
+_MANY_WORDS = 20
+# A finite verb that no "who", "which" or "that" leads in: a clause, not a noun phrase.
+_CLAUSE = re.compile(r"(?<!who )(?<!which )(?<!that )(?<!\w)(?:is|are|was|were)\s", re.IGNORECASE)
+_LEAD_IN = re.compile(
+    r"(?:we|you|one) (?:can )?see\b|there (?:is|are|was|were)\b|in (?:this|the) \w+,"
+    r"|(?:this|the|an?) (?:image|picture|photo|photograph) (?:shows|depicts|of|features)\b",
+    re.IGNORECASE,
+)
+# Least likeness (0..100) of a cleaned caption to the original one or to a part of it; comparing
+# takes the product of their lengths, so that only this many characters are looked at.
+_LIKE = 60
+_LOOKED_AT = 2000
+_NUMBERS = {
+    "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
+    "ten": 10, "eleven": 11, "twelve": 12,
+}  # fmt: skip
+_COUNT = re.compile(
+    rf"(?:the |these |those |all )?({'|'.join(_NUMBERS)}|[2-9]|1\d|20)(?![\w.:,/%°-])",
+    re.IGNORECASE,
+)
+# "a pair of shoes" may be one box or two.
+_GROUP = re.compile(
+    r"\b(?:pairs?|couple|groups?|rows?|bunch|piles?|crowd|herd|flock|sets?|number|few|lots?|"
+    r"dozens?|stacks?|series|collection|variety|team|family|line|many|several|cluster)\b",
+    re.IGNORECASE,
+)
+_SINGULAR = re.compile(r"(?:an?|one|this|that|another|each)\s", re.IGNORECASE)
+
+
+@RECORD.add(
+    "The caption gave no expression.",
+    "Fine for a caption that names no thing. If there are many: a stronger model for step 0, or "
+    "captions that describe.",
+    weight=2,
+)
+def no_expressions(subject: Subject) -> Iterator[Found]:
+    """Records without an expression."""
+    if not subject.record.expressions:
+        yield Found()
+
+
+@RECORD.add(
+    "The expression does not stand in the cleaned caption, so that it has no span.",
+    "Formats that need spans leave it out. If there are many, the model rewords: a stronger "
+    "model for step 0, or a lower temperature.",
+)
+def span_null(subject: Subject) -> Iterator[Found]:
+    """Expressions without a span."""
+    for number, expression in enumerate(subject.record.expressions):
+        if expression.char_span is None:
+            yield Found(_quoted(expression.text), number)
+
+
+@RECORD.add(
+    "The expression is no noun phrase: a pronoun alone, a whole sentence, or no word at all.",
+    "It teaches nothing, or too much at once. If there are many: a stronger model for step 0.",
+    weight=2,
+)
+def not_a_noun_phrase(subject: Subject) -> Iterator[Found]:
+    """Expressions that cannot name one kind of thing."""
+    for number, expression in enumerate(subject.record.expressions):
+        text = expression.text.strip()
+        words = text.split()
+        if not any(char.isalpha() for char in text):
+            what = "no word"
+        elif _PRONOUN.fullmatch(text.strip(".,")):
+            what = "a pronoun"
+        elif text[-1] in _STOPS or _CLAUSE.search(text):
+            what = "a sentence"
+        elif len(words) > _MANY_WORDS:
+            what = f"{len(words)} words"
+        else:
+            continue
+        yield Found(f"{what}: {_quoted(text)}", number)
+
+
+@RECORD.add(
+    "Number word and number of boxes disagree.",
+    "Look which is wrong. Too few boxes: a stronger model or a higher resolution; one box around "
+    "several things: the same. Too many for a singular: the expression is ambiguous.",
+    weight=2,
+    after_grounding=True,
+)
+def number_mismatch(subject: Subject) -> Iterator[Found]:
+    """Counted expressions with another number of boxes, singular ones with several."""
+    for number, expression in enumerate(subject.record.expressions):
+        text, boxes = expression.text.strip(), len(expression.instances)
+        count = _COUNT.match(text)
+        if not boxes or _GROUP.search(text):
+            continue
+        if count:
+            word = count[1].lower()
+            wrong = boxes != (_NUMBERS.get(word) or int(word))
+        else:
+            wrong = boxes > 1 and _SINGULAR.match(text) is not None
+        if wrong:
+            found = f"{boxes} box" + ("es" if boxes > 1 else "")
+            yield Found(f"{_quoted(text)}, {found}", number, tuple(range(boxes)))
+
+
+@RECORD.add(
+    "Cleaning left the caption's lead-in where it was.",
+    'Phrases such as "We can see" name nothing. If there are many: a stronger model for step 0.',
+)
+def lead_in_left(subject: Subject) -> Iterator[Found]:
+    """Cleaned captions that start like the ones that cleaning is for."""
+    if lead_in := _LEAD_IN.match(subject.record.cleaned_caption.lstrip()):
+        yield Found(_quoted(lead_in[0]))
+
+
+@RECORD.add(
+    "Cleaning wrote the caption anew.",
+    "The cleaned caption may claim what the original did not. If there are many: a stronger model "
+    "for step 0, or a lower temperature.",
+    weight=2,
+)
+def caption_rewritten(subject: Subject) -> Iterator[Found]:
+    """Cleaned captions that are no shortened form of the original one."""
+    before = subject.record.caption[:_LOOKED_AT].casefold()
+    after = subject.record.cleaned_caption[:_LOOKED_AT].casefold()
+    if before == after:
+        return
+    alike = max(fuzz.partial_ratio(after, before), fuzz.token_set_ratio(after, before))
+    if alike < _LIKE:
+        yield Found(f"{alike:.0f} % alike")
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"' if len(text) <= 60 else f'"{text[:59]}…"'

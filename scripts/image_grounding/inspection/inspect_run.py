@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run's results to an ``Inspection``, in one pass."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from image_grounding.images import read_header
+from image_grounding.inspection.charts import Charts
+from image_grounding.inspection.checks import CHECKS, RECORD_CHECKS, Subject, check_record
+from image_grounding.inspection.checks.dataset import Tally
+from image_grounding.inspection.model import Card, Finding, Inspection, Level
+from image_grounding.inspection.sampling import Sampler
+from image_grounding.results import Results
+from image_grounding.spec import Limits
+from image_grounding.steps import EXTRACTION, GROUNDING
+
+# Captions of one image mostly stand together.
+_HEADERS_KEPT = 256
+
+
+def inspect_run(
+    results: Results, limits: Limits, *, sample: int = 100, seed: int = 0, only: str | None = None
+) -> Inspection:
+    """Check every record, judge them together, pick those to be looked at.
+
+    Args:
+        results: what a run left behind.
+        limits: thresholds of the dataset-level checks.
+        sample: how many cards.
+        seed: of the sample.
+        only: name of a check; only records that it flags are sampled.
+
+    Raises:
+        InputError: a line of the results is no record.
+    """
+    tally, charts = Tally(), Charts()
+    sampler = Sampler(sample, seed, {check.name: check.weight for check in RECORD_CHECKS})
+    header_of = lru_cache(_HEADERS_KEPT)(read_header)
+    for index, record in enumerate(results.records()):
+        image = results.image_of(record)
+        flags = check_record(Subject(record, header_of(image)))
+        tally.add(record, flags)
+        charts.add(record)
+        if only is None or any(flag.check == only for flag in flags):
+            sampler.add(Card(index, record, flags, image))
+    step = GROUNDING if tally.counts["grounded_records"] else EXTRACTION
+    for failed_step, fields in results.failures():
+        if failed_step.number <= step.number:
+            tally.add_failure(failed_step.number, str(fields.get("reason", "unknown")))
+    findings = tally.findings(results.summary, limits)
+    verdict = findings[0].level if findings else Level.INFO
+    return Inspection(
+        verdict=_VERDICTS[verdict],
+        headline=_headline(findings, tally),
+        facts=_facts(results, tally),
+        counts=dict(tally.counts),
+        flags=dict(tally.flags.most_common()),
+        failures={step: dict(reasons) for step, reasons in tally.failures.items()},
+        findings=tuple(findings),
+        charts=charts.charts(),
+        cards=sampler.cards(),
+        step=step.number,
+        sampled_from=sampler.seen,
+        summary=results.summary,
+        checks={check.name: check for check in CHECKS},
+        limits=asdict(limits),
+    )
+
+
+_VERDICTS = {Level.FAIL: "fail", Level.WARN: "warn", Level.INFO: "pass"}
+
+
+def _headline(findings: list[Finding], tally: Tally) -> str:
+    records = tally.counts["records"]
+    worst = [finding for finding in findings if finding.level is Level.FAIL]
+    if worst:
+        return "Do not scale this yet. " + worst[0].sentence
+    if findings:
+        return f"Usable so far, but look first: {findings[0].sentence}"
+    if flagged := tally.counts["flagged_records"]:
+        return (
+            f"No check over all records failed; {flagged} of {records} carry a flag: review some."
+        )
+    return "Nothing looks wrong to the checks. Review some records before scaling."
+
+
+def _facts(results: Results, tally: Tally) -> tuple[tuple[str, str], ...]:
+    summary, counts = results.summary, tally.counts
+    teacher, usage = _section(summary, "teacher"), _section(summary, "usage")
+    iou = teacher.get("convention_iou")
+    reasons = [
+        f"{count} x {reason} (step {step})"
+        for step, found in tally.failures.items()
+        for reason, count in found.most_common()
+    ]
+    facts = [
+        ("Model", teacher.get("model")),
+        ("Backend", teacher.get("backend")),
+        ("Convention", teacher.get("convention")),
+        ("Convention's measured IoU", f"{iou:.3f}" if isinstance(iou, int | float) else None),
+        ("Prompt version", teacher.get("prompt_version")),
+        ("Samples", f"{counts['records']} annotated, {counts['failed']} failed"),
+        ("Failures", "; ".join(reasons)),
+        ("Expressions", str(counts["expressions"])),
+        ("Boxes", str(counts["boxes"])),
+        ("Tokens", _tokens(usage)),
+        ("Cost", _cost(usage.get("cost"))),
+        ("Date", _date(results)),
+    ]
+    return tuple((name, str(value)) for name, value in facts if value not in (None, ""))
+
+
+def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = values.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _tokens(usage: Mapping[str, Any]) -> str | None:
+    sent, received = usage.get("input_tokens"), usage.get("output_tokens")
+    if not isinstance(sent, int) or not isinstance(received, int):
+        return None
+    return f"{sent:,} in, {received:,} out"
+
+
+def _cost(cost: object) -> str | None:
+    return f"{cost:.4f}" if isinstance(cost, int | float) else None
+
+
+def _date(results: Results) -> str | None:
+    try:
+        changed = results.file.stat().st_mtime
+    except OSError:
+        return None
+    return datetime.fromtimestamp(changed, UTC).strftime("%Y-%m-%d %H:%M UTC")

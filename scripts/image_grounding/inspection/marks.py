@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``review.json``: a reviewer's marks, and what they say of an expression and its boxes.
+
+A mark is on an expression or on one of its boxes. ``good``: the phrase and its boxes are right.
+``wrong_box``: the phrase is right, the box is not. ``wrong_phrase``: it should not have been
+asked for, so that its boxes do not count. ``missing``: phrase and boxes are right, but an
+instance has no box. A box's own mark goes before that of its expression.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from image_grounding.annotations import Instance
+from image_grounding.errors import InputError
+from image_grounding.resources import load_schema
+from image_grounding.results import Record
+
+Key = tuple[str, str]  # sample_id, expression_id
+Said = dict[str | None, str]  # bbox_id, or None for the whole expression -> mark
+
+
+@dataclass(frozen=True)
+class Marks:
+    """A review read in. ``run`` is the fingerprint of the run that it is of, or None."""
+
+    said: dict[Key, Said]
+    run: str | None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a review says of one expression.
+
+    Attributes:
+        number: its index in the record.
+        phrase: whether the phrase is good.
+        missing: whether an instance of it has no box.
+        boxes: index, instance and whether it is good, of each box that was judged.
+    """
+
+    number: int
+    phrase: bool
+    missing: bool
+    boxes: tuple[tuple[int, Instance, bool], ...]
+
+
+def read_marks(path: Path) -> Marks:
+    """Read a review.
+
+    Raises:
+        InputError: it cannot be read, is no review, or holds no mark.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InputError(f"cannot read the review {path}: {error.strerror or error}") from None
+    except (ValueError, RecursionError):
+        raise InputError(f"the review {path} is not JSON") from None
+    for violation in Draft202012Validator(load_schema("review")).iter_errors(content):
+        where = ".".join(map(str, violation.absolute_path)) or "the whole of it"
+        raise InputError(f"{path} is no review: {where}: {violation.message[:200]}")
+    said: defaultdict[Key, Said] = defaultdict(dict)
+    for item in content["marks"]:
+        said[item["sample_id"], item["expression_id"]][item.get("bbox_id")] = item["mark"]
+    if not said:
+        raise InputError(f"the review {path} holds no mark; mark some cards and download it again")
+    return Marks(dict(said), content.get("run", {}).get("fingerprint"))
+
+
+def judge(record: Record, marks: Marks) -> Iterator[Judgement]:
+    """What the marks say of a record's expressions; nothing of those without a mark."""
+    for number, expression in enumerate(record.expressions):
+        said = marks.said.get((record.sample_id, expression.expression_id))
+        if not said:
+            continue
+        if "wrong_phrase" in said.values():
+            yield Judgement(number, phrase=False, missing=False, boxes=())
+            continue
+        ids = _bbox_ids(record.fields["expressions"][number], expression.expression_id)
+        own = [said.get(bbox_id, said.get(None)) for bbox_id in ids]
+        boxes = tuple(
+            (index, instance, mark != "wrong_box")
+            for index, (instance, mark) in enumerate(zip(expression.instances, own, strict=True))
+            if mark
+        )
+        yield Judgement(number, True, "missing" in said.values(), boxes)
+
+
+def _bbox_ids(fields: dict[str, Any], expression_id: str) -> list[str]:
+    """The ids of an expression's boxes, made as those of a run where the file has none."""
+    return [
+        str(one.get("bbox_id") or f"{expression_id}-b{index}")
+        for index, one in enumerate(fields.get("instances") or ())
+    ]

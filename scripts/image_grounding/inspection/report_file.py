@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``report.json``: an inspection for programs, all of it but the pictures."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from image_grounding.files import to_json, write_atomic
+from image_grounding.inspection.model import Card, Inspection
+from image_grounding.inspection.page import run_identity
+
+FORMAT = 1
+
+
+def write_report(inspection: Inspection, path: Path) -> None:
+    """Write it; the form is ``specs/schemas/report.schema.json``.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    write_atomic(path, to_json(report_of(inspection), indent=2) + "\n")
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """A report written before; empty where there is none that can be read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) and content.get("format") == FORMAT else {}
+
+
+def report_of(inspection: Inspection) -> dict[str, Any]:
+    """An inspection as plain values."""
+    return {
+        "format": FORMAT,
+        "run": run_identity(inspection),
+        **short_report(inspection),
+        "facts": dict(inspection.facts),
+        "failures": inspection.failures,
+        "limits": inspection.limits,
+        "charts": [
+            {
+                "title": chart.title,
+                "bars": [{"label": label, "count": count} for label, count in chart.bars],
+            }
+            for chart in inspection.charts
+        ],
+        "cards": [_card(card) for card in inspection.cards],
+    }
+
+
+def short_report(inspection: Inspection) -> dict[str, Any]:
+    """What a program reads at once: the verdict, what was found, how much there is."""
+    return {
+        "verdict": inspection.verdict,
+        "headline": inspection.headline,
+        "step": inspection.step,
+        "counts": inspection.counts,
+        "findings": [asdict(finding) for finding in inspection.findings],
+        "flags": inspection.flags,
+        "sampled": len(inspection.cards),
+        "sampled_from": inspection.sampled_from,
+    }
+
+
+def _card(card: Card) -> dict[str, Any]:
+    return {
+        "index": card.index,
+        "sample_id": card.record.sample_id,
+        "image_path": card.record.image_path,
+        "picked": card.picked,
+        "flags": [{**asdict(flag), "instances": list(flag.instances)} for flag in card.flags],
+    }

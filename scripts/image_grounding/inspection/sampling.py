@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which records a person gets to see: the worst, some of every flag, the rest at random.
+
+One pass, holding a bounded number of records. The random part is the start of one random order
+of all eligible records, drawn until the page is full; those in it that are also among the worst
+count as random, and with the next one left out (Haldane's inverse sampling) their share in it is
+an unbiased estimate of that in all records.
+"""
+
+import heapq
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
+
+from image_grounding.inspection.model import Card, Picked
+
+_WORST_SHARE = 0.25
+_FLAG_SHARE = 0.25
+
+
+@dataclass(order=True)
+class _Ranked:
+    """A card in a heap whose smallest key goes first; keys are unique."""
+
+    key: tuple[float, float]
+    card: Card = field(compare=False)
+
+
+class _Best:
+    """The cards with the largest keys."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._heap: list[_Ranked] = []
+
+    def add(self, key: tuple[float, float], card: Card) -> None:
+        if len(self._heap) < self._size:
+            heapq.heappush(self._heap, _Ranked(key, card))
+        elif self._size and key > self._heap[0].key:
+            heapq.heapreplace(self._heap, _Ranked(key, card))
+
+    def cards(self) -> list[Card]:
+        """Largest key first."""
+        return [ranked.card for ranked in sorted(self._heap, reverse=True)]
+
+
+class Sampler:
+    """Picks up to ``size`` cards from a stream.
+
+    Args:
+        size: how many.
+        seed: the same seed picks the same cards from the same stream.
+        weights: how much a flag of each check counts towards the worst.
+    """
+
+    def __init__(self, size: int, seed: int, weights: dict[str, int]) -> None:
+        self._size = size
+        self._weights = weights
+        self._random = random.Random(seed)
+        self._worst_size = int(size * _WORST_SHARE)
+        self._flag_size = int(size * _FLAG_SHARE)
+        self._worst = _Best(self._worst_size)
+        self._shuffled = _Best(size)
+        self._by_flag = {name: _Best(self._flag_size + self._worst_size) for name in weights}
+        self.seen = 0
+
+    def add(self, card: Card) -> None:
+        """Look at the next card."""
+        self.seen += 1
+        place, luck = self._random.random(), self._random.random()
+        self._shuffled.add((place, float(-self.seen)), card)
+        weight = sum(self._weights[flag.check] for flag in card.flags)
+        if weight:
+            self._worst.add((float(weight), luck), card)
+        for name in {flag.check for flag in card.flags}:
+            self._by_flag[name].add((luck, float(-self.seen)), card)
+
+    def cards(self) -> tuple[Card, ...]:
+        """What was picked: the worst first, then by flag, then at random."""
+        picked = {card.index: Picked.WORST for card in self._worst.cards()}
+        cards = {card.index: card for card in self._worst.cards()}
+        for card in self._one_of_each_flag():
+            if len(cards) >= self._worst_size + self._flag_size:
+                break
+            cards.setdefault(card.index, card)
+            picked.setdefault(card.index, Picked.FLAG)
+        for card in self._shuffled.cards():
+            if card.index not in cards and len(cards) >= self._size:
+                break
+            cards.setdefault(card.index, card)
+            picked[card.index] = Picked.RANDOM
+        return tuple(replace(card, picked=picked[index]) for index, card in cards.items())
+
+    def _one_of_each_flag(self) -> Iterator[Card]:
+        strata = [best.cards() for best in self._by_flag.values()]
+        for row in zip_longest(*strata):
+            yield from (card for card in row if card is not None)

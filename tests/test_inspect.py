@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from conftest import SCRIPTS, clean_environment, run_script, write_jsonl
+from image_grounding.inspection.inspect_run import inspect_run
+from image_grounding.inspection.model import Card, Flag, Picked
+from image_grounding.inspection.sampling import Sampler
+from image_grounding.resources import load_schema
+from image_grounding.results import Results
+from image_grounding.spec import load_limits
+from support.results import make_line, misread, write_results
+
+DOG = (100, 100, 300, 300)
+PHOTOS = [(1600, 1200), (1200, 1600)]
+
+
+def inspect(results, *arguments, **environment):
+    return run_script("inspect.py", str(results), *arguments, **environment)
+
+
+@pytest.fixture
+def good(tmp_path):
+    """A run of 40 records in which nothing is wrong but one tiny box and one failure."""
+    lines, _ = misread([(320, 240)], "norm1000_xyxy", "norm1000_xyxy", count=40)
+    lines[7]["expressions"][0]["instances"][0]["bbox"] = [50, 50, 54, 55]
+    return write_results(tmp_path, lines, ["timeout"])
+
+
+# --- the script
+
+
+def test_report_of_a_run(good):
+    ran = inspect(good)
+    assert ran.code == 0, ran.err
+    report = json.loads((good / "report" / "report.json").read_text())
+    assert list(Draft202012Validator(load_schema("report")).iter_errors(report)) == []
+    assert (good / "report" / "index.html").stat().st_size > 0
+    assert ran.json["report"] == str(good / "report" / "index.html")
+    assert {key: report[key] for key in ran.json if key in report} == {
+        key: ran.json[key] for key in ran.json if key in report
+    }
+    assert report["verdict"] == "pass"
+    assert report["step"] == "1"
+    counts = {"records": 40, "expressions": 120, "boxes": 120, "failed": 1}
+    assert {name: report["counts"][name] for name in counts} == counts
+    assert report["flags"]["tiny_box"] == 1
+    assert report["failures"] == {"1": {"timeout": 1}}
+    assert report["sampled"] == report["sampled_from"] == len(report["cards"]) == 40
+    (card,) = (c for c in report["cards"] if any(f["check"] == "tiny_box" for f in c["flags"]))
+    assert card["index"] == 7 and card["sample_id"] == "s7"
+    facts = report["facts"]
+    assert (facts["Model"], facts["Convention"]) == ("test-vlm", "norm1000_xyxy")
+    assert (facts["Tokens"], facts["Cost"]) == ("1,200 in, 300 out", "0.0123")
+    assert "1 x timeout" in facts["Failures"]
+    assert "tiny_box" in ran.err and "test-vlm" in ran.err
+
+
+def test_charts_count_everything(good):
+    inspect(good, "--quiet")
+    report = json.loads((good / "report" / "report.json").read_text())
+    bars = {c["title"]: {b["label"]: b["count"] for b in c["bars"]} for c in report["charts"]}
+    assert {title: sum(counts.values()) for title, counts in bars.items()} == {
+        "Expressions a caption": 40,
+        "Expressions grounded": 120,
+        "Boxes an expression": 120,
+        "Box area, of the image": 120,
+        "Score of a box": 120,
+    }
+    assert bars["Expressions a caption"]["3"] == 40
+    assert bars["Boxes an expression"]["1"] == 120
+    assert bars["Box area, of the image"]["< 0.1 %"] == 1
+
+
+def test_measured_convention_is_a_fact(tmp_path):
+    teacher = {"model": "m", "convention": "pixel_sent", "convention_iou": 0.8765}
+    results = write_results(tmp_path, [make_line(0, [])], summary={"teacher": teacher})
+    ran = inspect(results)
+    assert "0.876" in ran.err
+
+
+def test_quiet_leaves_only_the_json(good):
+    ran = inspect(good, "--quiet")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.json["exit_code"] == 0
+
+
+@pytest.mark.parametrize(
+    ("writes", "reads", "signature"),
+    [
+        ("pixel_sent", "norm1000_xyxy", "convention_scale_small"),
+        ("norm1_xyxy", "norm1000_xyxy", "convention_fractions"),
+        ("norm1000_xyxy", "norm1000_xyxy", None),
+    ],
+)
+def test_a_real_run_in_a_wrong_convention(make_project, server, writes, reads, signature):
+    project = make_project(12, (200, 150))
+    server.model.convention = writes
+    assert project.run(server, f"vlm.coordinates={reads}").code == 0
+    ran = inspect(project.results)
+    named = [one["check"] for one in ran.json["findings"]]
+    assert [name for name in named if name.startswith("convention_")] == (
+        [signature] if signature else []
+    )
+    assert reads in ran.err  # what the run took it for
+
+
+@pytest.mark.parametrize(("gate", "code"), [((), 0), (("--gate",), 3)])
+def test_wrong_convention_closes_the_gate(tmp_path, gate, code):
+    lines, dropped = misread(PHOTOS, "norm1000_xyxy", "pixel_sent", count=20)
+    summary = {"counts": {"dropped_boxes": dict(dropped)}}
+    results = write_results(tmp_path, lines, summary=summary, images=False)
+    ran = inspect(results, *gate)
+    assert ran.code == ran.json["exit_code"] == code
+    assert ran.json["verdict"] == "fail"
+    assert ran.json["findings"][0]["check"] == "convention_thousand"
+    assert "Wrong box convention" in ran.json["headline"]
+    assert "Wrong box convention" in ran.err
+
+
+def test_gate_is_open_where_nothing_fails(good):
+    assert inspect(good, "--gate").code == 0
+
+
+def test_thresholds_come_from_the_run_and_the_command_line(tmp_path):
+    spec = {"image_grounding": {"inspection": {"failed": 0.3}}}
+    lines = [make_line(i, [("a dog", [DOG])]) for i in range(3)]
+    results = write_results(tmp_path, lines, ["timeout"], {"spec": spec})
+    assert inspect(results).json["verdict"] == "pass"
+    ran = inspect(results, "--threshold", "failed=0.2")
+    assert ran.json["findings"][0]["check"] == "failed_share"
+    assert ran.json["findings"][0]["limit"] == 0.2
+    ran = inspect(results, "--threshold", "faild=0.2")
+    assert ran.code == 2 and "did you mean image_grounding.inspection.failed" in ran.err
+
+
+def test_step_0_has_no_boxes_to_check(good):
+    step_0 = good / "step_0_expression_extraction"
+    step_0.mkdir()
+    lines = [make_line(i, [("a dog", [])], size=(320, 240), grounded=False) for i in range(12)]
+    write_jsonl(step_0 / "annotations.jsonl", lines)
+    ran = inspect(good, "--step", "0")
+    assert ran.json["step"] == "0"
+    assert "ungrounded_expression" not in ran.json["flags"]
+    assert ran.json["counts"]["failed"] == 0  # the failure was one of step 1
+    assert ran.json["verdict"] == "pass"
+    assert inspect(good, "--step", "1").json["step"] == "1"
+
+
+def test_only_one_flag(good):
+    ran = inspect(good, "--only", "tiny_box", "-o", str(good / "tiny"))
+    assert (ran.json["sampled"], ran.json["sampled_from"]) == (1, 1)
+    assert ran.json["counts"]["records"] == 40
+    assert (good / "tiny" / "index.html").exists()
+    assert not (good / "report").exists()
+    assert inspect(good, "--only", "tiny").code == 2
+
+
+def test_images_that_moved(good):
+    moved = good.parent / "elsewhere"
+    moved.mkdir()
+    for path in good.parent.glob("*.png"):
+        path.rename(moved / path.name)
+    ran = inspect(good)
+    assert ran.json["flags"]["image_unreadable"] == 40
+    assert ran.json["findings"][0]["check"] == "widespread_flag"
+    assert "image_unreadable" not in inspect(good, "--image-root", str(moved)).json["flags"]
+
+
+def test_a_bare_file_of_records(tmp_path):
+    path = write_jsonl(tmp_path / "mine.jsonl", [make_line(0, [("a dog", [DOG])])])
+    ran = inspect(path)
+    assert ran.code == 0, ran.err
+    assert ran.json["counts"]["records"] == 1
+    assert (tmp_path / "report" / "index.html").exists()
+
+
+def test_records_of_tao(tmp_path):
+    """No sample_id, no steps that we know, bbox_score."""
+    line = make_line(0, [("a dog", [DOG, (0, 0, 10, 10)])])
+    del line["sample_id"]
+    for one in line["expressions"][0]["instances"]:
+        one["bbox_score"] = one.pop("score")
+    path = write_jsonl(tmp_path / "tao.jsonl", [line])
+    ran = inspect(path)
+    assert ran.code == 0, ran.err
+    assert ran.json["counts"]["boxes"] == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such results"),
+        ("{", "not JSON Lines"),
+        ('{"image_path": "a.png"}', "line 1: not a record"),
+    ],
+)
+def test_what_cannot_be_read(tmp_path, content, message):
+    path = tmp_path / "records.jsonl"
+    if content is not None:
+        path.write_text(content)
+    ran = inspect(path)
+    assert ran.code == 2
+    assert message in ran.err and "Traceback" not in ran.err
+    assert ran.json["status"] == "error"
+
+
+def test_report_that_cannot_be_written(good):
+    (good / "report").write_text("in the way")
+    ran = inspect(good)
+    assert ran.code == 2
+    assert "cannot write" in ran.err and "Traceback" not in ran.err
+
+
+def test_hostile_texts(tmp_path):
+    bad = "[bold]x[/] <img src=x onerror=alert(1)> \x1b[31m \ud800"
+    line = make_line(0, [(bad, [DOG])], caption=bad)
+    summary = {"teacher": {"model": bad, "convention": 3}, "counts": 5, "usage": []}
+    results = write_results(tmp_path, [line], ["[/red]"], summary)
+    ran = inspect(results)
+    assert ran.code == 0, ran.err
+    assert ran.json["counts"]["failed"] == 1
+    assert "\x1b[31m" not in ran.err
+
+
+def test_no_record_at_all(tmp_path):
+    ran = inspect(write_results(tmp_path, [], ["timeout"]), "--gate")
+    assert ran.code == 3
+    assert ran.json["findings"][0]["check"] == "no_records"
+
+
+def test_page_opens_in_the_browser_that_the_user_has(good, tmp_path):
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > "{tmp_path}/opened"\n')
+    browser.chmod(0o755)
+    ran = inspect(good, "--open", BROWSER=f"{browser} %s")
+    assert ran.code == 0, ran.err
+    page = (good / "report" / "index.html").resolve()
+    assert (tmp_path / "opened").read_text().strip() == page.as_uri()
+
+
+def test_script_does_not_stand_in_for_the_standard_inspect():
+    """Its folder may be on PYTHONPATH, where dataclasses and others import inspect."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import inspect, dataclasses; print(inspect.signature(max.__call__))",
+        ],
+        env=clean_environment(PYTHONPATH=str(SCRIPTS)),
+        cwd=os.sep,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_same_answer_as_the_group_command(good):
+    done = subprocess.run(
+        [sys.executable, "-m", "image_grounding", "inspect", str(good), "--quiet"],
+        env=clean_environment(),
+        cwd=os.sep,
+        capture_output=True,
+        text=True,
+    )
+    assert json.loads(done.stdout) == inspect(good, "--quiet").json
+
+
+# --- the sample
+
+
+def card(index, *checks):
+    return Card(index, None, tuple(Flag(check) for check in checks), None)
+
+
+def pick(cards, size, seed=0, weights=None):
+    sampler = Sampler(size, seed, weights or {"rare": 1, "often": 1, "heavy": 5})
+    for one in cards:
+        sampler.add(one)
+    return sampler.cards()
+
+
+def crowd(count=1000):
+    """A few heavy ones, a rare flag, a frequent one."""
+    for index in range(count):
+        checks = ["often"] if index % 3 == 0 else []
+        checks += ["rare"] if index in (100, 500) else []
+        checks += ["heavy"] if index % 200 == 7 else []
+        yield card(index, *checks)
+
+
+def test_the_worst_and_every_flag_are_in():
+    picked = pick(crowd(), 40)
+    assert len(picked) == len({one.index for one in picked}) == 40
+    indices = [one.index for one in picked]
+    assert {7, 207, 407, 607, 807} <= set(indices[:10])  # heaviest first
+    assert {100, 500} <= set(indices)
+    kinds = Counter(one.picked for one in picked)
+    assert kinds[Picked.RANDOM] >= 20 and kinds[Picked.WORST] and kinds[Picked.FLAG]
+
+
+def test_same_seed_same_sample():
+    assert pick(crowd(), 40, seed=3) == pick(crowd(), 40, seed=3)
+    assert pick(crowd(), 40, seed=3) != pick(crowd(), 40, seed=4)
+
+
+def test_all_are_in_where_there_are_few():
+    picked = pick(crowd(30), 40)
+    assert {one.index for one in picked} == set(range(30))
+    assert {one.picked for one in picked} == {Picked.RANDOM}
+    assert pick(crowd(), 0) == ()
+    assert len(pick(crowd(), 1)) == 1
+
+
+def test_random_cards_stand_for_all():
+    """Their share of heavy cards is that of all cards, though all heavy ones are shown."""
+    share, runs = 0.0, 400
+    for seed in range(runs):
+        picked = pick((card(i, *(["heavy"] if i % 10 == 0 else [])) for i in range(60)), 20, seed)
+        drawn = [bool(one.flags) for one in picked if one.picked is Picked.RANDOM]
+        share += sum(drawn) / len(drawn) / runs
+    assert share == pytest.approx(0.1, abs=0.01)
+
+
+def test_memory_does_not_grow_with_the_records():
+    small, large = (Sampler(40, 0, {"often": 1}) for _ in range(2))
+    for sampler, count in ((small, 1_000), (large, 20_000)):
+        for index in range(count):
+            sampler.add(card(index, "often"))
+
+    def held(sampler):
+        heaps = [sampler._worst, sampler._shuffled, *sampler._by_flag.values()]
+        return sum(len(heap._heap) for heap in heaps)
+
+    assert held(small) == held(large)
+
+
+def test_cards_know_their_images(good):
+    inspection = inspect_run(Results(good), load_limits({}), sample=5)
+    assert all(one.image.exists() for one in inspection.cards)
+    assert inspection.checks["tiny_box"].name == "tiny_box"

@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conftest import run_script, write_jsonl
+from image_grounding.inspection.marks import judge, read_marks
+from image_grounding.inspection.wilson import Rate, trials_needed, wilson_interval
+from image_grounding.results import Results
+from support.results import make_line, write_results
+
+# --- Wilson's interval
+
+PUBLISHED = [
+    # good, total, bounds
+    # Newcombe, Statistics in Medicine 17 (1998) 857-872, table I, method 3
+    (81, 263, 0.2553, 0.3662),
+    (15, 148, 0.0624, 0.1605),
+    (0, 20, 0.0, 0.1611),
+    (1, 29, 0.0061, 0.1718),
+]
+
+
+@pytest.mark.parametrize(("good", "total", "low", "high"), PUBLISHED)
+def test_published_intervals(good, total, low, high):
+    assert wilson_interval(good, total) == pytest.approx((low, high), abs=5e-5)
+    assert wilson_interval(total - good, total) == pytest.approx((1 - high, 1 - low), abs=5e-5)
+
+
+def test_interval_of_nothing():
+    assert wilson_interval(0, 0) == (0.0, 1.0)
+    assert Rate().share is None
+
+
+@given(st.integers(1, 5000), st.data())
+def test_interval_holds_the_share_and_stays_in_bounds(total, data):
+    good = data.draw(st.integers(0, total))
+    low, high = wilson_interval(good, total)
+    assert 0 <= low <= good / total + 1e-12 and good / total <= high + 1e-12 and high <= 1
+
+
+@given(st.floats(0, 1), st.floats(0.005, 0.3))
+def test_trials_needed_are_the_fewest(share, half_width):
+    needed = trials_needed(share, half_width)
+
+    def width(total):
+        low, high = wilson_interval(share * total, total)
+        return high - low
+
+    assert width(needed) <= 2 * half_width
+    assert needed == 1 or width(needed - 1) > 2 * half_width
+
+
+# --- what marks mean
+
+BOX, OTHER = (100, 100, 200, 200), (300, 100, 400, 200)
+
+MEANINGS = [
+    # boxes, marks by box (None: the expression) -> phrase, missing, boxes that are judged
+    ([BOX], {None: "good"}, (True, False, [True])),
+    ([BOX], {None: "wrong_box"}, (True, False, [False])),
+    ([BOX], {None: "wrong_phrase"}, (False, False, [])),
+    ([BOX], {None: "missing"}, (True, True, [True])),
+    ([], {None: "good"}, (True, False, [])),
+    ([], {None: "missing"}, (True, True, [])),
+    ([BOX, OTHER], {None: "good"}, (True, False, [True, True])),
+    ([BOX, OTHER], {None: "good", 1: "wrong_box"}, (True, False, [True, False])),
+    ([BOX, OTHER], {None: "wrong_box", 0: "good"}, (True, False, [True, False])),
+    ([BOX, OTHER], {1: "wrong_box"}, (True, False, [False])),
+    ([BOX, OTHER], {0: "good", 1: "wrong_phrase"}, (False, False, [])),
+    ([BOX, OTHER], {None: "good", 0: "missing"}, (True, True, [True, True])),
+    ([BOX], {}, None),
+]
+
+
+def review_file(folder, marks, run="run"):
+    """A review.json; ``marks`` maps (sample, expression, box or None) to a mark."""
+    items = [
+        {
+            "sample_id": f"s{sample}",
+            "expression_id": f"s{sample}-e{expression}",
+            "bbox_id": None if box is None else f"s{sample}-e{expression}-b{box}",
+            "mark": mark,
+        }
+        for (sample, expression, box), mark in marks.items()
+    ]
+    path = folder / "review.json"
+    path.write_text(json.dumps({"format": 1, "run": {"fingerprint": run}, "marks": items}))
+    return path
+
+
+@pytest.mark.parametrize(("boxes", "said", "meaning"), MEANINGS)
+def test_meaning_of_marks(tmp_path, boxes, said, meaning):
+    lines = [make_line(0, [("a dog", boxes)])]
+    (record,) = Results(write_jsonl(tmp_path / "records.jsonl", lines)).records()
+    marks = {(0, 0, box): mark for box, mark in said.items()} or {(1, 0, None): "good"}
+    judged = list(judge(record, read_marks(review_file(tmp_path, marks))))
+    if meaning is None:
+        assert judged == []
+        return
+    (one,) = judged
+    assert (one.phrase, one.missing, [good for *_, good in one.boxes]) == meaning
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot read the review"),
+        ("{", "is not JSON"),
+        ("[]", "is no review"),
+        ('{"format": 2, "marks": []}', "is no review: format"),
+        ('{"format": 1, "marks": []}', "holds no mark"),
+        (
+            '{"format": 1, "marks": [{"sample_id": "a", "expression_id": "b", "mark": "fine"}]}',
+            "is no review: marks.0.mark",
+        ),
+        (
+            '{"format": 1, "marks": [{"sample_id": "a", "expression_id": "b", "mark": "good"}]}',
+            "no mark of",
+        ),
+    ],
+)
+def test_reviews_that_are_none(tmp_path, content, message):
+    results = write_results(tmp_path, [make_line(0, [("a dog", [BOX])])])
+    path = tmp_path / "review.json"
+    if content is not None:
+        path.write_text(content)
+    ran = run_script("inspect.py", str(results), "--review", str(path))
+    assert ran.code == 2
+    assert message in ran.err and "Traceback" not in ran.err
+
+
+# --- figures and advice
+
+
+def scored(number, score, box=BOX, text="a dog"):
+    return make_line(number, [(text, [box], [score])])
+
+
+def run_review(tmp_path, lines, marks, *arguments, picks=None, run="run"):
+    """Review of a run; ``picks`` says why each sample is in the report, None for no report."""
+    results = write_results(tmp_path, lines)
+    if picks is not None:
+        cards = [{"sample_id": f"s{i}", "picked": picked} for i, picked in picks.items()]
+        report = {"format": 1, "run": {"fingerprint": "run"}, "cards": cards}
+        (results / "report").mkdir()
+        (results / "report" / "report.json").write_text(json.dumps(report))
+    path = review_file(tmp_path, marks, run)
+    return run_script("inspect.py", str(results), "--review", str(path), *arguments)
+
+
+def test_precision_by_hand(tmp_path):
+    """20 records: 16 good, 2 wrong boxes, 1 wrong phrase, 1 with an instance missing."""
+    lines = [scored(i, 0.9 if i < 16 else 0.4) for i in range(20)]
+    marks = {(i, 0, None): "good" for i in range(16)}
+    marks |= {(16, 0, None): "wrong_box", (17, 0, 0): "wrong_box"}
+    marks |= {(18, 0, None): "wrong_phrase", (19, 0, None): "missing"}
+    found = run_review(tmp_path, lines, marks, picks=dict.fromkeys(range(20), "random")).json
+    assert (found["boxes"]["good"], found["boxes"]["reviewed"]) == (17, 19)
+    assert found["boxes"]["precision"] == pytest.approx(17 / 19, abs=1e-4)
+    assert found["boxes"]["interval"] == [round(x, 4) for x in wilson_interval(17, 19)]
+    assert (found["phrases"]["good"], found["phrases"]["reviewed"]) == (19, 20)
+    assert (found["complete"]["good"], found["complete"]["reviewed"]) == (18, 19)
+    bands = {name: (one["good"], one["reviewed"]) for name, one in found["scores"].items()}
+    assert bands == {"0.3-0.5": (1, 3), "0.9-1": (16, 16)}
+    assert found["more"]["boxes"] == trials_needed(17 / 19, 0.05) - 19
+    assert found["decision"] == "review_more"
+    assert (found["basis"], found["random_cards_left"], found["warnings"]) == ("random", 0, [])
+
+
+def test_headline_is_of_random_cards_and_flags_of_all(tmp_path):
+    tiny = (50, 50, 54, 54)
+    lines = [scored(i, 0.9, tiny if i < 10 else BOX) for i in range(30)]
+    marks = {(i, 0, None): "wrong_box" if i < 10 else "good" for i in range(30)}
+    picks = {i: "worst" if i < 9 else "random" for i in range(32)}
+    ran = run_review(tmp_path, lines, marks, picks=picks)
+    found = ran.json
+    assert (found["boxes"]["good"], found["boxes"]["reviewed"]) == (20, 21)
+    flagged = found["flags"]["tiny_box"]["boxes"]
+    assert (flagged["good"], flagged["reviewed"]) == (0, 10)
+    assert found["random_cards_left"] == 2
+    assert "2 cards drawn at random have no mark yet" in ran.err
+
+
+def test_a_flag_s_precision_is_of_its_boxes_alone(tmp_path):
+    line = make_line(0, [("dogs", [BOX, (50, 50, 54, 54)]), ("a cat", [OTHER])])
+    marks = {(0, 0, 0): "good", (0, 0, 1): "wrong_box", (0, 1, None): "wrong_phrase"}
+    flags = run_review(tmp_path, [line], marks, picks={}).json["flags"]
+    assert set(flags) == {"tiny_box"}
+    assert (flags["tiny_box"]["boxes"]["good"], flags["tiny_box"]["boxes"]["reviewed"]) == (0, 1)
+    assert flags["tiny_box"]["phrases"]["reviewed"] == 1
+
+
+def test_without_a_report_all_cards_count_and_it_is_said(tmp_path):
+    lines = [scored(i, 0.9) for i in range(3)]
+    ran = run_review(tmp_path, lines, {(i, 0, None): "good" for i in range(3)})
+    assert ran.json["basis"] == "all"
+    assert "the worst among them" in ran.err
+
+
+def test_threshold_keeps_what_it_says(tmp_path):
+    """Wrong boxes all score below 0.6; of the whole data 75 of 100 boxes are above."""
+    lines = [scored(i, 0.5 + (i % 20) / 50 if i % 4 else 0.3) for i in range(100)]
+    scores = [line["expressions"][0]["instances"][0]["score"] for line in lines]
+    marks = {(i, 0, None): "good" if scores[i] >= 0.6 else "wrong_box" for i in range(80)}
+    ran = run_review(tmp_path, lines, marks, picks=dict.fromkeys(range(80), "random"))
+    threshold = ran.json["threshold"]
+    kept = [score for score in scores if score >= threshold["score"]]
+    assert threshold["share_kept"] == pytest.approx(len(kept) / 100)
+    reviewed = [score for score in scores[:80] if score >= threshold["score"]]
+    assert threshold["reviewed"] == len(reviewed)
+    assert threshold["precision"] >= 0.95
+    lower = max(score for score in scores[:80] if score < threshold["score"])
+    below = [score for score in scores[:80] if score >= lower]
+    assert sum(score >= 0.6 for score in below) / len(below) < 0.95
+    assert ran.json["decision"] == "scale_above_score"
+    assert f"at least {threshold['score']:g}" in ran.err
+
+
+def test_no_threshold_without_scores(tmp_path):
+    lines = [scored(i, None) for i in range(40)]
+    marks = {(i, 0, None): "good" for i in range(40)}
+    found = run_review(tmp_path, lines, marks, picks={}).json
+    assert found["threshold"] is None
+    assert set(found["scores"]) == {"none"}
+
+
+SMALL = (10, 10, 30, 30)
+ADVICE = [
+    # good, wrong_box, wrong_phrase, missing of 100; whether the wrong boxes are small
+    (100, 0, 0, 0, False, "scale", "Scale:"),
+    (97, 3, 0, 0, False, "review_more", "not known yet"),
+    (60, 40, 0, 0, False, "change", "measure the convention"),
+    (60, 40, 0, 0, True, "change", "raise the resolution"),
+    (60, 0, 40, 0, False, "change", "change step 0"),
+    (70, 0, 0, 30, False, "scale", "miss an instance"),
+]
+
+
+@pytest.mark.parametrize("case", ADVICE, ids=lambda case: f"{case[5]}-{case[6]}")
+def test_advice(tmp_path, case):
+    good, wrong_box, wrong_phrase, missing, small, decision, words = case
+    said = ["good"] * good + ["wrong_box"] * wrong_box
+    said += ["wrong_phrase"] * wrong_phrase + ["missing"] * missing
+    lines = [
+        scored(i, 0.9, SMALL if small and mark == "wrong_box" else BOX)
+        for i, mark in enumerate(said)
+    ]
+    marks = {(i, 0, None): mark for i, mark in enumerate(said)}
+    picks = dict.fromkeys(range(100), "random")
+    ran = run_review(tmp_path, lines, marks, "--gate", "--half-width", "0.02", picks=picks)
+    assert ran.json["decision"] == decision
+    assert words in " ".join(ran.json["advice"])
+    assert ran.code == ran.json["exit_code"] == (0 if decision == "scale" else 3)
+
+
+def test_near_the_target_more_review_is_not_promised(tmp_path):
+    lines = [scored(i, 0.9) for i in range(100)]
+    marks = {(i, 0, None): "good" if i > 3 else "wrong_box" for i in range(100)}
+    found = run_review(tmp_path, lines, marks, "--half-width", "0.2", picks={}).json
+    assert found["decision"] == "review_more" and found["more"]["boxes"] == 0
+    assert any("smaller --half-width" in sentence for sentence in found["advice"])
+
+
+def test_review_of_another_run_is_said(tmp_path):
+    lines = [scored(0, 0.9)]
+    marks = {(0, 0, None): "good", (5, 0, None): "good"}
+    ran = run_review(tmp_path, lines, marks, picks={0: "random"}, run="another")
+    assert ran.code == 0
+    assert len(ran.json["warnings"]) == 2
+    assert "another run" in ran.err and "1 expressions that are not there" in ran.err
+
+
+def test_from_a_real_report(tmp_path):
+    """The sample of a report, reviewed as its page would."""
+    lines = [scored(i, 0.9) for i in range(60)]
+    results = write_results(tmp_path, lines)
+    assert run_script("inspect.py", str(results), "--sample", "30").code == 0
+    report = json.loads((results / "report" / "report.json").read_text())
+    shown = [card["index"] for card in report["cards"]]
+    path = review_file(
+        tmp_path, {(i, 0, None): "good" for i in shown}, report["run"]["fingerprint"]
+    )
+    ran = run_script("inspect.py", str(results), "--review", str(path), "--target", "0.85")
+    assert ran.json["basis"] == "random" and ran.json["warnings"] == []
+    assert ran.json["boxes"]["reviewed"] == 30
+    assert ran.json["decision"] == "scale"
