@@ -10,7 +10,7 @@ import subprocess
 import sys
 import sysconfig
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,8 @@ import pytest
 
 from conftest import ROOT, SCRIPTS, Ran, clean_environment, read_jsonl, write_jsonl
 
+# Without site-packages: as a Python that was never set up.
+BARE = (getattr(sys, "_base_executable", sys.executable), "-S")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 TOOLS = sorted(path.name for path in SCRIPTS.glob("*.py"))
 _NOT_IN_A_COPY = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "tests", "benchmarks")
@@ -35,12 +37,12 @@ class Installed:
     def bundle(self) -> Path:
         return self.project / ".claude" / "skills" / "image-grounding"
 
-    def run(self, name: str, *arguments: str, python: str = sys.executable) -> Ran:
+    def run(self, name: str, *arguments: str, python: Sequence[str] = (sys.executable,)) -> Ran:
         environment = clean_environment(IMAGE_GROUNDING_HOME=str(self.home))
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         environment.pop("PYTHONPATH", None)
         done = subprocess.run(
-            [python, str(self.bundle / "scripts" / name), *arguments],
+            [*python, str(self.bundle / "scripts" / name), *arguments],
             cwd=self.project,
             env=environment,
             capture_output=True,
@@ -82,8 +84,12 @@ def test_set_up_and_run(installed: Installed) -> None:
     again = installed.run("setup_env.py")
     assert (again.code, again.json["python"], again.json["made_with"]) == (0, python, None)
 
+    other = installed.run("run_pipeline.py", python=BARE)
+    assert other.code == 2
+    assert other.err.endswith(f"; start this script with {python}\n")
+
     # The dependencies that were left out for this test come from the environment of the tests.
-    bare = installed.run("run_pipeline.py", "--help", python=python)
+    bare = installed.run("run_pipeline.py", "--help", python=(python,))
     assert bare.code == 2
     assert bare.err.count("\n") == 1, bare.err
     assert re.search(r"package \w+ is not installed.*setup_env\.py --fresh", bare.err)
@@ -97,7 +103,7 @@ def test_set_up_and_run(installed: Installed) -> None:
     spec = installed.bundle / "specs" / "local.yaml"
     ran = installed.run(
         "run_pipeline.py", "-e", str(spec), "data.input_jsonl=captions.jsonl",
-        "data.image_root=''", "results_dir=results", python=python,
+        "data.image_root=''", "results_dir=results", python=(python,),
     )  # fmt: skip
     assert ran.code == 0, ran.err
     (record,) = read_jsonl(installed.project / "results" / "annotations.jsonl")
@@ -107,32 +113,11 @@ def test_set_up_and_run(installed: Installed) -> None:
 
 @pytest.mark.parametrize("name", [name for name in TOOLS if name != "setup_env.py"])
 def test_a_python_without_the_packages(name: str, installed: Installed, tmp_path: Path) -> None:
-    elsewhere = Installed(installed.project, tmp_path / "nothing here")
-    base = getattr(sys, "_base_executable", sys.executable)
-    ran = subprocess.run(
-        [base, "-S", str(installed.bundle / "scripts" / name), "--help"],
-        env=clean_environment(IMAGE_GROUNDING_HOME=str(elsewhere.home), PYTHONPATH=""),
-        cwd=installed.project,
-        capture_output=True,
-        text=True,
-    )
-    assert ran.returncode == 2, ran.stderr
-    (line,) = ran.stderr.splitlines()
+    ran = Installed(installed.project, tmp_path / "home").run(name, "--help", python=BARE)
+    assert ran.code == 2, ran.err
+    (line,) = ran.err.splitlines()
     assert re.match(r"error: the package \w+ is not installed in this Python; make an", line)
     assert f"{installed.bundle / 'scripts' / 'setup_env.py'} " in line
-
-
-def test_a_ready_environment_is_named(installed: Installed, tmp_path: Path) -> None:
-    environment = installed.run("setup_env.py").json["environment"]
-    base = getattr(sys, "_base_executable", sys.executable)
-    ran = subprocess.run(
-        [base, "-S", str(installed.bundle / "scripts" / "run_pipeline.py")],
-        env=clean_environment(IMAGE_GROUNDING_HOME=str(installed.home), PYTHONPATH=""),
-        capture_output=True,
-        text=True,
-    )
-    assert ran.returncode == 2
-    assert f"start this script with {environment}" in ran.stderr
 
 
 @pytest.mark.parametrize(
