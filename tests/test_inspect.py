@@ -95,7 +95,6 @@ def test_quiet_leaves_only_the_json(good):
     ("writes", "reads", "signature"),
     [
         ("pixel_sent", "norm1000_xyxy", "convention_scale_small"),
-        ("norm1_xyxy", "norm1000_xyxy", "convention_fractions"),
         ("norm1000_xyxy", "norm1000_xyxy", None),
     ],
 )
@@ -221,7 +220,7 @@ def test_report_that_cannot_be_written(good):
 def test_hostile_texts(tmp_path):
     bad = "[bold]x[/] <img src=x onerror=alert(1)> \x1b[31m \ud800"
     line = make_line(0, [(bad, [DOG])], caption=bad)
-    summary = {"teacher": {"model": bad, "convention": 3}, "counts": 5, "usage": []}
+    summary = {"teacher": {"model": bad, "convention": 3}, "counts": 5, "usage": [], "spec": 1}
     results = write_results(tmp_path, [line], ["[/red]"], summary)
     ran = inspect(results)
     assert ran.code == 0, ran.err

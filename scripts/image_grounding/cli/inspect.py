@@ -3,7 +3,6 @@
 
 import sys
 import webbrowser
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +125,7 @@ def inspect_command(
         if review:
             content, passed = _review(results, review, folder, target, half_width, view)
         else:
-            limits = load_limits(_limits_of_run(results.summary), thresholds)
+            limits = load_limits(results.spec_section("inspection"), thresholds)
             inspection = inspect_run(results, limits, sample=sample, seed=seed, only=only)
             page = _write(inspection, folder)
             view.inspection(inspection, page)
@@ -141,11 +140,6 @@ def inspect_command(
         code = Exit.SOME_FAILED if gate and not passed else Exit.DONE
         print_json({"exit_code": int(code), **content})
     sys.exit(code)
-
-
-def _limits_of_run(summary: Mapping[str, Any]) -> Mapping[str, Any]:
-    own = summary.get("spec", {}).get("image_grounding", {}).get("inspection")
-    return own if isinstance(own, dict) else {}
 
 
 def _write(inspection: Inspection, folder: Path) -> Path:
