@@ -8,16 +8,44 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support.browser import LEFT_OUT, REQUIRED, find_browser, running_browser
 from support.loopback import Loopback
 from support.scenes import Scene, make_scene
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ROOT / "scripts"
 sys.path.append(str(SCRIPTS))
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+BROWSER_TESTS_RUN = REQUIRED or find_browser() is not None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "browser: needs a Chromium on PATH")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not BROWSER_TESTS_RUN:
+        left_out = [item for item in items if item.get_closest_marker("browser")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not BROWSER_TESTS_RUN:
+        terminalreporter.write_line(LEFT_OUT, yellow=True)
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    with running_browser() as running:
+        yield running
 
 
 @pytest.fixture

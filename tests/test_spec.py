@@ -655,3 +655,34 @@ def test_no_secret_of_the_file_in_an_error(write, text):
 )
 def test_no_secret_of_an_override_in_an_error(override):
     assert problems(*GIVEN, *OPENAI, override)
+
+
+# --- the ready specs
+
+
+READY = {
+    "gemini": ("gemini", "gemini-3.5-flash-lite", ""),
+    "nim": ("openai", "m", "https://integrate.api.nvidia.com/v1"),
+    "tao": ("openai", "m", "http://localhost:8080/v1"),
+    "vllm": ("openai", "Qwen/Qwen3-VL-8B-Instruct", "http://localhost:8000/v1"),
+    "custom": ("openai", "m", "http://h/v1"),
+    "local": ("local", "nanodet_g_416", ""),
+}
+
+
+@pytest.mark.parametrize("name", READY)
+def test_ready_spec_needs_only_what_it_marks(monkeypatch, name):
+    for variable in ("NVIDIA_API_KEY", "VLLM_API_KEY", "VLM_API_KEY"):
+        monkeypatch.delenv(variable, raising=False)
+    path = spec_path(f"{name}.yaml")
+    if name == "nim":
+        (sentence,) = problems(*GIVEN, "vlm.openai.model_name=m", path=path)
+        assert sentence.endswith("the environment variable NVIDIA_API_KEY is not set")
+        monkeypatch.setenv("NVIDIA_API_KEY", SECRET)
+    # Only what is left open with ???.
+    marked = {"model_name": "m", "base_url": "http://h/v1"}
+    fill = [f"vlm.openai.{k}={v}" for k, v in marked.items() if f"{k}: ???" in path.read_text()]
+    spec = load_spec(path, [*GIVEN, *fill])
+    assert (spec.vlm.backend, spec.vlm.model, spec.vlm.openai.base_url) == READY[name]
+    assert spec.vlm.openai.api_key == (SECRET if name == "nim" else "")
+    assert spec.vlm.coordinates == "auto"

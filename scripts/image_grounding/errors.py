@@ -56,18 +56,23 @@ class EndpointError(ImageGroundingError):
     """A request to the endpoint failed.
 
     Class attributes say what follows: ``transient`` errors are worth another attempt;
-    ``fatal`` ones would meet every sample alike, so that they end the run.
+    ``fatal`` ones would meet every sample alike, so that they end the run; ``remedy`` says
+    what a user can do.
     """
 
     exit_code = Exit.ENDPOINT
     reason = "endpoint_error"
     transient = False
     fatal = False
+    remedy = "run check_endpoint.py with the same spec: it says what works and what does not"
 
-    def __init__(self, message: str, *, status: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, status: int | None = None, remedy: str | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.attempts = 1
+        self.remedy = remedy or self.remedy
 
 
 class UnreachableError(EndpointError):
@@ -75,6 +80,10 @@ class UnreachableError(EndpointError):
 
     reason = "unreachable"
     transient = True
+    remedy = (
+        "check host and port in base_url and that the server has been started; a server that "
+        "still loads its weights listens only afterwards"
+    )
 
 
 class KeyRefusedError(EndpointError):
@@ -82,6 +91,10 @@ class KeyRefusedError(EndpointError):
 
     reason = "key_refused"
     fatal = True
+    remedy = (
+        "put a valid key with access to this model into the environment variable that the spec "
+        "names (gemini: GOOGLE_API_KEY, NVIDIA: NVIDIA_API_KEY)"
+    )
 
 
 class UnknownModelError(EndpointError):
@@ -89,6 +102,7 @@ class UnknownModelError(EndpointError):
 
     reason = "unknown_model"
     fatal = True
+    remedy = "check the model's name and that base_url ends in /v1, once"
 
 
 class UnusableEndpointError(EndpointError):
@@ -110,9 +124,14 @@ class BusyError(EndpointError):
     transient = True
 
     def __init__(
-        self, message: str, *, status: int | None = None, retry_after: float | None = None
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        remedy: str | None = None,
+        retry_after: float | None = None,
     ) -> None:
-        super().__init__(message, status=status)
+        super().__init__(message, status=status, remedy=remedy)
         self.retry_after = retry_after
 
 
@@ -120,12 +139,14 @@ class RateLimitedError(BusyError):
     """429."""
 
     reason = "rate_limited"
+    remedy = "lower workflow.max_workers, set workflow.requests_per_minute, or raise your quota"
 
 
 class ServerFaultError(BusyError):
     """5xx, or a 200 that is no answer (HTML, an empty body, no choices)."""
 
     reason = "server_fault"
+    remedy = "look at the server's own log; the same run can simply be started again"
 
 
 class EndpointTimeoutError(EndpointError):
@@ -133,6 +154,7 @@ class EndpointTimeoutError(EndpointError):
 
     reason = "timeout"
     transient = True
+    remedy = "raise vlm.*.timeout, or lower workflow.max_workers so that requests wait less"
 
 
 class BlockedError(EndpointError):

@@ -13,6 +13,8 @@ from image_grounding.frames import CONVENTIONS, Transport
 _PATCH28 = Transport(max_pixels=1280 * 28 * 28, multiple=28, min_pixels=4 * 28 * 28)
 _PATCH32 = Transport(max_pixels=1024 * 32 * 32, multiple=32, min_pixels=4 * 32 * 32)
 _ANY_SIZE = Transport(max_pixels=1280 * 28 * 28)
+# No side over 1568 pixels, at which the server would shrink it, up to an aspect of 4:1.
+_SIDE_1568 = Transport(max_pixels=1568 * 392)
 
 
 @dataclass(frozen=True)
@@ -40,19 +42,30 @@ class Family:
 
 UNKNOWN = Family("unknown", "norm1000_xyxy")
 
-# The first pattern found in the lower-case model name wins.
+# The first pattern found in the lower-case model name wins; behind each, where it is from. A
+# family without a known way of writing boxes as numbers has no row: PaliGemma (location tokens),
+# Molmo (points), Llama, Phi, Pixtral, GPT.
 _FAMILIES: tuple[tuple[str, Family], ...] = (
-    (r"gemini|gemma-?[34]", Family("Gemini", "norm1000_yxyx", "box_2d")),
+    (r"gemini", Family("Gemini", "norm1000_yxyx", "box_2d")),  # Google
+    (r"(?<!pali)gemma[-_]?[34]", Family("Gemma", "norm1000_yxyx", "box_2d")),  # Google
     (
-        r"qwen[-_]?2[._]5[-_]?vl|cosmos[-_]reason1",
+        r"qwen[-_]?2[._]5[-_]?(vl|omni)|cosmos[-_]?reason[-_]?1|mimo[-_]?vl",  # Qwen, ms-swift
         Family("Qwen2.5-VL", "pixel_resized", transport=_PATCH28),
     ),
-    (r"qwen[-_]?2[-_]?vl", Family("Qwen2-VL", "norm1000_xyxy", transport=_PATCH28)),
+    (r"qwen[-_]?2[-_]?vl", Family("Qwen2-VL", "norm1000_xyxy", transport=_PATCH28)),  # Qwen
     (
-        r"qwen[-_]?([3-9]|\d\d)|cosmos[-_]reason[2-9]",
+        # A generation, not a size as in "qwen-7b".
+        r"qwen[-_]?[3-9]([._]\d+)?(?![\d._b])|cosmos[-_]?reason[-_]?[2-9]",  # Qwen, NVIDIA
         Family("Qwen3-VL and later", "norm1000_xyxy", transport=_PATCH32),
     ),
-    (r"intern[-_]?vl|glm[-_]?[4-9].*v|paligemma", Family("InternVL, GLM-V", "norm1000_xyxy")),
+    (r"intern[-_]?vl", Family("InternVL", "norm1000_xyxy")),  # OpenGVLab
+    (r"glm[-_]?(4[._p][1-9]|[5-9]([._p]\d)?)v", Family("GLM-V", "norm1000_xyxy")),  # Z.ai
+    (r"deepseek[-_]?vl[-_]?2", Family("DeepSeek-VL2", "norm1000_xyxy")),  # DeepSeek, to 999
+    (r"minicpm[-_]?[vo]", Family("MiniCPM-V", "norm1000_xyxy")),  # OpenBMB
+    (r"ernie.*[-_]vl", Family("ERNIE-VL", "norm1000_xyxy")),  # Baidu
+    (r"doubao|seed[-_]?1[._-]\d[-_]?vl", Family("Seed-VL", "norm1000_xyxy")),  # Volcengine
+    (r"kimi[-_]?vl", Family("Kimi-VL", "norm1_xyxy")),  # Moonshot
+    (r"claude", Family("Claude", "pixel_sent", transport=_SIDE_1568)),  # Anthropic
 )
 
 

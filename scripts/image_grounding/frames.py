@@ -202,3 +202,6 @@ CONVENTIONS: Mapping[str, Convention] = MappingProxyType(
         ),
     }
 )
+
+# Conventions whose numbers depend on the size of the image that the model sees.
+PIXEL_CONVENTIONS = frozenset({"pixel_sent", "pixel_resized"})

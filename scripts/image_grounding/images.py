@@ -3,10 +3,12 @@
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import io
 import os
 from collections import OrderedDict
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,9 +35,10 @@ _TURN = {
     8: Image.Transpose.ROTATE_90,
 }
 MAX_FILE_PIXELS = 200_000_000
-JPEG_QUALITY = 85
-# As it is, a file may take up to this many bytes; over it, it is encoded anew.
-_MAX_BYTES_AS_IS = 500_000
+# Tried in order until the file is small enough.
+_JPEG_QUALITIES = (85, 75, 60, 45)
+# Base64 makes four of three bytes: what travels of one image stays under 0.6 MB.
+_MAX_BYTES = 440_000
 
 Image.MAX_IMAGE_PIXELS = None  # our own limit is checked before anything is decoded
 
@@ -72,25 +75,44 @@ def encode_image(path: Path, transport: Transport) -> EncodedImage:
     Raises:
         SampleError: ``image_missing``, ``image_unreadable`` or ``image_too_large``.
     """
+    with _opened(path) as (image, raw):
+        stat = path.stat()
+        mark = {
+            "size": stat.st_size,
+            "mtime_ns": stat.st_mtime_ns,
+            "sha256": hashlib.sha256(raw).hexdigest(),
+        }
+        data, mime_type, frame, rotated = _encode(image, raw, transport)
+    return EncodedImage(data, mime_type, frame, mark, rotated)
+
+
+def open_upright(path: Path, transport: Transport) -> Image.Image:
+    """The picture in an image file, upright, RGB, of the size that ``transport`` asks for.
+
+    Raises:
+        SampleError: as ``encode_image``.
+    """
+    with _opened(path) as (image, _):
+        size, orientation = _upright_size(image)
+        return _upright(image, orientation, fit_size(size, transport))
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[Image.Image, bytes]]:
+    """An image file, its header read and checked, and its bytes; errors are SampleErrors."""
     try:
         raw = path.read_bytes()
-        stat = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         raise SampleError("image_missing", f"no such image: {path}") from None
     except (OSError, ValueError) as error:
         message = f"cannot read the image {path}: {getattr(error, 'strerror', None) or error}"
         raise SampleError("image_unreadable", message) from None
-    mark = {
-        "size": stat.st_size,
-        "mtime_ns": stat.st_mtime_ns,
-        "sha256": hashlib.sha256(raw).hexdigest(),
-    }
     try:
         with Image.open(io.BytesIO(raw), formats=_FORMATS) as image:
             if image.width * image.height > MAX_FILE_PIXELS:
                 message = f"{path} has {image.width}x{image.height} pixels, over 200 million"
                 raise SampleError("image_too_large", message)
-            data, mime_type, frame, rotated = _encode(image, raw, transport)
+            yield image, raw
     except SampleError:
         raise
     except MemoryError:
@@ -98,7 +120,6 @@ def encode_image(path: Path, transport: Transport) -> EncodedImage:
     except Exception as error:  # decoders raise nearly anything on a broken file
         message = f"cannot decode the image {path}: {_reason(error)}"
         raise SampleError("image_unreadable", message) from None
-    return EncodedImage(data, mime_type, frame, mark, rotated)
 
 
 def _reason(error: Exception) -> str:
@@ -108,28 +129,44 @@ def _reason(error: Exception) -> str:
 
 def _encode(image: Image.Image, raw: bytes, transport: Transport) -> tuple[bytes, str, Frame, bool]:
     rotated = _orientation(image) > 1
-    if image.format not in ("JPEG", "MPO"):
-        image.load()  # a TIFF turns itself upright when it is loaded
-    orientation = _orientation(image)
-    size: Size = image.size[::-1] if orientation >= 5 else image.size
+    size, orientation = _upright_size(image)
     sent = fit_size(size, transport)
     frame = Frame(size, sent, transport.resize_multiple)
     source_format = image.format or ""
     plain = image.mode in ("RGB", "L") and "transparency" not in image.info
-    small = len(raw) <= _MAX_BYTES_AS_IS
+    small = len(raw) <= _MAX_BYTES
     if source_format in _MIME and plain and small and not rotated and sent == size:
         image.load()  # a cut or broken file must fail here, not at the endpoint
         return raw, _MIME[source_format], frame, rotated
-    if source_format in ("JPEG", "MPO"):
+    return _jpeg(_upright(image, orientation, sent)), "image/jpeg", frame, rotated
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    for quality in _JPEG_QUALITIES:
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=quality, subsampling=0 if quality >= 85 else 2)
+        if buffer.tell() <= _MAX_BYTES:
+            break
+    return buffer.getvalue()
+
+
+def _upright_size(image: Image.Image) -> tuple[Size, int]:
+    """(width, height) when upright, and the EXIF orientation that is still to be undone."""
+    if image.format not in ("JPEG", "MPO"):
+        image.load()  # a TIFF turns itself upright when it is loaded
+    orientation = _orientation(image)
+    return image.size[::-1] if orientation >= 5 else image.size, orientation
+
+
+def _upright(image: Image.Image, orientation: int, size: Size) -> Image.Image:
+    """The picture turned upright, as RGB of ``size`` (width, height)."""
+    if image.format in ("JPEG", "MPO"):
         # Lets the decoder skip detail that the resize would throw away.
-        image.draft("RGB", sent[::-1] if orientation >= 5 else sent)
-    upright = image.transpose(_TURN[orientation]) if orientation > 1 else image
-    flat = _to_rgb(upright)
-    if flat.size != sent:
-        flat = flat.resize(sent, Image.Resampling.LANCZOS, reducing_gap=3.0)
-    buffer = io.BytesIO()
-    flat.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    return buffer.getvalue(), "image/jpeg", frame, rotated
+        image.draft("RGB", size[::-1] if orientation >= 5 else size)
+    flat = _to_rgb(image.transpose(_TURN[orientation]) if orientation > 1 else image)
+    if flat.size != size:
+        flat = flat.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    return flat
 
 
 def _orientation(image: Image.Image) -> int:

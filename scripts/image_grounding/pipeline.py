@@ -229,14 +229,21 @@ class Pipeline:
         self._stores[step].discard(sample.sample_id)
         await self._images.load(sample.image, self._teacher.transport)  # must be good
         async with self._ready:
-            if not self._prepared:
-                await self._teacher.prepare()
-                self._prepared = True
+            if not self._prepared and not self._stop.is_set():
+                await self._prepare()
         if self._stop.is_set():
             raise _Stopped
         self.tally.usable_inputs += 1
         # The very same one, unless preparing has changed what the teacher wants.
         return await self._images.load(sample.image, self._teacher.transport)
+
+    async def _prepare(self) -> None:
+        """Before the first question; what fails here is no sample's fault."""
+        try:
+            await self._teacher.prepare()
+        except EndpointError as error:
+            self._halt(error)
+        self._prepared = True
 
     def _save(
         self, step: Step, sample: Sample, image: EncodedImage, basis: str, result: dict[str, Any]
@@ -303,7 +310,7 @@ class Pipeline:
         if never_there or self._failed_in_a_row >= self._in_a_row_limit:
             count = self._failed_in_a_row
             why = "" if never_there else f" ({count} samples in a row failed; stopping)"
-            self._halt(UnusableEndpointError(f"{error}{why}"))
+            self._halt(UnusableEndpointError(f"{error}{why}", remedy=error.remedy))
 
     def _answered(self) -> bool:
         return bool(self._asker and self._asker.meter.latencies)

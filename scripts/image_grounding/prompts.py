@@ -5,12 +5,12 @@
 """
 
 import copy
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from image_grounding.families import Family
+from image_grounding.files import to_json
 from image_grounding.resources import load_schema
 
 VERSION = "1"
@@ -71,7 +71,7 @@ Answer with JSON only:
 
 def extraction_prompt(caption: str) -> str:
     """The prompt of step 0."""
-    return _EXTRACTION.format(caption=json.dumps(caption, ensure_ascii=False))
+    return _EXTRACTION.format(caption=to_json(caption))
 
 
 def grounding_prompt(expressions: Sequence[str], family: Family) -> str:
@@ -81,7 +81,7 @@ def grounding_prompt(expressions: Sequence[str], family: Family) -> str:
     """
     listed = [{"id": index, "text": text} for index, text in enumerate(expressions)]
     return _GROUNDING.format(
-        expressions=json.dumps(listed, ensure_ascii=False),
+        expressions=to_json(listed),
         box_key=family.box_key,
         wording=family.wording,
         order=family.wording.partition("]")[0] + "]",

@@ -48,7 +48,7 @@ def make_summary(
             "not_attempted": unread,
             "dropped_boxes": dict(tally.dropped_boxes),
         },
-        "teacher": teacher.provenance(),
+        "teacher": teacher.facts(),
         "checkpoints_of_another_teacher": dict(tally.foreign),
         "usage": _usage(spec, asker),
         "seconds": round(seconds, 2),

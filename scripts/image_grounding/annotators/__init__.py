@@ -29,4 +29,4 @@ def make_teacher(spec: Spec, say: Callable[[str], None]) -> Teacher:
     from image_grounding.annotators.vlm import VlmTeacher
     from image_grounding.endpoints import make_asker
 
-    return VlmTeacher(make_asker(spec, say), spec.vlm)
+    return VlmTeacher(make_asker(spec, say), spec, say)

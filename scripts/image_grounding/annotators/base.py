@@ -46,6 +46,10 @@ class Teacher(Protocol):
         """What its results depend on: model, prompt version, convention."""
         ...
 
+    def facts(self) -> dict[str, Any]:
+        """Provenance, and what else a summary should say of the teacher."""
+        ...
+
     async def close(self) -> None:
         """Let go of what it holds."""
         ...

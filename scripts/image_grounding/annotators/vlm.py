@@ -4,68 +4,71 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from image_grounding.annotations import Expression, Extraction, Grounding, Instance
+from image_grounding.annotators.asking import ask_for_boxes, ask_until_read
+from image_grounding.annotators.convention import measure_convention
 from image_grounding.boxes import PixelBox, to_original
-from image_grounding.endpoints import Asker, Finish, Question
-from image_grounding.endpoints.errors import MAX_MESSAGE
-from image_grounding.errors import RejectedRequestError, SampleError
-from image_grounding.families import Family, family_of
+from image_grounding.endpoints import Asker, Question
+from image_grounding.errors import RejectedRequestError
+from image_grounding.families import UNKNOWN, Family, family_of
 from image_grounding.frames import Frame, Transport
 from image_grounding.images import EncodedImage
-from image_grounding.prompts import (
-    VERSION,
-    extraction_prompt,
-    extraction_schema,
-    grounding_prompt,
-    grounding_schema,
-)
-from image_grounding.replies import (
-    ExtractionReply,
-    GroundingReply,
-    ReplyStatus,
-    read_extraction,
-    read_grounding,
-)
+from image_grounding.measuring import Measurement, MeasurementCache
+from image_grounding.prompts import VERSION, extraction_prompt, extraction_schema
+from image_grounding.replies import ExtractionReply, GroundingReply, read_extraction
 from image_grounding.spans import find_spans
-from image_grounding.spec import Vlm
-
-# A reply that cannot be used is asked for once more.
-_ASKS = 2
-_PATCH = 28
-
-R = TypeVar("R", ExtractionReply, GroundingReply)
+from image_grounding.spec import Spec
+from image_grounding.transports import transport_for
 
 
 class VlmTeacher:
     """Extraction and grounding over an endpoint."""
 
-    def __init__(self, asker: Asker, vlm: Vlm) -> None:
+    def __init__(self, asker: Asker, spec: Spec, say: Callable[[str], None]) -> None:
         self.asker = asker
-        self._vlm = vlm
-        self.family = _asked_family(vlm)
-        self.convention = self.family.convention
-        self._show_image = vlm.image.step_0 is True
+        self.family = asked_family(spec.vlm.model, spec.vlm.coordinates)
+        self.measurement: Measurement | None = None
+        self._spec = spec
+        self._vlm = spec.vlm
+        self._say = say
+        self._convention = self.family.convention
+        self._show_image = self._vlm.image.step_0 is True
 
     @property
     def transport(self) -> Transport:
-        """What the family makes use of, or what the spec says."""
-        transport = self.family.transport
-        if self.convention == "pixel_resized" and transport.multiple == 1:
-            transport = replace(transport, multiple=_PATCH, min_pixels=4 * _PATCH**2)
-        limit = self._vlm.image.max_pixels
-        return replace(transport, max_pixels=limit) if limit else transport
+        """The size that images are sent at; see ``transport_for``."""
+        return transport_for(self.family, self._convention, self._vlm)
 
     async def prepare(self) -> None:
-        """Nothing to find out: the convention is the spec's or the family's."""
+        """Measure the box convention, unless the spec names it or it is known from before.
+
+        Raises:
+            EndpointError: the endpoint cannot be used, or the model cannot place boxes.
+        """
+        if self._vlm.coordinates != "auto":
+            return
+        cache = MeasurementCache(self._spec.results_dir, self._vlm, self.transport)
+        known = None if self._spec.workflow.force_reprocess else cache.load()
+        if known is None:
+            known = await measure_convention(self.asker, self.family, self._vlm)
+            cache.save(known)
+        self._adopt(known)
+
+    def _adopt(self, measured: Measurement) -> None:
+        self.measurement = measured
+        self._convention = measured.chosen or self._convention
+        self._say(f"boxes come as {self._convention} (mean IoU {measured.iou:.2f} on probes)")
+        if warning := contradiction(self.family, measured):
+            self._say(f"warning: {warning}")
 
     async def extract(self, caption: str, image: EncodedImage) -> Extraction:
         """Step 0; see ``Teacher.extract``."""
         shown = image if self._show_image else None
         question = Question(extraction_prompt(caption), shown, extraction_schema())
         try:
-            reply = await self._answer(question, read_extraction)
+            reply = await ask_until_read(self.asker, question, read_extraction)
         except RejectedRequestError as error:
             # Some servers take no request without an image; they say so once.
             if shown or self._vlm.image.step_0 is False or "image" not in str(error).lower():
@@ -79,58 +82,34 @@ class VlmTeacher:
         if not expressions:
             return Grounding(())
         texts = [expression.text for expression in expressions]
-        question = Question(
-            grounding_prompt(texts, self.family), image, grounding_schema(self.family.box_key)
-        )
 
-        def read(text: str) -> GroundingReply:
-            return read_grounding(text, texts)
+        def converted(reply: GroundingReply) -> Grounding:
+            return _grounding(reply, len(texts), self._convention, image.frame)
 
         def usable(reply: GroundingReply) -> bool:
-            return any(_grounding(reply, len(texts), self.convention, image.frame).instances) or (
-                not reply.instances and not reply.dropped
-            )
+            nothing_there = not reply.instances and not reply.dropped
+            return nothing_there or any(converted(reply).instances)
 
-        reply = await self._answer(question, read, usable)
-        return _grounding(reply, len(texts), self.convention, image.frame)
-
-    async def _answer(
-        self,
-        question: Question,
-        read: Callable[[str], R],
-        usable: Callable[[R], bool] = lambda reply: True,
-    ) -> R:
-        """A reply that could be read whole; asked for again, once, where it could not.
-
-        Raises:
-            SampleError: ``reply_truncated``, ``reply_unparseable`` or ``reply_unusable``.
-        """
-        for asked in range(1, _ASKS + 1):
-            if asked > 1:
-                self.asker.meter.asked_again += 1
-            answer = await self.asker.ask(question)
-            reply = read(answer.text)
-            cut = answer.finish is Finish.LENGTH
-            unread = reply.status is ReplyStatus.UNPARSEABLE
-            if reply.status is ReplyStatus.TRUNCATED or (unread and cut):
-                reason, what = "reply_truncated", "was cut before its end"
-                question = question.with_room()
-            elif unread:
-                reason, what = "reply_unparseable", "holds no JSON of the wanted kind"
-            elif not usable(reply):
-                reason, what = "reply_unusable", "has boxes, but none that can be used"
-            else:
-                return reply
-        message = f"the model's reply {what} (asked {_ASKS} times)"
-        raise SampleError(reason, message, answer.text[:MAX_MESSAGE], _ASKS)
+        return converted(await ask_for_boxes(self.asker, self.family, texts, image, usable))
 
     def provenance(self) -> dict[str, Any]:
-        """Backend, model, prompt version and box convention."""
+        """Backend, model, prompt version and box convention (None before it is measured)."""
+        known = self._vlm.coordinates != "auto" or self.measurement is not None
         return {
             "backend": self._vlm.backend,
             "model": self._vlm.model,
             "prompt_version": VERSION,
-            "convention": self.convention,
+            "convention": self._convention if known else None,
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """Provenance, and what the measurement found."""
+        measured = self.measurement
+        return {
+            **self.provenance(),
+            "convention_iou": round(measured.iou, 4) if measured else None,
+            "conventions_tried": dict(measured.ious) if measured else None,
+            "family": self.family.name,
         }
 
     async def close(self) -> None:
@@ -138,10 +117,20 @@ class VlmTeacher:
         await self.asker.close()
 
 
-def _asked_family(vlm: Vlm) -> Family:
-    family = family_of(vlm.model)
-    explicit = vlm.coordinates != "auto"
-    return replace(family, convention=vlm.coordinates) if explicit else family
+def asked_family(model: str, coordinates: str) -> Family:
+    """The family by a model's name; a convention that the spec names is asked for as such."""
+    family = family_of(model)
+    return family if coordinates == "auto" else replace(family, convention=coordinates)
+
+
+def contradiction(family: Family, measured: Measurement) -> str | None:
+    """A sentence where a measurement contradicts what is known of a family, else None."""
+    if family.name == UNKNOWN.name or measured.chosen in (None, family.convention):
+        return None
+    return (
+        f"models of the family {family.name} are known to write {family.convention}, this "
+        f"endpoint answers in {measured.chosen}; what was measured is used"
+    )
 
 
 def _extraction(reply: ExtractionReply, caption: str) -> Extraction:

@@ -4,8 +4,10 @@
 import click
 
 from image_grounding import __version__
+from image_grounding.cli.check import check_command
 from image_grounding.cli.inspect import inspect_command
 from image_grounding.cli.run import run_command
+from image_grounding.cli.setup import setup_command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -14,5 +16,7 @@ def main() -> None:
     """Phrase-grounded training data from (image, caption) pairs."""
 
 
+main.add_command(check_command, "check")
 main.add_command(run_command, "run")
+main.add_command(setup_command, "setup")
 main.add_command(inspect_command, "inspect")

@@ -32,8 +32,20 @@ def reporting_errors() -> Iterator[None]:
         sys.exit(Exit.INTERRUPTED)
 
 
+def error_facts(error: ImageGroundingError) -> dict[str, str]:
+    """An error, and what to do about it where that is known, for a JSON object."""
+    remedy = getattr(error, "remedy", None)
+    return {"error": str(error), **({"remedy": remedy} if remedy else {})}
+
+
+def say_error(error: ImageGroundingError) -> None:
+    """The same on stderr."""
+    for name, text in error_facts(error).items():
+        click.echo(f"{name}: {text}", err=True)
+
+
 def fail(code: Exit, error: ImageGroundingError) -> None:
     """Say an error on stderr and, for programs, on stdout; exit."""
-    click.echo(f"error: {error}", err=True)
-    print_json({"status": "error", "exit_code": int(code), "error": str(error)})
+    say_error(error)
+    print_json({"status": "error", "exit_code": int(code), **error_facts(error)})
     sys.exit(code)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from image_grounding.cli.common import CONTEXT, print_json, reporting_errors
+from image_grounding.cli.common import CONTEXT, error_facts, print_json, reporting_errors, say_error
 from image_grounding.progress import make_reporter
 from image_grounding.run import run
 from image_grounding.spec import load_spec
@@ -55,9 +55,9 @@ def run_command(
         short = {k: value for k, value in result.summary.items() if k not in _ONLY_IN_FILE}
         summary = {"exit_code": int(result.exit_code), **short}
         if result.error:
-            summary["error"] = str(result.error)
+            summary |= error_facts(result.error)
             if not quiet:
-                click.echo(f"error: {result.error}", err=True)
+                say_error(result.error)
         if table and not quiet:
             _show(spec.results_dir / "annotations.jsonl", table)
         print_json(summary)

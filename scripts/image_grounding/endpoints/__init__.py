@@ -8,7 +8,16 @@ from image_grounding.endpoints.base import Endpoint, Finish, Question, Reply, Us
 from image_grounding.endpoints.limits import Gate
 from image_grounding.spec import Spec, Vlm
 
-__all__ = ["Asker", "Endpoint", "Finish", "Question", "Reply", "Usage", "make_asker"]
+__all__ = [
+    "Asker",
+    "Endpoint",
+    "Finish",
+    "Question",
+    "Reply",
+    "Usage",
+    "make_asker",
+    "make_endpoint",
+]
 
 
 def make_endpoint(vlm: Vlm, say: Callable[[str], None]) -> Endpoint:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
+from image_grounding.endpoints.negotiation import Taken
 from image_grounding.images import EncodedImage
 from image_grounding.prompts import ReplySchema
 
@@ -64,6 +65,18 @@ class Endpoint(Protocol):
         Raises:
             EndpointError: any of its subclasses, with a text that holds no secret.
         """
+        ...
+
+    async def models(self) -> list[str]:
+        """Names of the models that it serves.
+
+        Raises:
+            EndpointError: as ``send``; UnknownModelError where it has no such list.
+        """
+        ...
+
+    def takes(self) -> list[Taken]:
+        """Optional parameters, and whether they were refused so far."""
         ...
 
     async def close(self) -> None:

@@ -20,6 +20,8 @@ from image_grounding.errors import (
 
 MAX_MESSAGE = 300
 _NO_HOST = ("getaddrinfo", "Name or service", "resol", "nodename")
+_MESSAGE_KEYS = ("error", "message", "detail")
+_MAX_NESTING = 20
 _KEY_LIKE = re.compile(r"\b(?:sk-|nvapi-|AIza|hf_)[\w-]{8,}|(?i:bearer\s+)[\w.~+/-]{8,}")
 
 
@@ -42,13 +44,14 @@ def retry_after_seconds(headers: Mapping[str, str] | None) -> float | None:
 
 def error_text(body: Any) -> str:
     """The message in an error body, whatever shape the server gives it."""
-    if isinstance(body, list) and body:
-        return error_text(body[0])
-    if isinstance(body, dict):
-        for key in ("error", "message", "detail"):
-            if body.get(key):
-                return error_text(body[key])
-    return "" if body is None else str(body)
+    for _ in range(_MAX_NESTING):
+        if isinstance(body, list) and body:
+            body = body[0]
+        elif isinstance(body, dict) and (key := next(filter(body.get, _MESSAGE_KEYS), None)):
+            body = body[key]
+        else:
+            return "" if body is None else str(body)
+    return ""
 
 
 def status_error(
@@ -104,5 +107,5 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def safe_address(url: str) -> str:
     """``url`` without user name, password and query."""
-    match = re.match(r"(\w+://)?(?:[^/@]*@)?([^?#]*)", url)
+    match = re.match(r"(\w+://)?(?:[^/?#]*@)?([^?#]*)", url)
     return f"{match.group(1) or ''}{match.group(2)}" if match else ""

@@ -2,10 +2,11 @@
 """Google Gemini, through the ``google-genai`` SDK."""
 
 import asyncio
+import contextlib
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from google import genai
@@ -13,7 +14,8 @@ from google.genai import errors, types
 
 from image_grounding.endpoints.base import Finish, Question, Reply, Usage
 from image_grounding.endpoints.errors import network_error, safe_address, scrub, status_error
-from image_grounding.endpoints.negotiation import Negotiation
+from image_grounding.endpoints.negotiation import Negotiation, Taken
+from image_grounding.endpoints.retired import retirement
 from image_grounding.errors import (
     BlockedError,
     EndpointTimeoutError,
@@ -57,6 +59,8 @@ class GeminiEndpoint:
                 "no key for Gemini: set the environment variable GOOGLE_API_KEY "
                 "(https://aistudio.google.com/apikey makes one)"
             )
+        if warning := retirement(settings.model):
+            say(f"warning: {warning}")
         self._structured = structured_output is not False
         fixed = ("schema",) if structured_output is True else ()
         self.negotiation = Negotiation(fixed, say)
@@ -131,13 +135,26 @@ class GeminiEndpoint:
             parts.append(types.Part.from_bytes(data=image.data, mime_type=image.mime_type))
         parts.append(types.Part.from_text(text=question.prompt))
         started = time.perf_counter()
-        settings = self._settings
-        address = safe_address(settings.base_url) or "Google's Gemini API"
+        async with self._our_errors():
+            answer = await self._client.aio.models.generate_content(
+                model=self._settings.model, contents=parts, config=config
+            )
+        return self._reply(answer, time.perf_counter() - started)
+
+    async def models(self) -> list[str]:
+        """Names of the served models, without ``models/``; see ``Endpoint.models``."""
+        async with self._our_errors():
+            pager = await self._client.aio.models.list()
+            return [(model.name or "").removeprefix("models/") async for model in pager]
+
+    @contextlib.asynccontextmanager
+    async def _our_errors(self) -> AsyncIterator[None]:
+        """What the SDK raises, as our errors; bounded by the timeout."""
+        timeout = self._settings.timeout
+        address = safe_address(self._settings.base_url) or "Google's Gemini API"
         try:
-            async with asyncio.timeout(settings.timeout):
-                answer = await self._client.aio.models.generate_content(
-                    model=settings.model, contents=parts, config=config
-                )
+            async with asyncio.timeout(timeout):
+                yield
         except errors.APIError as error:
             message = scrub(error.message or error.status or "", self._key)
             headers = getattr(error.response, "headers", None)
@@ -147,14 +164,13 @@ class GeminiEndpoint:
             raise ServerFaultError(f"the endpoint's answer is not JSON: {said}") from None
         except Exception as error:
             if "Timeout" in type(error).__name__:
-                message = f"no answer from {address} within {settings.timeout:g} s"
+                message = f"no answer from {address} within {timeout:g} s"
                 raise EndpointTimeoutError(message) from None
             if type(error).__module__.partition(".")[0] in ("httpx2", "httpx", "aiohttp") or (
                 isinstance(error, OSError)
             ):
                 raise network_error(error, address) from None
             raise
-        return self._reply(answer, time.perf_counter() - started)
 
     def _reply(self, answer: types.GenerateContentResponse, latency: float) -> Reply:
         feedback = answer.prompt_feedback
@@ -178,6 +194,11 @@ class GeminiEndpoint:
             + ((counts.thoughts_token_count if counts else 0) or 0),
         )
         return Reply(text, finish, usage, latency)
+
+    def takes(self) -> list[Taken]:
+        """See ``Endpoint.takes``."""
+        names = ("temperature", "media_resolution", "thinking", "token_limit", "schema")
+        return self.negotiation.report(names)
 
     async def close(self) -> None:
         """Let connections go."""

@@ -2,9 +2,10 @@
 """Any OpenAI-compatible server, through the ``openai`` SDK."""
 
 import asyncio
+import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ from image_grounding.endpoints.errors import (
     scrub,
     status_error,
 )
-from image_grounding.endpoints.negotiation import Negotiation
+from image_grounding.endpoints.negotiation import Negotiation, Taken
 from image_grounding.errors import (
     BlockedError,
     EndpointError,
@@ -112,10 +113,24 @@ class OpenAIEndpoint:
 
     async def _once(self, request: dict[str, Any]) -> Reply:
         started = time.perf_counter()
+        async with self._our_errors():
+            answer = await self._client.chat.completions.create(**request)
+        return self._reply(answer, time.perf_counter() - started)
+
+    async def models(self) -> list[str]:
+        """Names of the served models; see ``Endpoint.models``."""
+        async with self._our_errors():
+            page = await self._client.models.list()
+        found = getattr(page, "data", None)
+        return [model.id for model in found] if isinstance(found, list) else []
+
+    @contextlib.asynccontextmanager
+    async def _our_errors(self) -> AsyncIterator[None]:
+        """What the SDK raises, as our errors; bounded by the timeout."""
         address = safe_address(self._settings.base_url)
         try:
             async with asyncio.timeout(self._settings.timeout):
-                answer = await self._client.chat.completions.create(**request)
+                yield
         except (openai.APITimeoutError, TimeoutError):
             raise EndpointTimeoutError(
                 f"no answer from {address} within {self._settings.timeout:g} s"
@@ -127,7 +142,6 @@ class OpenAIEndpoint:
             raise network_error(error, address) from None
         except (openai.APIError, ValueError) as error:
             raise self._no_answer(str(error)) from None
-        return self._reply(answer, time.perf_counter() - started)
 
     def _no_answer(self, text: str) -> EndpointError:
         said = scrub(text, self._key)
@@ -151,6 +165,10 @@ class OpenAIEndpoint:
             getattr(answer.usage, "completion_tokens", None) or 0,
         )
         return Reply(text, finish, usage, latency)
+
+    def takes(self) -> list[Taken]:
+        """See ``Endpoint.takes``."""
+        return self.negotiation.report(("temperature", "max_tokens", "token_limit", "schema"))
 
     async def close(self) -> None:
         """Let connections go."""

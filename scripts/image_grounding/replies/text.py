@@ -1,25 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """From whatever a model wrote to the JSON value that it meant.
 
-Real replies hold fences, prose with stray braces, think blocks, single quotes, trailing commas,
-a schema echoed back, or end in the middle. What is found is told apart by ``ReplyStatus``.
-Nothing here raises on any text.
+Real replies hold fences, prose with stray braces, think blocks, a draft before the answer, a
+schema echoed back, or end in the middle. How well it went is told by ``ReplyStatus``. Nothing
+here raises on any text, or takes more time than in proportion to it.
 """
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Any
 
-import json_repair
+from image_grounding.replies.lenient import CutList, CutObject, Value, read_values
 
-# Set in every object that the end of a reply cut through.
-CUT = "__cut__"
-
-_MAX_STARTS = 400
-_CLOSERS = {"{": "}", "[": "]"}
+# Text that is no strict JSON is read so far: several times what token limits allow.
+_MAX_CHARS = 250_000
+# Where reading begins anew after a stray bracket that upset the quotes behind it.
+_MAX_STARTS = 4
+# Levels of an answer that are looked at; real ones have four.
+MAX_LEVELS = 8
+_BLOCK = r"(?:think|thinking|thought|reasoning)"
+_THOUGHT = re.compile(rf"\s*[<◁]{_BLOCK}[>▷]", re.IGNORECASE)
+_THOUGHT_END = re.compile(rf"[<◁]/{_BLOCK}[>▷]", re.IGNORECASE)
+_FENCE = re.compile(r"```\w*")
+_ESCAPED = re.compile(r'[\[{]\s*\\"')
+_ANSWER_FIRST = re.compile(r"\s*(?:```\w*\s*)?[\[{\"]")
 
 
 class ReplyStatus(StrEnum):
@@ -41,155 +48,96 @@ class Shape(IntEnum):
 
 @dataclass(frozen=True)
 class Found:
-    """A JSON value found in a reply, and how."""
+    """The values of a reply that are its answer, in order, and how well it could be read.
 
-    value: Any
-    shape: Shape
+    One value, unless it is of weak shape: a model may write one object a line.
+    """
+
+    values: tuple[Any, ...]
     status: ReplyStatus
 
 
-def find_json(text: str, shape_of: Callable[[Any], Shape]) -> list[Found]:
-    """JSON values in ``text`` that look like an answer, best first; empty where there is none.
+def find_json(text: str, shape_of: Callable[[Any], Shape]) -> Found | None:
+    """The JSON values in ``text`` that are the answer, or None where there is none.
 
-    A complete value comes before a cut one, and of several equally good ones the last that
-    the model wrote comes first.
+    Of several strong values the last that the model wrote is the answer, also where it was cut.
 
     Args:
         text: a model's reply.
-        shape_of: judges a value; only what it does not call ``Shape.NONE`` is returned.
+        shape_of: judges a value; what it calls ``Shape.NONE`` is no answer.
     """
-    whole = _loads(text)
-    if whole is not None and shape_of(whole):
-        return [Found(whole, shape_of(whole), ReplyStatus.OK)]
     text = _without_thoughts(text)
-    found = list(_candidates(text, shape_of))
-
-    def rank(index: int) -> tuple[int, bool, int]:
-        item = found[index]
-        return (item.shape, item.status is not ReplyStatus.TRUNCATED, index)
-
-    return [found[index] for index in sorted(range(len(found)), key=rank, reverse=True)]
+    whole = _loads(text)
+    if isinstance(whole, str):  # JSON in a JSON string
+        text, whole = whole, _loads(whole)
+    if shape_of(whole):
+        return Found((whole,), ReplyStatus.OK)
+    if _ESCAPED.search(text):  # the same without the string around it
+        text = text.replace('\\"', '"')
+    found = _search(text[:_MAX_CHARS], shape_of)
+    if not found:
+        return None
+    strongest = max(shape for shape, _ in found)
+    values = [value for shape, value in found if shape is strongest]
+    if strongest is Shape.STRONG:
+        values = values[-1:]
+    cut = isinstance(values[-1], CutObject | CutList)
+    return Found(tuple(values), ReplyStatus.TRUNCATED if cut else ReplyStatus.REPAIRED)
 
 
 def _without_thoughts(text: str) -> str:
     """``text`` after the reasoning that some models put before the answer."""
-    opening = re.match(r"\s*<(think|thinking|reasoning)>", text, re.IGNORECASE)
-    closing = re.search(r"</(think|thinking|reasoning)>", text, re.IGNORECASE)
-    answer_first = re.match(r"\s*(```\w*\s*)?[\[{]", text)
-    if closing and not answer_first:
-        return text[closing.end() :]
-    return "" if opening else text
+    if _ANSWER_FIRST.match(text):
+        return text
+    *_, end = (0, *(match.end() for match in _THOUGHT_END.finditer(text)))
+    return "" if not end and _THOUGHT.match(text) else text[end:]
 
 
-def _candidates(text: str, shape_of: Callable[[Any], Shape]) -> Iterator[Found]:
-    position = 0
+def _search(text: str, shape_of: Callable[[Any], Shape]) -> list[tuple[Shape, Any]]:
+    """The outermost values of a shape, in the order of the text."""
+    start = 0
     for _ in range(_MAX_STARTS):
-        opening = re.compile(r"[\[{]").search(text, position)
-        if opening is None:
-            return
-        start = opening.start()
-        scan = _scan(text, start)
-        body = text[start : scan.end] if scan.closed else text[start : scan.safe_end] + scan.closers
-        value = _loads(body)
-        strict = value is not None
-        if not strict:
-            value = _repair(body)
-        shape = shape_of(value)
-        if shape and scan.closed:
-            yield Found(
-                value,
-                shape,
-                ReplyStatus.OK if _alone(text, start, scan.end, strict) else ReplyStatus.REPAIRED,
-            )
-            position = scan.end
-        elif shape is Shape.STRONG or (shape and strict):
-            yield Found(value, shape, ReplyStatus.TRUNCATED)
-            return
-        else:
-            position = start + 1
+        values = read_values(text, start)
+        if found := list(_outermost(values, shape_of)):
+            return found
+        stray = next((one for one in values if isinstance(one.value, CutObject | CutList)), None)
+        if stray is None:
+            break
+        start = stray.start + 1
+    return []
 
 
-def _alone(text: str, start: int, end: int, strict: bool) -> bool:
-    """Whether nothing but a fence stands around a strictly valid value."""
-    around = text[:start] + text[end:]
-    return strict and not re.sub(r"```\w*", "", around).strip()
-
-
-@dataclass(frozen=True)
-class _Scan:
-    """Where the value that starts at a bracket ends; if it does not, how to close it."""
-
-    closed: bool
-    end: int
-    safe_end: int
-    closers: str
-
-
-def _scan(text: str, start: int) -> _Scan:
-    stack: list[str] = []
-    safe_end, safe_stack = start, ""
-    quote = ""
-    previous = ""
-    index = start
-    while index < len(text):
-        char = text[index]
-        if quote:
-            if char == "\\":
-                index += 1
-            elif char == quote and (quote == '"' or _ends_single_quoted(text, index)):
-                quote, previous = "", char
-        elif char == '"' or (char == "'" and previous in "{[,:"):
-            quote = char
-        elif char in _CLOSERS:
-            stack.append(char)
-            safe_end, safe_stack = index + 1, "".join(stack)
-        elif char in "}]":
-            if stack and _CLOSERS[stack[-1]] == char:
-                stack.pop()
-            elif char in (_CLOSERS[opener] for opener in stack):
-                while _CLOSERS[stack.pop()] != char:
-                    pass
-            if not stack:
-                return _Scan(True, index + 1, index + 1, "")
-            safe_end, safe_stack = index + 1, "".join(stack)
-        elif char == ",":
-            safe_end, safe_stack = index, "".join(stack)
-        if not quote and not char.isspace():
-            previous = char
-        index += 1
-    return _Scan(False, len(text), safe_end, _close(text[:safe_end], safe_stack))
-
-
-def _ends_single_quoted(text: str, index: int) -> bool:
-    """Whether the quote at ``index`` is an end and not an apostrophe."""
-    following = text[index + 1 : index + 40].lstrip()
-    return not following or following[0] in ",:]}"
-
-
-def _close(body: str, stack: str) -> str:
-    """What closes ``body``; the objects that are cut through get the mark ``CUT``."""
-    closers = []
-    last = body.rstrip()[-1:]
-    for opener in reversed(stack):
-        if opener == "{":
-            comma = "" if last == "{" else ","
-            closers.append(f'{comma}"{CUT}":true}}')
-        else:
-            closers.append("]")
-        last = "]"
-    return "".join(closers)
+def _outermost(
+    values: list[Value], shape_of: Callable[[Any], Shape]
+) -> Iterator[tuple[Shape, Any]]:
+    taken = read = 0  # how far
+    for one in values:
+        nested, read = one.start < read, max(read, one.end)
+        # An empty list inside of something else says nothing.
+        if one.start >= taken and (one.value or not nested) and (shape := shape_of(one.value)):
+            taken = one.end
+            yield shape, one.value
 
 
 def _loads(text: str) -> Any:
-    """The value of strict JSON but for raw control characters in strings; None if it is not."""
+    """Strict JSON, maybe in a fence, but for control characters in strings; None if it is not."""
+    text = text.strip()
+    if fence := _FENCE.match(text):
+        text = text[fence.end() :].removesuffix("```")
     try:
         return json.loads(text, strict=False)
     except (ValueError, RecursionError):
         return None
 
 
-def _repair(text: str) -> Any:
-    try:
-        return json_repair.loads(text, skip_json_loads=True)
-    except Exception:  # a repair of arbitrary text may fail in any way
-        return None
+def lowered(value: Mapping[Any, Any]) -> dict[str, Any]:
+    """``value`` with its keys in lower case, ``-`` and spaces as ``_``."""
+    return {
+        str(key).strip().lower().replace("-", "_").replace(" ", "_"): item
+        for key, item in value.items()
+    }
+
+
+def first(values: Mapping[str, Any], names: tuple[str, ...]) -> Any:
+    """The value of the first of ``names`` that is there, else None."""
+    return next((values[name] for name in names if name in values), None)

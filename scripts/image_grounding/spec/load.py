@@ -41,7 +41,9 @@ def load_spec(path: Path | None, overrides: Sequence[str] = ()) -> Spec:
     Raises:
         SpecError: with every problem found, one a line.
     """
-    given = (_read(path) if path else OmegaConf.create(), _parse(overrides))
+    given = (read_spec(path) if path else OmegaConf.create(), _parse(overrides))
+    for name in TAO_ONLY_KEYS & set(given[0]):
+        del given[0][str(name)]
     layers = [without_empty_sections(_plain(layer)) for layer in given]
     problems = [problem for layer in layers for problem in misplaced(layer)]
     if problems:
@@ -108,7 +110,12 @@ def _defaults() -> DictConfig:
     return config
 
 
-def _read(path: Path) -> DictConfig:
+def read_spec(path: Path) -> DictConfig:
+    """What a spec file says, as it stands: no defaults, no variables filled in.
+
+    Raises:
+        SpecError: it cannot be read, or is no YAML mapping.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
         values = yaml.safe_load(text)
@@ -130,8 +137,6 @@ def _read(path: Path) -> DictConfig:
     except OmegaConfBaseException as error:
         raise SpecError(f"{path}: {_reason(error)}") from None
     assert isinstance(config, DictConfig)
-    for name in TAO_ONLY_KEYS & set(config):
-        del config[str(name)]
     return config
 
 

@@ -83,6 +83,10 @@ class LocalTeacher:
             "score_threshold": self._threshold,
         }
 
+    def facts(self) -> dict[str, Any]:
+        """The same as ``provenance``."""
+        return self.provenance()
+
     async def close(self) -> None:
         """Nothing to let go of."""
 

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``setup_wizard.py``: from questions to a spec."""
+
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from image_grounding.cli.common import CONTEXT, print_json, reporting_errors
+from image_grounding.errors import Exit, SpecError
+from image_grounding.files import write_atomic
+from image_grounding.resources import bundle_root
+from image_grounding.setup import answers as specs
+from image_grounding.setup.interview import Interview, UnansweredError, as_plain
+from image_grounding.setup.parsing import resolved
+from image_grounding.setup.questions import QUESTIONS, to_plain
+from image_grounding.setup.state import State
+from image_grounding.setup.writer import check, render
+from image_grounding.spec.schema import misplaced, without_empty_sections
+
+_EPILOG = """\b
+Examples:
+  setup_wizard.py
+  setup_wizard.py --print-questions
+  setup_wizard.py --input captions.jsonl --endpoint gemini --results-dir out
+  setup_wizard.py --input captions.jsonl --endpoint vllm --model Qwen/Qwen3-VL-8B-Instruct
+  setup_wizard.py --from spec.yaml --endpoint custom --base-url http://host:9000/v1 --overwrite
+
+\b
+Exit codes: 0 the spec is written; 2 answers are missing or wrong, or the file exists;
+130 interrupted, nothing is written; 1 a bug.
+"""
+
+
+def _with_a_flag_for_each_question(command: Callable[..., None]) -> Callable[..., None]:
+    for question in reversed(QUESTIONS):
+        values = "|".join(choice.value for choice in question.choices)
+        metavar = f"[{values}]" if values else "PATH" if question.is_path else "TEXT"
+        short = ("-o",) if question.flag == "--output" else ()
+        command = click.option(
+            question.flag, *short, question.name, metavar=metavar, help=question.text
+        )(command)
+    return command
+
+
+@click.command(context_settings=CONTEXT, epilog=_EPILOG)
+@_with_a_flag_for_each_question
+@click.option("--from", "source", type=click.Path(path_type=Path), help="Edit this spec.")
+@click.option("--tao", is_flag=True, help="Write only keys that TAO's own schema knows.")
+@click.option("--overwrite", is_flag=True, help="Replace the spec where it exists.")
+@click.option("--print-questions", is_flag=True, help="Print the interview as JSON, ask nothing.")
+@click.option("--quiet", is_flag=True, help="Off a terminal: only the JSON object on stdout.")
+def setup_command(
+    source: Path | None,
+    tao: bool,
+    overwrite: bool,
+    print_questions: bool,
+    quiet: bool,
+    **flags: str | None,
+) -> None:
+    """Make a spec by answering questions, each of which is also a flag.
+
+    On a terminal, what no flag answers is asked. Elsewhere nothing is: defaults are taken, and
+    what has none is listed at once. Keys stay in environment variables.
+    """
+    terminal = sys.stdin.isatty() and sys.stderr.isatty()
+
+    def say(message: str) -> None:
+        if terminal or not quiet:
+            click.echo(_printable(message), err=True)
+
+    with reporting_errors():
+        base, state = _begin(source, tao, overwrite, say)
+        if print_questions:
+            print_json(_questions(state.previous))
+            return
+        given = {name: text for name, text in flags.items() if text is not None}
+        try:
+            _interview(given, state, terminal)
+            print_json(_finish(source, base, state))
+        except UnansweredError as error:
+            say(f"error: {error}")
+            code = int(error.exit_code)
+            print_json(
+                {"status": "error", "exit_code": code, "error": str(error), **as_plain(error)}
+            )
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            say("interrupted: nothing is written")
+            print_json({"status": "interrupted", "exit_code": int(Exit.INTERRUPTED)})
+            sys.exit(Exit.INTERRUPTED)
+
+
+def _begin(
+    source: Path | None, tao: bool, overwrite: bool, say: Callable[[str], None]
+) -> tuple[specs.Values, State]:
+    """The spec to edit, or an empty one, and the state that an interview starts from."""
+    state = State(say, tao=tao, overwrite=overwrite)
+    if source is None:
+        return {}, state
+    base = without_empty_sections(specs.read_base(source))
+    if problems := misplaced(base):
+        raise SpecError("\n".join(problems))
+    written_out = specs.secrets_in(base)
+    for key in written_out:
+        state.warn(f"{key} in {source} is left out: a secret does not belong in a file")
+    base = specs.drop(base, set(written_out))
+    state.previous = {**specs.read_answers(base), "spec": str(source)}
+    return base, state
+
+
+def _questions(previous: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "questions": [to_plain(question, previous) for question in QUESTIONS],
+        "facts": {"existing_results": "yes where results_dir holds finished samples, else no"},
+        "other_flags": ["--from", "--tao", "--overwrite", "--quiet"],
+    }
+
+
+def _interview(given: dict[str, str], state: State, terminal: bool) -> None:
+    person = None
+    if terminal:
+        from image_grounding.setup.terminal import Terminal  # slow to import
+
+        person = Terminal()
+    Interview(given, state, person).run()
+
+
+def _finish(source: Path | None, base: specs.Values, state: State) -> dict[str, Any]:
+    """Write the spec; what a program should know of it."""
+    answers = state.answers
+    values = specs.to_values(answers, base, tao=state.tao)
+    left_out = specs.beyond_tao(values) if state.tao else []
+    values = specs.drop(values, set(left_out))
+    if source and state.previous.get("model") != answers.get("model"):
+        for key in specs.tied_to_model(values):
+            state.warn(f"{key} is kept, but was made for another model")
+    text = render(values)
+    check(text)
+    state.say(f"\n{text}")
+    write_atomic(Path(answers["spec"]), text)
+    commands = _next_commands(answers)
+    state.say(f"written to {answers['spec']}")
+    for key in left_out:
+        state.say(f"left out, as TAO does not know it: {key}")
+    state.say("next:\n" + "\n".join(f"  {command}" for command in commands))
+    asked = [question for question in QUESTIONS if question.name in answers]
+    flags = [part for one in asked for part in (one.flag, answers[one.name])]
+    flags += ["--from", str(source)] if source else []
+    flags += ["--tao"] if state.tao else []
+    return {
+        "status": "written",
+        "exit_code": int(Exit.DONE),
+        "spec": answers["spec"],
+        "answers": dict(answers),
+        "warnings": state.warnings,
+        "left_out": left_out,
+        "existing": {
+            one.step.folder_name: {"finished": one.finished, "failed": one.failed}
+            for one in state.existing
+        },
+        "next": commands,
+        "again": _command("setup", *flags),
+    }
+
+
+def _next_commands(answers: Mapping[str, str]) -> list[str]:
+    spec = ("-e", answers["spec"])
+    check_endpoint = [] if answers["endpoint"] == "local" else [_command("check", *spec)]
+    return [
+        *check_endpoint,
+        _command("run", *spec, "--sample", "10"),
+        _command("inspect", resolved(answers["results_dir"])),
+    ]
+
+
+_SCRIPTS = {
+    "setup": "setup_wizard.py",
+    "check": "check_endpoint.py",
+    "run": "run_pipeline.py",
+    "inspect": "inspect.py",
+}
+
+
+def _command(name: str, *arguments: str) -> str:
+    """A command line that works in the current folder: with the script, or as installed."""
+    script = bundle_root() / "scripts" / _SCRIPTS[name]
+    tool = [str(script)] if script.parent.is_dir() else ["-m", "image_grounding", name]
+    return shlex.join([sys.executable, *tool, *arguments])
+
+
+def _printable(text: str) -> str:
+    """``text`` without what could steer a terminal: captions and paths are anybody's."""
+    return "".join(
+        char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text
+    )

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The requests of a check-up: text, image, structured output, and one real step 0."""
+
+import json
+
+from image_grounding.annotators.asking import ask_until_read
+from image_grounding.annotators.convention import takes_no_images
+from image_grounding.endpoints import Asker, Question
+from image_grounding.endpoints.negotiation import Taken
+from image_grounding.errors import RejectedRequestError, SampleError, UnusableEndpointError
+from image_grounding.frames import Transport
+from image_grounding.health.model import Status, Step
+from image_grounding.images import EncodedImage
+from image_grounding.measuring.probes import COLOURS, plain_square
+from image_grounding.measuring.sight import names_colours, saw_all
+from image_grounding.prompts import ReplySchema, extraction_prompt, extraction_schema
+from image_grounding.replies import read_extraction
+
+TEXT, IMAGE, STRUCTURED, TOKENS = "text call", "image call", "structured output", "token limit"
+CAPTION = "In this picture we can see two small dogs on a red sofa next to an open window."
+_COLOUR_SCHEMA = ReplySchema(
+    "plain_colour",
+    {
+        "type": "object",
+        "properties": {"colour": {"type": "string", "enum": list(COLOURS)}},
+        "required": ["colour"],
+        "additionalProperties": False,
+    },
+)
+
+
+async def text_call(asker: Asker) -> Step:
+    """A short text request; raises EndpointError."""
+    try:
+        reply = await asker.ask(Question("Answer with one word: ready"))
+    except RejectedRequestError as error:
+        if "image" not in str(error).lower():
+            raise
+        message = "not without an image; step 0 sends it too"
+        return Step(TEXT, Status.OK, message, details={"needs_image": True})
+    said = " ".join(reply.text.split())[:40]
+    return Step(TEXT, Status.OK, f"answered {said!r} in {reply.latency:.2f} s")
+
+
+async def image_call(asker: Asker, transport: Transport) -> Step:
+    """Does it really see? Raises EndpointError, with its remedy, where it does not."""
+    try:
+        said = await names_colours(asker, transport)
+    except RejectedRequestError as error:
+        raise takes_no_images(error) from None
+    if not saw_all(said):
+        raise UnusableEndpointError(
+            f"this model does not see images: it answered {said}",
+            remedy="choose a vision-language model",
+        )
+    return Step(IMAGE, Status.OK, "it sees: the colour of a plain square was right")
+
+
+async def structured_output(asker: Asker, transport: Transport, wanted: bool) -> Step:
+    """Whether JSON-schema replies are taken, and kept to; raises EndpointError."""
+    if not wanted:
+        return Step(STRUCTURED, Status.SKIPPED, "vlm.structured_output is false")
+    prompt = "In one sentence of plain prose, say which colour fills this image."
+    question = Question(prompt, plain_square("green", transport), _COLOUR_SCHEMA)
+    reply = await asker.ask(question)
+    if not takes(asker, "schema"):
+        message = "not taken; replies are read as free text, which works"
+        return Step(STRUCTURED, Status.WARN, message)
+    try:
+        kept = set(json.loads(reply.text, strict=False)) == {"colour"}
+    except (ValueError, TypeError):
+        kept = False
+    if kept:
+        return Step(STRUCTURED, Status.OK, "JSON-schema replies are taken and kept to")
+    message = "taken, but the reply does not keep to the schema; replies are read leniently"
+    return Step(STRUCTURED, Status.WARN, message)
+
+
+async def step_0(asker: Asker, image: EncodedImage | None) -> Step:
+    """One real expression extraction, whole within the token limit; raises EndpointError."""
+    question = Question(extraction_prompt(CAPTION), image, extraction_schema())
+    room = asker.meter.asked_again
+    try:
+        reply = await ask_until_read(asker, question, read_extraction)
+    except SampleError as error:
+        return Step(
+            TOKENS,
+            Status.FAIL if error.reason == "reply_truncated" else Status.WARN,
+            f"a plain caption could not be read out: {error}",
+            "raise vlm.openai.max_tokens or vlm.gemini.max_output_tokens; a thinking model "
+            "needs far more, or thinking turned off",
+        )
+    names = ", ".join(raw.text for raw in reply.expressions) or "none"
+    if asker.meter.asked_again > room:
+        message = f"a reply was cut and had to be asked for again; expressions: {names}"
+        return Step(TOKENS, Status.WARN, message, "raise the token limit")
+    if not takes(asker, "token_limit"):
+        message = "fewer output tokens than configured are accepted; a reply fits nevertheless"
+        return Step(TOKENS, Status.WARN, message, "lower the token limit in the spec")
+    return Step(TOKENS, Status.OK, f"a whole reply fits; expressions found: {names}")
+
+
+def takes(asker: Asker, parameter: str) -> bool:
+    """Whether the endpoint has not refused a parameter so far."""
+    return Taken(parameter, False) not in asker.endpoint().takes()

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The check-up: steps in order, stopping where going on makes no sense."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from image_grounding.annotators.convention import probe, refusal
+from image_grounding.annotators.vlm import asked_family, contradiction
+from image_grounding.endpoints import Asker, make_asker
+from image_grounding.endpoints.diagnosis import explained, nearest_model, unknown_model, wrong_path
+from image_grounding.endpoints.errors import safe_address
+from image_grounding.endpoints.negotiation import Taken
+from image_grounding.endpoints.retired import retirement
+from image_grounding.errors import EndpointError, UnknownModelError
+from image_grounding.families import Family
+from image_grounding.health import asks
+from image_grounding.health.estimate import Measured, estimate
+from image_grounding.health.model import CheckUp, Status, Step, failed
+from image_grounding.health.server import look_at_server
+from image_grounding.measuring import Measurement, ProbeResult
+from image_grounding.measuring.drawing import save_probes
+from image_grounding.measuring.measurement import decide
+from image_grounding.measuring.probes import plain_square
+from image_grounding.spec import Spec
+from image_grounding.transports import transport_for
+
+CONFIGURATION, KEY, MODEL, BOXES = "configuration", "key", "model", "box convention"
+
+
+async def check_up(
+    spec: Spec,
+    *,
+    samples: int = 1000,
+    wait: float = 0.0,
+    save_probe: Path | None = None,
+    say: Callable[[str], None] = lambda message: None,
+    show: Callable[[Step], None] = lambda step: None,
+) -> CheckUp:
+    """Look at a spec's endpoint.
+
+    Args:
+        spec: which endpoint, and how it is asked.
+        samples: what the estimate is for.
+        wait: seconds to wait for a server that is still loading.
+        save_probe: a folder for the probe pictures with the model's boxes; None for none.
+        say: called with messages that belong to no step.
+        show: called with each step as it ends.
+    """
+    run = _CheckUp(spec, say, show)
+    try:
+        return await run.all(samples, wait, save_probe)
+    finally:
+        await run.asker.close()
+
+
+class _CheckUp:
+    def __init__(
+        self, spec: Spec, say: Callable[[str], None], show: Callable[[Step], None]
+    ) -> None:
+        self.spec = spec
+        self.vlm = spec.vlm
+        self.asker: Asker = make_asker(spec, say)
+        self.family: Family = asked_family(self.vlm.model, self.vlm.coordinates)
+        self.transport = transport_for(self.family, self.family.convention, self.vlm)
+        self.steps: list[Step] = []
+        self.measured: Measurement | None = None
+        self.calls = {"0": Measured(), "1": Measured()}
+        self._say = say
+        self._show = show
+
+    def add(self, step: Step) -> bool:
+        """Keep a step; whether it makes sense to go on."""
+        self.steps.append(step)
+        self._show(step)
+        return step.status is not Status.FAIL
+
+    async def all(self, samples: int, wait: float, save_probe: Path | None) -> CheckUp:
+        """Every step, until one fails."""
+        usable = await self._usable(wait, save_probe)
+        asked = all(call.requests for call in self.calls.values())
+        return CheckUp(
+            usable,
+            tuple(self.steps),
+            {found.parameter: found.taken for found in self._takes()},
+            dict(self.measured.ious) if self.measured else {},
+            estimate(samples, self.calls, self.spec) if asked else None,
+        )
+
+    def _takes(self) -> Sequence[Taken]:
+        try:
+            return self.asker.endpoint().takes() if self.asker.meter.latencies else ()
+        except EndpointError:
+            return ()
+
+    async def _usable(self, wait: float, save_probe: Path | None) -> bool:
+        if not self.add(self._configuration()):
+            return False
+        url = self.vlm.openai.base_url if self.vlm.backend == "openai" else self.vlm.gemini.base_url
+        if not all([self.add(step) for step in await look_at_server(url, wait, self._say)]):
+            return False
+        name = KEY
+        try:
+            if not await self._key_and_model():
+                return False
+            name = asks.TEXT
+            text = await asks.text_call(self.asker)
+            self.add(text)
+            name = asks.IMAGE
+            self.add(await asks.image_call(self.asker, self.transport))
+            name = asks.STRUCTURED
+            wanted = self.vlm.structured_output is not False
+            self.add(await asks.structured_output(self.asker, self.transport, wanted))
+            name = asks.TOKENS
+            needs_image = text.details.get("needs_image") or self.vlm.image.step_0 is True
+            shown = plain_square("blue", self.transport) if needs_image else None
+            with self.calls["0"].watching(self.asker):
+                step = await asks.step_0(self.asker, shown)
+            if not self.add(step):
+                return False
+            name = BOXES
+            return self.add(await self._boxes(save_probe))
+        except EndpointError as error:
+            return self.add(failed(name, await explained(error, self.asker, self.vlm)))
+
+    def _configuration(self) -> Step:
+        vlm = self.vlm
+        if vlm.backend == "openai" and not vlm.openai.base_url:
+            remedy = "give vlm.openai.base_url or --base-url, such as http://localhost:8000/v1"
+            return Step(CONFIGURATION, Status.FAIL, "no base_url", remedy)
+        if warning := retirement(vlm.model) if vlm.backend == "gemini" else None:
+            return Step(CONFIGURATION, Status.WARN, warning, "change vlm.gemini.model")
+        where = safe_address(vlm.openai.base_url) if vlm.backend == "openai" else "Gemini API"
+        message = f"{vlm.model or '(no model named)'} at {where}"
+        return Step(CONFIGURATION, Status.OK, message, details={"family": self.family.name})
+
+    async def _key_and_model(self) -> bool:
+        """The list of models shows both; where there is none, the first call will."""
+        try:
+            served = await self.asker.endpoint().models()
+        except UnknownModelError as error:
+            return await self._without_list(error)
+        if not self.add(Step(KEY, Status.OK, "accepted, or none is asked for")):
+            return False
+        if self.vlm.model in served:
+            return self.add(Step(MODEL, Status.OK, f"{self.vlm.model} is served"))
+        unknown = unknown_model(self.vlm.model, served)
+        details = {"served": served[:100], "nearest": nearest_model(self.vlm.model, served)}
+        status, message, remedy = Status.FAIL, str(unknown), unknown.remedy
+        if self.vlm.model and await self._answers():
+            status = Status.WARN
+            message = f"{self.vlm.model!r} is not listed, but is answered: the server ignores "
+            message += "the name, or its list is not complete"
+        return self.add(Step(MODEL, status, message, remedy, details))
+
+    async def _without_list(self, error: UnknownModelError) -> bool:
+        if self.vlm.model and await self._answers():
+            self.add(Step(KEY, Status.OK, "accepted, or none is asked for"))
+            message = f"{self.vlm.model} answers; the endpoint lists no models"
+            return self.add(Step(MODEL, Status.OK, message))
+        return self.add(failed(MODEL, await wrong_path(self.vlm)))
+
+    async def _answers(self) -> bool:
+        """Whether a request with this model's name is answered."""
+        try:
+            await asks.text_call(self.asker)
+        except UnknownModelError:
+            return False
+        return True
+
+    async def _boxes(self, save_probe: Path | None) -> Step:
+        with self.calls["1"].watching(self.asker):
+            results = await probe(self.asker, self.family, self.vlm)
+        self.measured = measured = decide(results, self.family.convention)
+        if save_probe:
+            save_probes(results, measured.chosen or measured.best[0], save_probe)
+        if measured.chosen is None:
+            raise await refusal(self.asker, self.family, self.vlm, results, measured)
+        return self._judge_boxes(measured, results)
+
+    def _judge_boxes(self, measured: Measurement, results: Sequence[ProbeResult]) -> Step:
+        message = f"{measured.chosen}, mean IoU {measured.iou:.2f}"
+        given = self.vlm.coordinates
+        if given != "auto" and measured.ious[given] < measured.iou - 0.1:
+            message = (
+                f"the spec says {given} (mean IoU {measured.ious[given]:.2f}), but the endpoint "
+                f"answers in {message}"
+            )
+            return Step(BOXES, Status.FAIL, message, "set vlm.coordinates to auto")
+        unread = [result.problem for result in results if result.problem]
+        warning = contradiction(self.family, measured) or next(iter(unread), None)
+        if warning:
+            return Step(BOXES, Status.WARN, f"{message}; {warning}")
+        return Step(BOXES, Status.OK, message)

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The report page: one HTML file that opens from disk, asks no network, and runs only itself."""
+
+from image_grounding.inspection.page.render import run_identity, write_page
+
+__all__ = ["run_identity", "write_page"]

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An inspection as one HTML file.
+
+The overview is rendered here; the cards travel as JSON and are built in the browser, by script
+that only ever makes text nodes and attributes. The Content-Security-Policy admits the page's own
+style and script by their hashes and nothing else: no network, no inline handler, no form, and
+under Trusted Types no way from a string to markup.
+"""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from image_grounding.errors import OutputError
+from image_grounding.files import to_json, write_atomic
+from image_grounding.inspection.model import Card, Inspection
+from image_grounding.inspection.page.diff import word_diff
+from image_grounding.inspection.page.thumbnails import Thumbnail, make_thumbnails
+
+_FOLDER = Path(__file__).resolve().parent
+# One script in the end; each file uses only what stands before it.
+_SCRIPTS = ("dom", "marks", "picture", "text", "card", "list", "main")
+MAX_BYTES = 14_500_000
+# What may not stand in a script element, whatever its type.
+_UNSAFE = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
+
+
+def write_page(inspection: Inspection, path: Path) -> None:
+    """Write the report page; pictures get as much of 14.5 MB as the rest leaves over.
+
+    Raises:
+        OutputError: the file or its folder cannot be written.
+    """
+    data = _data(inspection)
+    size = len(_to_script_json(data).encode())
+    thumbnails = make_thumbnails((card.image for card in inspection.cards), MAX_BYTES - size)
+    _add_pictures(data, inspection, thumbnails)
+    style, script = _static("page.css"), "".join(_static(f"{name}.js") for name in _SCRIPTS)
+    html = _template().render(
+        inspection=inspection,
+        run=data["run"],
+        policy=_policy(style, script),
+        style=Markup(style),
+        script=Markup(script),
+        data=Markup(_to_script_json(data)),
+    )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    write_atomic(path, html.encode("utf-8", "replace").decode())  # unpaired surrogates
+
+
+def run_identity(inspection: Inspection) -> dict[str, str]:
+    """Which run a review belongs to: its folder, and a hash of folder, teacher and step.
+
+    It is the same for another sample of the same run.
+    """
+    results = str(inspection.summary.get("results_dir", ""))
+    teacher = inspection.summary.get("teacher", {})
+    known = to_json([results, teacher, inspection.step])
+    return {
+        "results": results,
+        "fingerprint": hashlib.sha256(known.encode()).hexdigest()[:20],
+    }
+
+
+def _data(inspection: Inspection) -> dict[str, Any]:
+    """What the script in the page works on, still without pictures."""
+    return {
+        "run": run_identity(inspection),
+        "checks": {
+            name: {"sentence": check.sentence, "remedy": check.remedy}
+            for name, check in inspection.checks.items()
+        },
+        "images": [],
+        "cards": [_card(card) for card in inspection.cards],
+    }
+
+
+def _card(card: Card) -> dict[str, Any]:
+    record = card.record
+    raw = record.fields.get("expressions") or []
+    return {
+        "index": card.index,
+        "sample": record.sample_id,
+        "path": record.image_path,
+        "size": record.size,
+        "caption": record.cleaned_caption,
+        "diff": word_diff(record.caption, record.cleaned_caption),
+        "grounded": record.grounded,
+        "expressions": [
+            {
+                "id": expression.expression_id,
+                "text": expression.text,
+                "span": expression.char_span,
+                "boxes": [
+                    {"id": bbox_id, "bbox": one.bbox, "score": one.score}
+                    for bbox_id, one in zip(
+                        _bbox_ids(raw, number, len(expression.instances)),
+                        expression.instances,
+                        strict=True,
+                    )
+                ],
+            }
+            for number, expression in enumerate(record.expressions)
+        ],
+        "flags": [
+            {
+                "check": flag.check,
+                "detail": flag.detail,
+                "expression": flag.expression,
+                "instances": flag.instances,
+            }
+            for flag in card.flags
+        ],
+    }
+
+
+def _bbox_ids(raw: list[Any], number: int, count: int) -> list[str]:
+    """The ids of an expression's boxes, made as those of a run where the file has none."""
+    fields: Mapping[str, Any] = raw[number] if number < len(raw) else {}
+    given = [one.get("bbox_id") for one in fields.get("instances") or ()][:count]
+    given += [None] * (count - len(given))
+    own = fields.get("expression_id", "")
+    return [str(one) if one else f"{own}-b{index}" for index, one in enumerate(given)]
+
+
+def _add_pictures(
+    data: dict[str, Any], inspection: Inspection, thumbnails: Mapping[Path, Thumbnail]
+) -> None:
+    """Each picture once, however many cards show it."""
+    places: dict[Path, int] = {}
+    for card, fields in zip(inspection.cards, data["cards"], strict=True):
+        thumbnail = thumbnails[card.image]
+        if thumbnail.url is None:
+            fields["image"], fields["problem"] = None, thumbnail.problem
+            continue
+        if card.image not in places:
+            places[card.image] = len(data["images"])
+            data["images"].append(thumbnail.url)
+        fields["image"] = places[card.image]
+
+
+def _to_script_json(value: Any) -> str:
+    """JSON that no parser of HTML or of script reads anything else into."""
+    return to_json(value).translate(_UNSAFE)
+
+
+def _policy(style: str, script: str) -> str:
+    return "; ".join(
+        [
+            "default-src 'none'",
+            "img-src data:",
+            f"style-src {_hash(style)}",
+            f"script-src {_hash(script)}",
+            "form-action 'none'",
+            "base-uri 'none'",
+            "require-trusted-types-for 'script'",
+            "trusted-types 'none'",
+        ]
+    )
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+@cache
+def _static(name: str) -> str:
+    return (_FOLDER / "static" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["figure"] = lambda value: f"{value:,.4g}"
+    environment.filters["plain"] = lambda name: str(name).replace("_", " ")
+    return environment.get_template("template.html.j2")

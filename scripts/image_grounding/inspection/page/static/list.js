@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// The cards in the order and choice that the filters ask for; each is built when it comes near.
+
+class List {
+  constructor(data, place, onBuilt) {
+    this.data = data;
+    this.place = place;
+    this.onBuilt = onBuilt;
+    this.views = new Map();
+    this.shown = [];
+    this.observer = new IntersectionObserver((entries) => {
+      for (const { isIntersecting, target } of entries) {
+        if (isIntersecting) this.build(this.byArticle.get(target));
+      }
+    }, { rootMargin: "150% 0%" });
+    this.articles = new Map(data.cards.map((card) => [card, el("article", { class: "card empty", tabindex: -1, "aria-label": `Card ${card.number}` })]));
+    this.byArticle = new Map([...this.articles].map(([card, article]) => [article, card]));
+    for (const article of this.articles.values()) this.observer.observe(article);
+  }
+
+  build(card) {
+    if (this.views.has(card)) return this.views.get(card);
+    const view = new View(card, this.data);
+    const article = this.articles.get(card);
+    this.views.set(card, view);
+    this.observer.unobserve(article);
+    article.classList.remove("empty");
+    article.append(
+      el("header", {},
+        el("div", { class: "what" },
+          el("h3", {}, el("span", { class: "order" }, String(card.number)), el("bdi", { class: "path" }, card.path)),
+          el("span", {}, `${card.size[0]} × ${card.size[1]} px, record ${card.index + 1}`)),
+        el("span", { class: "state" }),
+        el("button", { type: "button", class: "plain zoom-in", "aria-label": "Larger view" }, "⤢")),
+      view.root);
+    this.onBuilt(card);
+    return view;
+  }
+
+  apply(fits, order) {
+    this.shown = this.data.cards.filter(fits).sort(order);
+    this.place.replaceChildren(...this.shown.map((card) => this.articles.get(card)));
+  }
+}
+
+const scoresOf = (card) =>
+  card.expressions.flatMap(({ boxes }) => boxes.map(({ score }) => score)).filter((score) => score !== null);
+
+const lowest = (card) => Math.min(...scoresOf(card), Infinity);
+const highest = (card) => Math.max(...scoresOf(card), -Infinity);
+
+// Each falls back on the sampled order, as sorting is stable.
+const ORDERS = {
+  order: () => 0,
+  worst: (one, other) => other.flags.length - one.flags.length || compare(lowest(one), lowest(other)),
+  low: (one, other) => compare(lowest(one), lowest(other)),
+  high: (one, other) => compare(highest(other), highest(one)),
+  name: (one, other) => compare(one.path, other.path),
+};
+
+function compare(one, other) {
+  return one < other ? -1 : Number(one > other);
+}
+
+// What the filter form asks for, as a function of a card.
+function makeFilter({ text, flag, marked, low, high }, marks) {
+  const wanted = text.trim().toLowerCase();
+  const [from, to] = [low === "" ? -Infinity : Number(low), high === "" ? Infinity : Number(high)];
+  return (card) => {
+    if (wanted && !card.searched.includes(wanted)) return false;
+    if (flag === "-" && card.flags.length) return false;
+    if (flag && flag !== "-" && !card.flags.some(({ check }) => check === flag)) return false;
+    if (marked && (marked === "done") !== marks.reviewed(card)) return false;
+    return (low === "" && high === "") || scoresOf(card).some((score) => from <= score && score <= to);
+  };
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the reviewer said, kept in this browser. A mark belongs to a phrase with just these boxes:
+// the page of another sample of the run still knows it, the page of another answer does not.
+
+const MARKS = { good: "good", wrong_box: "wrong box", wrong_phrase: "wrong phrase", missing: "missing" };
+const WHOLE = ""; // the place of an expression's own mark, beside those of its boxes
+
+class Marks {
+  constructor(run, cards) {
+    this.run = run;
+    this.cards = cards;
+    this.kept = true;
+    this.place = `image-grounding/review/${run.fingerprint}`;
+    this.all = this.read();
+  }
+
+  read() {
+    try {
+      const found = JSON.parse(localStorage.getItem(this.place));
+      return found && typeof found === "object" ? found : {};
+    } catch {
+      this.kept = false;
+      return {};
+    }
+  }
+
+  key(card, e) {
+    const { id, text, boxes } = card.expressions[e];
+    return JSON.stringify([card.sample, id, text, boxes.map((box) => box.bbox)]);
+  }
+
+  get(card, e, b = null) {
+    return this.all[this.key(card, e)]?.[b ?? WHOLE] ?? null;
+  }
+
+  // No mark takes it back; without a box, those of the boxes too.
+  set(card, e, b, mark) {
+    const key = this.key(card, e);
+    if (this.kept) this.all = this.read(); // another tab may show the same run
+    const own = { ...this.all[key], [b ?? WHOLE]: mark };
+    if (mark === null) delete own[b ?? WHOLE];
+    if (Object.keys(own).length === 0 || (mark === null && b === null)) delete this.all[key];
+    else this.all[key] = own;
+    try {
+      localStorage.setItem(this.place, JSON.stringify(this.all));
+    } catch {
+      this.kept = false;
+    }
+  }
+
+  reviewed(card) {
+    return card.expressions.length > 0 && card.expressions.every((_, e) => this.all[this.key(card, e)]);
+  }
+
+  list() {
+    const found = [];
+    for (const card of this.cards) {
+      card.expressions.forEach((expression, e) => {
+        const own = this.all[this.key(card, e)] ?? {};
+        for (const place of [WHOLE, ...expression.boxes.keys()]) {
+          if (own[place]) found.push({
+            sample_id: card.sample,
+            expression_id: expression.id,
+            bbox_id: place === WHOLE ? null : expression.boxes[place].id,
+            mark: own[place],
+          });
+        }
+      });
+    }
+    return found;
+  }
+
+  toFile() {
+    return JSON.stringify({ format: 1, run: this.run, marks: this.list() }, null, 1) + "\n";
+  }
+
+  // Takes over the marks of a review.json that fit this page; says how many.
+  fromFile(text) {
+    const places = new Map();
+    for (const card of this.cards) {
+      card.expressions.forEach((expression, e) => {
+        const name = (id) => JSON.stringify([card.sample, expression.id, id]);
+        places.set(name(null), [card, e, null]);
+        expression.boxes.forEach((box, b) => places.set(name(box.id), [card, e, b]));
+      });
+    }
+    let taken = 0;
+    for (const { sample_id, expression_id, bbox_id, mark } of JSON.parse(text).marks) {
+      const place = places.get(JSON.stringify([sample_id, expression_id, bbox_id ?? null]));
+      if (place && Object.hasOwn(MARKS, mark)) {
+        this.set(...place, mark);
+        taken += 1;
+      }
+    }
+    return taken;
+  }
+}

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The setup wizard: an interview, on a terminal or by flags, that ends in a spec."""

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A closer look at an answer, on disk or over the network.
+
+Each function shows what it sees, keeps what later questions need in the state, and raises
+Refused or Doubted where the answer cannot stand.
+"""
+
+import os
+from importlib.util import find_spec
+from itertools import islice
+from os.path import exists
+from pathlib import Path
+
+from rapidfuzz import process
+
+from image_grounding.errors import EndpointError, InputError
+from image_grounding.resources import bundle_root
+from image_grounding.samples import BadLine, Sample, SampleReader, locate_image
+from image_grounding.setup.existing import count_existing
+from image_grounding.setup.models import GEMINI_MODELS, list_models, reached
+from image_grounding.setup.parsing import resolved
+from image_grounding.setup.state import Doubted, Refused, State
+from image_grounding.steps import EXTRACTION
+
+_FIRST_LINES = 20
+_SHOWN = 3
+_SHOWN_LENGTH = 90
+_MOST_FOLDERS = 200
+
+
+def look_at_input(path: str, state: State) -> None:
+    """Read the first lines as a run would, and show them."""
+    try:
+        items = list(islice(SampleReader(Path(resolved(path))), _FIRST_LINES))
+    except InputError as error:
+        raise Refused(str(error)) from None
+    samples = [item for item in items if isinstance(item, Sample)]
+    bad = [item for item in items if isinstance(item, BadLine)]
+    if not items:
+        raise Refused("it has no lines")
+    if not samples:
+        raise Refused(
+            f"none of its first lines can be used: line {bad[0].line}: {bad[0].error}. A line is "
+            '{"image_path": ..., "caption": ...}'
+        )
+    for sample in samples[:_SHOWN]:
+        text = " ".join(f"{sample.fields['image_path']}: {sample.caption}".split())
+        state.say(f"  line {sample.line}: {text[:_SHOWN_LENGTH]}")
+    for one in bad[:_SHOWN]:
+        state.warn(f"line {one.line} of the input cannot be used: {one.error}")
+    state.samples = samples
+
+
+def guess_image_root(state: State) -> str:
+    """The folder below which most of the first images are; "" where none is needed."""
+    folder = _input_folder(state)
+    try:
+        below = sorted(path for path in islice(folder.iterdir(), _MOST_FOLDERS) if path.is_dir())
+    except OSError:
+        below = []
+    near = [str(path) for path in (folder, *below, *list(folder.parents)[:2])]
+    return max(["", *near], key=lambda root: _found(root, state))
+
+
+def _input_folder(state: State) -> Path:
+    return Path(resolved(state.answers.get("input_jsonl", ""))).parent
+
+
+def _found(root: str, state: State) -> int:
+    return sum(exists(path) for path in _images(root, state))
+
+
+def _images(root: str, state: State) -> list[Path]:
+    folder = _input_folder(state)
+    return [
+        locate_image(sample.fields["image_path"], folder, resolved(root) if root else "")
+        for sample in state.samples
+    ]
+
+
+def look_at_image_root(root: str, state: State) -> None:
+    """See whether the first images are there."""
+    images = _images(root, state)
+    missing = [path for path in images if not exists(path)]
+    if images and len(missing) == len(images):
+        raise Doubted(f"none of the first {len(images)} images is there, such as {missing[0]}")
+    if missing:
+        state.warn(
+            f"{len(missing)} of the first {len(images)} images are missing, such as {missing[0]}"
+        )
+    elif images:
+        state.say(f"  the first {len(images)} images are there")
+
+
+def look_at_endpoint(endpoint: str, state: State) -> None:
+    """The embedded annotator is ours alone, and needs its packages."""
+    if endpoint != "local":
+        return
+    if state.tao:
+        raise Refused("the embedded annotator is not part of TAO: --tao needs another endpoint")
+    if not (find_spec("onnxruntime") and find_spec("numpy")):
+        state.warn("the embedded annotator needs packages: pip install 'image-grounding[local]'")
+
+
+def look_at_running(running: str, state: State) -> None:
+    """Say how to start a server that does not run yet."""
+    if running == "yes":
+        return
+    how = {
+        "vllm": (
+            "vllm serve Qwen/Qwen3-VL-8B-Instruct --max-model-len 32768 "
+            "--limit-mm-per-prompt '{\"image\": 1}'",
+            "vllm_server.md",
+        ),
+        "tao": ("the skill tao-run-inference-service starts one", "tao_inference_service.md"),
+        "nim": ("the model's page at https://build.nvidia.com has its container", "endpoints.md"),
+    }
+    if found := how.get(state.answers.get("endpoint", "")):
+        state.say(f"  to start it: {found[0]}")
+        state.say(f"  more in {bundle_root() / 'references' / found[1]}")
+    state.warn("the server does not run yet: start it before the run")
+
+
+def look_at_base_url(url: str, state: State) -> None:
+    """See whether a server answers there."""
+    if not _may_ask(state):
+        return
+    try:
+        list_models(resolved(url), "")
+    except EndpointError as error:
+        if not reached(error):
+            raise Doubted(str(error)) from None
+        if error.status == 404:
+            state.warn("the server answers but lists no models; is /v1 right in its address?")
+            return
+    state.say("  the server answers")
+
+
+def look_at_key_variable(name: str, state: State) -> None:
+    """Whether the variable is set; never what is in it."""
+    if not name:
+        return
+    if os.environ.get(name):
+        state.say(f"  {name} is set")
+    elif name == "GOOGLE_API_KEY" and os.environ.get("GEMINI_API_KEY"):
+        state.say(f"  {name} is not set, but GEMINI_API_KEY is, and will be used")
+    else:
+        raise Doubted(f"the environment variable {name} is not set: export it before the run")
+
+
+def offered_models(state: State) -> tuple[str, ...]:
+    """The models that the endpoint offers; none where that cannot be found out."""
+    if state.answers.get("endpoint") == "gemini":
+        return GEMINI_MODELS
+    if "base_url" not in state.answers or not _may_ask(state):
+        return ()
+    asked = (resolved(state.answers["base_url"]), state.answers.get("key_variable", ""))
+    if asked not in state.served:
+        try:
+            state.served[asked] = list_models(*asked)
+        except EndpointError as error:
+            state.served[asked] = ()
+            state.warn(f"the endpoint's models cannot be listed: {error}")
+    return state.served[asked]
+
+
+def _may_ask(state: State) -> bool:
+    return state.answers.get("running", "yes") == "yes"
+
+
+def only_model(state: State) -> str | None:
+    """The one model that is offered, if it is one."""
+    offered = offered_models(state)
+    return offered[0] if len(offered) == 1 else None
+
+
+def look_at_model(name: str, state: State) -> None:
+    """Whether the endpoint offers it."""
+    offered = offered_models(state)
+    if not offered or name in offered or state.answers.get("endpoint") == "gemini":
+        return
+    nearest = [found[0] for found in process.extract(name, offered, limit=3)]
+    raise Doubted(f"the endpoint does not list that model; it lists {', '.join(nearest)}")
+
+
+def look_at_results_dir(path: str, state: State) -> None:
+    """Count what is finished there."""
+    folder = Path(resolved(path))
+    state.existing = count_existing(folder)
+    finished = any(one.finished for one in state.existing)
+    state.facts["existing_results"] = "yes" if finished else "no"
+    for one in state.existing:
+        state.say(f"  {one.step.folder_name}: {one.finished} finished, {one.failed} failed")
+    step_0 = EXTRACTION.folder(folder) / "annotations.jsonl"
+    if state.answers.get("steps") == "1" and not step_0.is_file():
+        state.warn(f"step 1 alone needs the output of step 0 at {step_0}")
+
+
+def look_at_resume(answer: str, state: State) -> None:
+    """Warn of what asking everything again means for the runs that follow."""
+    if answer == "fresh":
+        state.warn(
+            "force_reprocess is true in this spec: every run with it asks for everything again, "
+            "also after an interruption; set it to false once a run has ended well"
+        )
+
+
+def look_at_spec_path(path: str, state: State) -> None:
+    """Doubt a file that would be replaced."""
+    if exists(path) and not state.overwrite:
+        raise Doubted("that file exists; --overwrite replaces it", needs_flag=True)

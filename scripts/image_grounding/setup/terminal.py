@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A person at a terminal, asked by questionary on stderr: stdout is for programs."""
+
+import sys
+from collections.abc import Callable
+
+import questionary
+from prompt_toolkit.application import get_app
+from prompt_toolkit.completion import Completer, PathCompleter
+from prompt_toolkit.document import Document
+from prompt_toolkit.filters import Condition
+from prompt_toolkit.layout.processors import ConditionalProcessor, PasswordProcessor
+from prompt_toolkit.output import create_output
+from prompt_toolkit.validation import ValidationError, Validator
+
+from image_grounding.setup.questions import Question
+from image_grounding.setup.state import LooksLikeKeyError, Refused, State
+
+_OTHER = "\x00other"
+
+
+class _AsTyped(Validator):
+    """Says under the line what is wrong with it so far."""
+
+    def __init__(self, parse: Callable[[str], str]) -> None:
+        self._parse = parse
+
+    def validate(self, document: Document) -> None:
+        """Raise ValidationError with the reason for a refusal."""
+        try:
+            self._parse(document.text)
+        except Refused as refused:
+            position = len(document.text)
+            raise ValidationError(message=str(refused), cursor_position=position) from None
+
+
+class Terminal:
+    """Asks one question at a time; Ctrl-C and Ctrl-D raise KeyboardInterrupt."""
+
+    def __init__(self) -> None:
+        self._output = create_output(stdout=sys.stderr)
+
+    def ask(self, question: Question, default: str, state: State) -> str:
+        """The answer, parsed but not looked at."""
+        choices = [
+            questionary.Choice(f"{one.value:<12} {one.text}", one.value) for one in question.choices
+        ]
+        if not choices and question.offer:
+            offered = question.offer(state)
+            if offered:
+                choices = [questionary.Choice(name, name) for name in offered]
+                choices.append(questionary.Choice("another one", _OTHER))
+        answer = self._select(question, choices, default) if choices else _OTHER
+        return self._text(question, default, state) if answer == _OTHER else answer
+
+    def _select(self, question: Question, choices: list[questionary.Choice], default: str) -> str:
+        known = any(choice.value == default for choice in choices)
+        return _answer(
+            questionary.select(
+                question.text,
+                choices,
+                default=default if known else None,
+                use_search_filter=True,
+                use_jk_keys=False,
+                output=self._output,
+            )
+        )
+
+    def _text(self, question: Question, default: str, state: State) -> str:
+        completer: Completer | None = PathCompleter(expanduser=True) if question.is_path else None
+        return _answer(
+            questionary.text(
+                question.text + ":",
+                default,
+                validate=_AsTyped(lambda text: question.answer(text, state)),
+                completer=completer,
+                input_processors=[
+                    ConditionalProcessor(
+                        PasswordProcessor(),
+                        Condition(lambda: _is_key(get_app().current_buffer.text, question, state)),
+                    )
+                ],
+                output=self._output,
+            )
+        )
+
+
+def _is_key(text: str, question: Question, state: State) -> bool:
+    try:
+        question.answer(text, state)
+    except Refused as refused:
+        return isinstance(refused, LooksLikeKeyError)
+    return False
+
+
+def _answer(question: questionary.Question) -> str:
+    try:
+        return str(question.unsafe_ask())
+    except EOFError:
+        raise KeyboardInterrupt from None

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""At what size images are sent, for a model family, a convention and the spec's settings."""
+
+from dataclasses import replace
+
+from image_grounding.families import Family
+from image_grounding.frames import PIXEL_CONVENTIONS, Transport
+from image_grounding.spec import Vlm
+
+_PATCH = 28
+# Image tokens that Gemini 3 spends at most at each level (ai.google.dev, "Media resolution");
+# what a token can hold is not published: 32 x 32 pixels, as with other models of the time.
+_GEMINI_TOKENS = {
+    "MEDIA_RESOLUTION_LOW": 280,
+    "MEDIA_RESOLUTION_MEDIUM": 560,
+    "MEDIA_RESOLUTION_HIGH": 1120,
+}
+_PIXELS_A_TOKEN = 32 * 32
+
+
+def transport_for(family: Family, convention: str, vlm: Vlm) -> Transport:
+    """The transport of a run.
+
+    Where a model answers in pixels, both sides are multiples of a patch: then a server that
+    rounds them before the model sees the image ("smart resize") changes nothing.
+    """
+    transport = family.transport
+    if vlm.backend == "gemini":
+        tokens = _GEMINI_TOKENS[vlm.gemini.media_resolution]
+        transport = replace(transport, max_pixels=tokens * _PIXELS_A_TOKEN)
+    if convention in PIXEL_CONVENTIONS and transport.multiple == 1:
+        transport = replace(transport, multiple=_PATCH, min_pixels=4 * _PATCH**2)
+    limit = vlm.image.max_pixels
+    return replace(transport, max_pixels=limit) if limit else transport

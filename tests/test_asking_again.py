@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Replies that cannot be used: asked for once more, with more room where they were cut."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from conftest import Project, run_script
+from support.loopback import Answer, Call, Loopback
+
+Maker = Callable[..., Project]
+
+EXCUSE = Answer(text="I am sorry, I can't see any image.")
+HALF = Answer(cut=0.6, finish="length")
+FILLED = Answer(text='{"instances": [' + "\n" * 200, finish="length")
+UNUSABLE = Answer(text='{"instances": [{"id": 0, "label": "x", "bbox_2d": [1, 2, 3]}]}')
+EMPTY_AT_LIMIT = Answer(text="", finish="length")
+
+
+def limits(server: Loopback, step: str) -> list[int]:
+    """The token limits of the requests of a step, in order."""
+    found = []
+    for call in server.calls:
+        if call.step == step:
+            given: dict[str, Any] = {**call.body, **call.body.get("generationConfig", {})}
+            names = ("max_tokens", "max_completion_tokens", "maxOutputTokens")
+            found += [given[name] for name in names if name in given]
+    return found
+
+
+def first_times(step: str, *answers: Answer) -> Callable[[Call], Answer | None]:
+    """A fault: these answers to the first requests of a step, the model's own to the rest."""
+    left = list(answers)
+    return lambda call: left.pop(0) if call.step == step and left else None
+
+
+def once_each(answer: Answer) -> Callable[[Call], Answer | None]:
+    """A fault: this answer to the first request of each step."""
+    seen: set[str] = set()
+    return lambda call: None if call.step in seen else seen.add(call.step) or answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "factor"),
+    [(HALF, 2), (FILLED, 2), (EMPTY_AT_LIMIT, 2), (EXCUSE, 1), (Answer(cut=0.6), 2)],
+    ids=["cut", "blanks until the limit", "nothing until the limit", "excuse", "cut, but no word"],
+)
+def test_a_bad_reply_is_asked_for_again(
+    answer: Answer, factor: int, server: Loopback, make_project: Maker
+) -> None:
+    server.fault = once_each(answer)
+    project = make_project(1)
+    ran = project.run(server, "vlm.openai.max_tokens=500")
+    assert ran.code == 0, ran.err
+    assert limits(server, "0") == limits(server, "1") == [500, 500 * factor]
+    assert ran.json["usage"]["asked_again"] == 2
+    (record,) = project.annotations()
+    assert [len(one["instances"]) for one in record["expressions"]] == [1, 1, 1]
+    assert not project.failures("0") + project.failures("1")
+
+
+@pytest.mark.parametrize(
+    ("step", "first", "second", "reason", "factor"),
+    [
+        ("0", HALF, HALF, "reply_truncated", 2),
+        ("1", HALF, HALF, "reply_truncated", 2),
+        ("1", FILLED, FILLED, "reply_truncated", 2),
+        ("1", EXCUSE, EXCUSE, "reply_unparseable", 1),
+        ("1", HALF, EXCUSE, "reply_unparseable", 2),
+        ("1", EXCUSE, HALF, "reply_truncated", 1),
+    ],
+    ids=["step 0", "cut", "blanks", "excuse", "cut, then excuse", "excuse, then cut"],
+)
+def test_only_then_is_it_a_failure(
+    step: str, first: Answer, second: Answer, reason: str, factor: int,
+    server: Loopback, make_project: Maker,
+) -> None:  # fmt: skip
+    """Boxes of a reply that is cut twice are not passed off as all there are."""
+    server.fault = first_times(step, first, second)
+    project = make_project(1)
+    ran = project.run(server, "vlm.openai.max_tokens=500")
+    assert ran.code == 3, ran.err
+    assert limits(server, step) == [500, 500 * factor]
+    assert project.annotations() == []
+    (failure,) = project.failures(step)
+    assert (failure["reason"], failure["attempts"]) == (reason, 2)
+    start = {"reply_unparseable": "I am sorry"}.get(reason, "{")
+    assert failure["reply_excerpt"].startswith(start)
+    assert len(failure["reply_excerpt"]) <= 300
+    assert (failure["image_path"], failure["line"]) == ("scene0.png", 1)
+
+
+def test_boxes_that_cannot_be_used_are_asked_for_again(
+    server: Loopback, make_project: Maker
+) -> None:
+    server.fault = first_times("1", UNUSABLE, UNUSABLE)
+    project = make_project(1)
+    assert project.run(server).code == 3
+    (failure,) = project.failures("1")
+    assert (failure["reason"], failure["attempts"]) == ("reply_unusable", 2)
+    assert failure["reply_excerpt"] == UNUSABLE.text
+    assert len(limits(server, "1")) == 2
+
+
+def test_a_whole_reply_that_met_the_limit_is_whole(server: Loopback, make_project: Maker) -> None:
+    """Guided decoding may add blanks until the limit: nothing is missing of the JSON."""
+    server.fault = lambda call: Answer(finish="length")
+    project = make_project(1)
+    assert project.run(server).code == 0
+    assert len(server.calls) == 2
+
+
+def test_the_other_name_of_the_token_limit_grows_too(server: Loopback, make_project: Maker) -> None:
+    server.refused = {"max_tokens": "Unsupported: 'max_tokens'. Use 'max_completion_tokens'."}
+    server.fault = first_times("1", HALF)
+    project = make_project(1)
+    assert project.run(server, "vlm.openai.max_tokens=500").code == 0
+    assert limits(server, "1") == [500, 1000]
+    assert "max_completion_tokens" in server.calls[-1].body
+
+
+def test_gemini_is_asked_again_the_same_way(server: Loopback, make_project: Maker) -> None:
+    server.names = ["gemini-3.5-flash-lite"]
+    server.fault = first_times("1", Answer(cut=0.6, finish="MAX_TOKENS"))
+    project = make_project(1)
+    ran = run_script(
+        "run_pipeline.py", f"results_dir={project.results}", f"data.input_jsonl={project.input}",
+        f"data.image_root={project.folder}", f"vlm.gemini.base_url={server.gemini_url}",
+        "vlm.coordinates=norm1000_xyxy", "vlm.gemini.max_output_tokens=700",
+        GOOGLE_API_KEY="a-key-for-tests",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert limits(server, "1") == [700, 1400]
+
+
+def test_an_excerpt_is_one_record_whatever_the_model_wrote(
+    server: Loopback, make_project: Maker
+) -> None:
+    text = 'no\nJSON "here" \x00 \u2028 \ud83d ' + "x" * 1000
+    server.fault = lambda call: Answer(text=text) if call.step == "0" else None
+    project = make_project(1)
+    assert project.run(server).code == 3
+    (failure,) = project.failures("0")
+    assert failure["reply_excerpt"] == text[:300]
+    raw = (project.results / "step_0_expression_extraction" / "failures.jsonl").read_bytes()
+    assert raw.count(b"\n") == 1

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What holds for every text: readers do not raise, do not make up, and do not take long."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from image_grounding.replies import ReplyStatus, read_extraction, read_grounding
+from image_grounding.replies.lenient import read_values
+
+ASKED = ("a red car", "the dog", "two cats", "7")
+_NUMBER = re.compile(r"(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+
+numbers = st.one_of(
+    st.integers(-10, 1100), st.floats(-1, 1000, width=32), st.floats(allow_nan=True), st.none(),
+    st.integers(0, 999).map(str),
+)  # fmt: skip
+boxes = st.lists(numbers, min_size=3, max_size=5)
+labels = st.sampled_from([*ASKED, "Dog", "a zebra", "...", 'the "x" \' {y} [z]', "\u8d64\u3044"])
+items = st.fixed_dictionaries(
+    {"label": labels},
+    optional={
+        "id": st.one_of(st.integers(-1, 5), st.text(max_size=2)),
+        "bbox_2d": boxes,
+        "box_2d": st.lists(boxes, max_size=2),
+        "score": st.one_of(st.floats(0, 1), st.integers(0, 100), st.just("95%")),
+    },
+)
+answers = st.one_of(
+    st.lists(items, max_size=4).map(lambda found: {"instances": found}),
+    st.lists(items, max_size=4),
+    st.dictionaries(labels, st.one_of(boxes, st.lists(boxes, max_size=2)), max_size=4),
+)
+written = answers.flatmap(
+    lambda answer: st.sampled_from([json.dumps(answer), json.dumps(answer, indent=1), repr(answer)])
+)
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> str:
+    """A reply in which bits are left out, doubled, put in or cut off, with things around it."""
+    text = draw(st.sampled_from(["", "Sure: ", "```json\n", "<think>[{</think>", "{ "]))
+    text += draw(written) + draw(st.sampled_from(["", "\n```", " Done {.", "]}", "\x00"]))
+    for _ in range(draw(st.integers(0, 4))):
+        start = draw(st.integers(0, len(text)))
+        end = min(len(text), start + draw(st.integers(0, 12)))
+        bit = draw(st.text("[]{}(),:'\"\\ 1.e-#/\n\u201c", max_size=3))
+        text = draw(st.sampled_from([
+            text[:start] + text[end:],
+            text[:end] + text[start:],
+            text[:start] + bit + text[start:],
+            text[:start],
+        ]))  # fmt: skip
+    return text
+
+
+texts = st.one_of(
+    damaged(), st.text(), st.text("[]{}():,'\"\\ 0123.e-abt\n\u201c\u201d", max_size=80)
+)
+
+
+def check(text: str) -> None:
+    """Reads ``text`` both ways and holds what comes back against it."""
+    there = {abs(float(match.group())) for match in _NUMBER.finditer(text)}
+    reply = read_grounding(text, ASKED)
+    for one in reply.instances:
+        assert there.issuperset(map(abs, one.numbers))
+        assert 0 <= one.expression < len(ASKED)
+        assert one.score is None or (0 <= one.score <= 1 and one.score in there)
+    if reply.status is ReplyStatus.UNPARSEABLE:
+        assert not reply.instances and not reply.dropped
+    for found in read_extraction(text).expressions:
+        assert found.text and found.text == found.text.strip()
+        assert found.noun_chunk
+
+
+@settings(max_examples=600, deadline=None)
+@given(texts)
+def test_readers_take_any_text_and_make_nothing_up(text: str) -> None:
+    check(text)
+
+
+@settings(max_examples=150, deadline=None)
+@given(answers)
+def test_strict_json_is_read_the_same_by_both_parsers(answer: Any) -> None:
+    """The lenient parser reads JSON and Python literals as what they say."""
+    plain = json.dumps(answer)
+    strict = json.loads(plain, parse_constant=lambda name: None)
+    for text in (plain, json.dumps(answer, ensure_ascii=False, indent=2)):
+        assert read_values(f"So: {text}")[0].value == strict
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
+def test_any_string_is_read_back(string: str) -> None:
+    for ascii_only in (True, False):
+        text = json.dumps([string], ensure_ascii=ascii_only)
+        assert read_values(f"{text} ")[0].value == [string]
+
+
+@settings(max_examples=200, deadline=None)
+@given(written, st.floats(0, 1))
+def test_a_cut_reply_is_never_whole(text: str, share: float) -> None:
+    cut = text[: int(len(text) * share)]
+    if cut != text:
+        assert read_grounding(cut, ASKED).status in (
+            ReplyStatus.TRUNCATED,
+            ReplyStatus.UNPARSEABLE,
+        )
+
+
+HOSTILE = """
+LONG = 100_000
+TEXTS = {
+    "brackets": "[" * LONG,
+    "keys": '{"a":' * (LONG // 5),
+    "instances": '{"instances":[' * (LONG // 14),
+    "open items": '{"instances":[' + '{"id":0,' * (LONG // 8),
+    "open strings": '["' * (LONG // 2),
+    "single quotes": "[' " * (LONG // 3),
+    "inner quotes": '["a"  x' * (LONG // 7),
+    "blanks in a string": '["a" ' + " " * LONG + "x",
+    "backslashes": '["' + chr(92) * LONG,
+    "escaped": '{' + chr(92) + '"a' + chr(92) + '":' * (LONG // 5),
+    "open comments": "[/*" * (LONG // 3),
+    "pairs": "{}" * (LONG // 2),
+    "pairs in a list": "[" + "{}" * (LONG // 2),
+    "closers": "[" + "})" * (LONG // 2),
+    "boxes": "[1,2,3,4]" * (LONG // 9),
+    "deep boxes": ("[" * 38 + "1,2,3,4" + "]" * 38) * (LONG // 83),
+    "objects": '{"label":"z","box":[1,2,3,4]}' * (LONG // 29),
+    "labels": "[" + ",".join('{"label":"z%d","box":[1,2,3,4]}' % i for i in range(6000)),
+    "keyed": "{" + ",".join('"k%d":[1,2,3,4]' % i for i in range(12000)) + "}",
+    "deep but valid": '{"a":' * 900 + "1" + "}" * 900,
+    "deep lists, valid": '{"instances":[' * 450 + "]}" * 450,
+    "thoughts": "<think>" * (LONG // 7),
+    "ends of thoughts": "</think>" * (LONG // 8) + "[",
+    "fences": "```" * (LONG // 3),
+    "blanks": " " * LONG + "x",
+    "one number": "[" + "9" * LONG,
+    "numbers": "[" + "9e9," * (LONG // 4),
+    "a box of a million": '{"instances":[{"id":0,"bbox":"' + "9 " * (LONG // 2) + '"}]}',
+    "many scores": '{"instances":[{"id":0,"bbox":[1,2,3,4],"score":[%s1]}]}' % ("1," * 60000),
+}
+"""
+
+
+def test_time_is_in_proportion_to_the_text(tmp_path: Path) -> None:
+    """All are read in seconds; work in the square of their length would take hours."""
+    script = tmp_path / "read.py"
+    script.write_text(
+        HOSTILE
+        + "from image_grounding.replies import read_extraction, read_grounding\n"
+        + "for text in TEXTS.values():\n"
+        + "    read_extraction(text[: len(text) // 3])\n"
+        + "    print(read_grounding(text, ['a cat', 'z1']).status)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    namespace: dict[str, Any] = {}
+    exec(HOSTILE, namespace)
+    assert len(done.stdout.split()) == len(namespace["TEXTS"])
+
+
+@pytest.mark.parametrize("text", ["[" * 1000, '{"a":' * 1000, '[{"a": [' * 1000])
+def test_nesting_is_followed_so_far(text: str) -> None:
+    assert len(read_values(text)) <= 40
