@@ -193,13 +193,16 @@ def test_headline_is_of_random_cards_and_flags_of_all(tmp_path):
     assert "2 cards drawn at random have no mark yet" in ran.err
 
 
+def read_review(tmp_path, lines, marks):
+    results = Results(write_results(tmp_path, lines))
+    return review_run(results, read_marks(review_file(tmp_path, marks)), {}, 0.95)
+
+
 def test_a_flag_s_precision_is_of_its_boxes_alone(tmp_path):
     line = make_line(0, [("dogs", [BOX, (50, 50, 54, 54)]), ("a cat", [OTHER])])
     marks = {(0, 0, 0): "good", (0, 0, 1): "wrong_box", (0, 1, None): "wrong_phrase"}
-    flags = run_review(tmp_path, [line], marks, picks={}).json["flags"]
-    assert set(flags) == {"tiny_box"}
-    assert (flags["tiny_box"]["boxes"]["good"], flags["tiny_box"]["boxes"]["reviewed"]) == (0, 1)
-    assert flags["tiny_box"]["phrases"]["reviewed"] == 1
+    flags = read_review(tmp_path, [line], marks).flags
+    assert flags == {"tiny_box": (Rate(1, 1), Rate(0, 1))}  # phrases, boxes
 
 
 def test_without_a_report_all_cards_count_and_it_is_said(tmp_path):
@@ -230,10 +233,9 @@ def test_threshold_keeps_what_it_says(tmp_path):
 
 def test_no_threshold_without_scores(tmp_path):
     lines = [scored(i, None) for i in range(40)]
-    marks = {(i, 0, None): "good" for i in range(40)}
-    found = run_review(tmp_path, lines, marks, picks={}).json
-    assert found["threshold"] is None
-    assert set(found["scores"]) == {"none"}
+    review = read_review(tmp_path, lines, {(i, 0, None): "good" for i in range(40)})
+    assert review.threshold is None
+    assert review.figures.by_score[-1] == Rate(40, 40)
 
 
 SMALL = (10, 10, 30, 30)
