@@ -5,11 +5,11 @@
 import os
 import sys
 
-# inspect.py in this folder must not hide the standard library's: the folder goes to the end.
 HERE = os.path.dirname(os.path.realpath(__file__))
-sys.path[:] = [path for path in sys.path if os.path.realpath(path or ".") != HERE] + [HERE]
+sys.dont_write_bytecode |= not os.stat(HERE).st_mode & 0o222  # a read-only bundle stays as it is
+sys.path.insert(0, HERE)
 
-from image_grounding.cli.run import run_command
+from image_grounding.launch import launch
 
 if __name__ == "__main__":
-    run_command()
+    launch("run", "run_command")

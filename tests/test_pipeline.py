@@ -2,8 +2,7 @@
 """The two steps, end to end, as users run them."""
 
 import json
-import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,11 @@ def truth_of(record: dict[str, Any], scene: Scene) -> list[tuple[list[int], tupl
     return pairs
 
 
+def off_by(found: Sequence[int], true: Sequence[int]) -> int:
+    """How many pixels the worst side is off; answers in 0-1000 and rounding outwards cost one."""
+    return max(abs(a - b) for a, b in zip(found, true, strict=True))
+
+
 def test_records_are_whole_and_right(server: Loopback, make_project: Maker) -> None:
     project = make_project(4)
     ran = project.run(server)
@@ -47,7 +51,7 @@ def test_records_are_whole_and_right(server: Loopback, make_project: Maker) -> N
             start, end = expression["char_span"]
             assert record["cleaned_caption"][start:end] == expression["text"]
         for found, true in truth_of(record, scene):
-            assert box_iou(tuple(found), true) > 0.95
+            assert off_by(found, true) <= 1
     assert not project.failures("0") + project.failures("1")
     step_0 = read_jsonl(project.results / "step_0_expression_extraction" / "annotations.jsonl")
     assert all(not one["instances"] for record in step_0 for one in record["expressions"])
@@ -65,7 +69,7 @@ def test_boxes_are_in_upright_original_pixels(
     (record,) = project.annotations()
     assert (record["width"], record["height"]) == (1333, 777)
     for found, true in truth_of(record, scene):
-        assert max(abs(a - b) for a, b in zip(found, true, strict=True)) <= 2
+        assert off_by(found, true) <= 2
 
 
 @pytest.mark.parametrize("size", [(333, 1007), (4032, 3024), (64, 48)])
@@ -80,7 +84,7 @@ def test_boxes_are_right_at_any_size(
     (record,) = project.annotations()
     off = max(2, round(max(size) / 500))  # a step of 0-1000, and a pixel of the sent picture
     for found, true in truth_of(record, scene):
-        assert max(abs(a - b) for a, b in zip(found, true, strict=True)) <= off
+        assert off_by(found, true) <= off
 
 
 def test_gemini_runs_the_same_way(server: Loopback, make_project: Maker) -> None:
@@ -96,7 +100,7 @@ def test_gemini_runs_the_same_way(server: Loopback, make_project: Maker) -> None
     assert ran.code == 0, ran.err
     for record in project.annotations():
         for found, true in truth_of(record, project.scenes[record["image_path"]]):
-            assert box_iou(tuple(found), true) > 0.95
+            assert off_by(found, true) <= 1
     assert {call.protocol for call in server.calls} == {"gemini"}
     for path in project.results.rglob("*"):
         if path.is_file():
@@ -207,7 +211,7 @@ def test_samples_of_one_name_and_of_one_image(server: Loopback, tmp_path: Path) 
     assert records[1]["mine"] == 1
     for record in records:
         for found, true in truth_of(record, scenes[record["image_path"]]):
-            assert box_iou(tuple(found), true) > 0.95
+            assert off_by(found, true) <= 1
     expressions = [one["expression_id"] for record in records for one in record["expressions"]]
     boxes = [
         instance["bbox_id"]
@@ -327,41 +331,6 @@ def test_missing_input_and_bad_spec(server: Loopback, tmp_path: Path) -> None:
     ran = run_script("run_pipeline.py", "-e", str(tmp_path / "none.yaml"))
     assert (ran.code, "cannot read the spec" in ran.json["error"]) == (2, True)
     assert "Traceback" not in ran.err
-
-
-def test_nothing_lost_under_faults(server: Loopback, make_project: Maker) -> None:
-    """5 % 500s and 5 % cut replies: every sample is annotated or listed; a re-run completes."""
-    project = make_project(1)
-    (name,) = project.scenes
-    caption = project.scenes[name].caption
-    rows = [{"image_path": name, "caption": f"{caption}, number {index}"} for index in range(300)]
-    write_jsonl(project.input, rows)
-    rng = random.Random(7)
-
-    def fault(call: Call) -> Answer | None:
-        chance = rng.random()
-        if chance < 0.05:
-            return Answer(status=500)
-        return Answer(cut=rng.random(), finish="length") if chance < 0.1 else None
-
-    server.fault = fault
-    ran = project.run(server, "workflow.max_workers=16")
-    done = {record["sample_id"] for record in project.annotations()}
-    failed = {one["sample_id"] for step in "01" for one in project.failures(step)}
-    assert len(done) + len(failed) == 300
-    assert not done & failed
-    assert ran.code == (3 if failed else 0)
-    assert ran.json["usage"]["retries"] > 5
-    assert ran.json["usage"]["asked_again"] > 5
-    server.fault = lambda call: None
-    asked = len(server.calls)
-    again = project.run(server)
-    assert again.code == 0, again.err
-    assert len(project.annotations()) == 300
-    assert len(server.calls) - asked <= 2 * len(failed)
-    for record in project.annotations():
-        assert len(record["expressions"]) == 3
-        assert all(len(one["instances"]) == 1 for one in record["expressions"])
 
 
 def test_a_failure_never_looks_like_an_empty_answer(server: Loopback, make_project: Maker) -> None:

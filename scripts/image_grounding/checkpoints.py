@@ -4,6 +4,7 @@
 import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,14 @@ class CheckpointStore:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot write to {self._folder}: {error.strerror}") from None
+
+    def count(self) -> int:
+        """How many there are, whether they still hold or not."""
+        try:
+            with os.scandir(self._folder) as entries:
+                return sum(1 for entry in entries if entry.name.endswith(".json"))
+        except OSError:
+            return 0
 
     def load(self, sample_id: str, basis: str, image: Path) -> Checkpoint | None:
         """The sample's checkpoint if there is a whole one that still holds, else None."""

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from image_grounding.errors import SampleError
 from image_grounding.frames import Frame, Size, Transport, fit_size
@@ -75,14 +75,17 @@ def encode_image(path: Path, transport: Transport) -> EncodedImage:
     Raises:
         SampleError: ``image_missing``, ``image_unreadable`` or ``image_too_large``.
     """
-    with _opened(path) as (image, raw):
+    with _as_sample_errors(path):
+        raw = path.read_bytes()
         stat = path.stat()
         mark = {
             "size": stat.st_size,
             "mtime_ns": stat.st_mtime_ns,
             "sha256": hashlib.sha256(raw).hexdigest(),
         }
-        data, mime_type, frame, rotated = _encode(image, raw, transport)
+        with Image.open(io.BytesIO(raw), formats=_FORMATS) as image:
+            _check_pixels(image, path)
+            data, mime_type, frame, rotated = _encode(image, raw, transport)
     return EncodedImage(data, mime_type, frame, mark, rotated)
 
 
@@ -92,39 +95,57 @@ def open_upright(path: Path, transport: Transport) -> Image.Image:
     Raises:
         SampleError: as ``encode_image``.
     """
-    with _opened(path) as (image, _):
+    with _as_sample_errors(path), Image.open(path, formats=_FORMATS) as image:
+        _check_pixels(image, path)
         size, orientation = _upright_size(image)
         return _upright(image, orientation, fit_size(size, transport))
 
 
+def upright_size(path: Path) -> Size:
+    """(width, height) of an image file in pixels, EXIF applied, from its header alone.
+
+    A file that is cut or broken behind its header is not found out.
+
+    Raises:
+        SampleError: as ``encode_image``.
+    """
+    with _as_sample_errors(path), Image.open(path, formats=_FORMATS) as image:
+        _check_pixels(image, path)
+        # A TIFF gives its upright size before it is loaded.
+        turned = _orientation(image) >= 5 and image.format != "TIFF"
+        return image.size[::-1] if turned else image.size
+
+
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[tuple[Image.Image, bytes]]:
-    """An image file, its header read and checked, and its bytes; errors are SampleErrors."""
+def _as_sample_errors(path: Path) -> Iterator[None]:
+    """What goes wrong with an image file costs its samples, never the run."""
     try:
-        raw = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise SampleError("image_missing", f"no such image: {path}") from None
-    except (OSError, ValueError) as error:
-        message = f"cannot read the image {path}: {getattr(error, 'strerror', None) or error}"
-        raise SampleError("image_unreadable", message) from None
-    try:
-        with Image.open(io.BytesIO(raw), formats=_FORMATS) as image:
-            if image.width * image.height > MAX_FILE_PIXELS:
-                message = f"{path} has {image.width}x{image.height} pixels, over 200 million"
-                raise SampleError("image_too_large", message)
-            yield image, raw
+        yield
     except SampleError:
         raise
+    except (FileNotFoundError, NotADirectoryError):
+        raise SampleError("image_missing", f"no such image: {path}") from None
     except MemoryError:
         raise SampleError("image_too_large", f"no memory to decode {path}") from None
     except Exception as error:  # decoders raise nearly anything on a broken file
-        message = f"cannot decode the image {path}: {_reason(error)}"
+        unreadable = isinstance(error, OSError) and error.strerror
+        message = (
+            f"cannot read the image {path}: {unreadable}"
+            if unreadable
+            else f"cannot decode the image {path}: {_reason(error)}"
+        )
         raise SampleError("image_unreadable", message) from None
+
+
+def _check_pixels(image: Image.Image, path: Path) -> None:
+    if image.width * image.height > MAX_FILE_PIXELS:
+        message = f"{path} has {image.width}x{image.height} pixels, over 200 million"
+        raise SampleError("image_too_large", message)
 
 
 def _reason(error: Exception) -> str:
     # Pillow's message for an unknown format names a memory address.
-    return "not a known image format" if "BytesIO" in str(error) else str(error)
+    return "not a known image format" if isinstance(error, UnidentifiedImageError) else str(error)
 
 
 def _encode(image: Image.Image, raw: bytes, transport: Transport) -> tuple[bytes, str, Frame, bool]:

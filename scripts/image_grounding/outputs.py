@@ -55,6 +55,8 @@ def write_annotations(
     items: Iterable[Sample | BadLine],
     stores: Mapping[Step, CheckpointStore],
     repeated_failures: FailureLog | None,
+    *,
+    pilot: bool = False,
 ) -> dict[Step, int]:
     """Write every step's ``annotations.jsonl``, and the last one's at the top.
 
@@ -63,12 +65,15 @@ def write_annotations(
         items: the input, from its start.
         stores: the checkpoints of the steps that ran.
         repeated_failures: takes the repetitions of a pair that failed; None for a run that
-            was stopped, where no checkpoint only means "not yet".
+            was stopped or a pilot, where no checkpoint only means "not yet".
+        pilot: read no further than the last finished sample, though pairs may repeat there.
 
     Returns:
         How many records each step has.
     """
     written = dict.fromkeys(stores, 0)
+    checkpoints = sum(store.count() for store in stores.values())
+    matched = 0
     last = max(stores, key=lambda step: step.number)
     with contextlib.ExitStack() as stack:
         files: dict[Step, list[IO[str]]] = {
@@ -85,6 +90,7 @@ def write_annotations(
             lines = _lines(sample, done)
             for step, line in lines.items():
                 written[step] += 1
+                matched += sample.occurrence == 1
                 for file in files[step]:
                     file.write(line)
             if repeated_failures and last not in lines and sample.occurrence > 1:
@@ -95,6 +101,8 @@ def write_annotations(
                     sample_id=sample.sample_id,
                     image_path=sample.fields["image_path"],
                 )
+            if pilot and matched == checkpoints:
+                break
     return written
 
 

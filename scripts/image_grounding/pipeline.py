@@ -4,7 +4,7 @@
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,13 +29,16 @@ from image_grounding.errors import (
     UnusableEndpointError,
 )
 from image_grounding.failures import FailureLog
+from image_grounding.frames import Size
 from image_grounding.images import EncodedImage, ImageStore
 from image_grounding.outputs import Finished, load_finished
 from image_grounding.progress import Reporter, Snapshot
 from image_grounding.records import extraction_of_record
-from image_grounding.samples import BadLine, Sample
+from image_grounding.samples import BadLine, Sample, wrong_size
 from image_grounding.steps import EXTRACTION, GROUNDING, Step
 
+# So many wrong sizes are told one by one; all of them are counted.
+_WRONG_SIZES_SHOWN = 3
 # After a stop, what is under way may still come back for so long.
 _GRACE_S = 1.0
 
@@ -52,6 +55,7 @@ class Tally:
     failed: int = 0
     usable_inputs: int = 0
     internal_errors: int = 0
+    wrong_sizes: int = 0
     foreign: Counter[str] = field(default_factory=Counter)
     dropped_boxes: Counter[str] = field(default_factory=Counter)
 
@@ -98,6 +102,7 @@ class Pipeline:
         stores: dict[Step, CheckpointStore],
         failures: dict[Step, FailureLog],
         *,
+        say: Callable[[str], None],
         workers: int,
         asker: Asker | None = None,
         force: bool = False,
@@ -111,6 +116,7 @@ class Pipeline:
         self._asker = asker
         self._stores = stores
         self._failures = failures
+        self._say = say
         self._force = force
         self._workers = 2 * workers + 2
         self._in_a_row_limit = max(8, 2 * workers)
@@ -252,7 +258,15 @@ class Pipeline:
         checkpoint = Checkpoint(basis, image.fingerprint, image.frame.original, made_by, result)
         self._stores[step].save(sample.sample_id, checkpoint)
         self._failed_in_a_row = 0
+        if step is next(iter(self._stores)):
+            self._compare_sizes(sample, image.frame.original)
         return checkpoint
+
+    def _compare_sizes(self, sample: Sample, size: Size) -> None:
+        if warning := wrong_size(sample, size):
+            self.tally.wrong_sizes += 1
+            if self.tally.wrong_sizes <= _WRONG_SIZES_SHOWN:
+                self._say(f"{warning}; the file's size is used")
 
     def _recall(self, found: Checkpoint | None) -> Checkpoint | None:
         """``found`` as it is; counts it where another teacher made it."""

@@ -22,6 +22,7 @@ from image_grounding.outputs import write_annotations
 from image_grounding.pipeline import Pipeline
 from image_grounding.progress import Reporter
 from image_grounding.samples import SampleReader
+from image_grounding.selection import Pilot, Selection
 from image_grounding.spec import Spec
 from image_grounding.steps import EXTRACTION, STEPS, Step
 from image_grounding.summary import make_summary
@@ -45,8 +46,11 @@ class RunResult:
     error: ImageGroundingError | None = None
 
 
-def run(spec: Spec, reporter: Reporter) -> RunResult:
+def run(spec: Spec, reporter: Reporter, pilot: Pilot | None = None) -> RunResult:
     """Do what a spec says, from wherever an earlier run came to.
+
+    A pilot asks for its own samples alone. Its outputs still hold all that is finished of the
+    input, so that it takes nothing away from a results folder.
 
     Raises:
         InputError: the input cannot be read, or no line of it can be used.
@@ -54,17 +58,14 @@ def run(spec: Spec, reporter: Reporter) -> RunResult:
         SpecError: the backend's packages are missing.
     """
     steps = [step for step in STEPS if step.number in spec.workflow.steps]
-    source = input_of(spec, steps)
-    total = source.count()
-    if total == 0:
-        raise InputError(f"the input has no lines: {source.path}")
+    selection = Selection(input_of(spec, steps), pilot)
     with exclusive(spec.results_dir):
         stores = {step: CheckpointStore(step.folder(spec.results_dir)) for step in steps}
         for store in stores.values():
             store.create()
         failures = {step: FailureLog(step.folder(spec.results_dir)) for step in steps}
         try:
-            return _run(spec, reporter, source, total, stores, failures)
+            return _run(spec, reporter, selection, stores, failures)
         finally:
             for log in failures.values():
                 log.close()
@@ -83,28 +84,31 @@ def input_of(spec: Spec, steps: list[Step]) -> SampleReader:
 def _run(
     spec: Spec,
     reporter: Reporter,
-    source: SampleReader,
-    total: int,
+    selection: Selection,
     stores: dict[Step, CheckpointStore],
     failures: dict[Step, FailureLog],
 ) -> RunResult:
     started = time.monotonic()
     teacher = make_teacher(spec, reporter.say)
     asker = teacher.asker if isinstance(teacher, VlmTeacher) else None
-    pipeline = asyncio.run(_work(spec, reporter, source, total, stores, failures, teacher))
+    pipeline = asyncio.run(_work(spec, reporter, selection, stores, failures, teacher))
     tally = pipeline.tally
     stopped = pipeline.interrupted or pipeline.stopped_by is not None
     first = next(iter(failures.values()))
-    written = write_annotations(spec.results_dir, source, stores, None if stopped else first)
+    pilot = selection.pilot is not None
+    written = write_annotations(
+        spec.results_dir, selection.source, stores, None if stopped or pilot else first, pilot=pilot
+    )
     if tally.usable_inputs == 0 and not stopped and first.by_reason.keys() <= INPUT_REASONS:
         reasons = "; ".join(
             f"{count} x {name} ({first.first[name]})"
             for name, count in first.by_reason.most_common()
         )
-        raise InputError(f"no line of {source.path} can be used: {reasons}")
+        raise InputError(f"no line of {selection.source.path} can be used: {reasons}")
     code = _exit_code(pipeline, failures)
     summary = make_summary(
         spec, teacher, asker, tally, written, failures,
+        selection=selection.pilot.plain() if selection.pilot else None,
         status=_STATUS[code], seconds=time.monotonic() - started,
     )  # fmt: skip
     write_atomic(spec.results_dir / "run_summary.json", to_json(summary, indent=2) + "\n")
@@ -115,21 +119,21 @@ def _run(
 async def _work(
     spec: Spec,
     reporter: Reporter,
-    source: SampleReader,
-    total: int,
+    selection: Selection,
     stores: dict[Step, CheckpointStore],
     failures: dict[Step, FailureLog],
     teacher: Teacher,
 ) -> Pipeline:
     pipeline = Pipeline(
-        iter(source),
+        iter(selection),
         teacher,
         stores,
         failures,
+        say=reporter.say,
         workers=spec.workflow.max_workers,
         asker=teacher.asker if isinstance(teacher, VlmTeacher) else None,
         force=spec.workflow.force_reprocess,
-        total=total,
+        total=selection.total,
     )
     with _interruptible(pipeline, reporter):
         await pipeline.run(reporter)
@@ -172,6 +176,8 @@ def _say_what_matters(reporter: Reporter, summary: dict[str, Any]) -> None:
             f"{count} finished steps were made with another {name}; they are kept. "
             "workflow.force_reprocess=true asks for them again"
         )
+    if counts["wrong_sizes"] > 1:
+        reporter.say(f"{counts['wrong_sizes']} lines give a width or height that is not the file's")
     reporter.say(
         f"{summary['status']}: {counts['annotated']} annotated "
         f"({counts['from_checkpoints']} from checkpoints), {counts['failed']} failed; "

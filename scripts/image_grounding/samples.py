@@ -17,6 +17,7 @@ from jsonschema import Draft202012Validator
 
 from image_grounding.errors import InputError, SampleError
 from image_grounding.files import open_lines
+from image_grounding.frames import Size
 from image_grounding.resources import load_schema
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
@@ -58,6 +59,20 @@ class BadLine:
     line: int
     error: SampleError
     image_path: str | None = None
+
+
+def wrong_size(sample: Sample, size: Size) -> str | None:
+    """What to say where the line's ``width`` or ``height`` is not that of the file.
+
+    Args:
+        sample: the line.
+        size: true (width, height) of the upright image in pixels.
+    """
+    given = [sample.fields.get(name) for name in ("width", "height")]
+    if all(claimed in (None, true) for claimed, true in zip(given, size, strict=True)):
+        return None
+    claimed = "x".join("?" if side is None else str(side) for side in given)
+    return f"line {sample.line}: {claimed} in the input, {size[0]}x{size[1]} in the file"
 
 
 def make_sample_id(image_path: str, caption: str, *more: str) -> str:

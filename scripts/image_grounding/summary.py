@@ -25,6 +25,7 @@ def make_summary(
     written: dict[Step, int],
     failures: dict[Step, FailureLog],
     *,
+    selection: dict[str, Any] | None,
     status: str,
     seconds: float,
 ) -> dict[str, Any]:
@@ -37,6 +38,8 @@ def make_summary(
         # Relative paths in here and in the spec start from it.
         "working_folder": str(Path.cwd()),
         "annotations": str(spec.results_dir / "annotations.jsonl"),
+        # None for the whole input; else what a pilot was told to take of it.
+        "selection": selection,
         "counts": {
             "lines": max(tally.total, tally.lines),
             "annotated": written[last],
@@ -46,6 +49,7 @@ def make_summary(
             "from_checkpoints": tally.resumed,
             "repeated_lines": tally.repeated,
             "not_attempted": unread,
+            "wrong_sizes": tally.wrong_sizes,
             "dropped_boxes": dict(tally.dropped_boxes),
         },
         "teacher": teacher.facts(),

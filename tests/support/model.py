@@ -61,8 +61,8 @@ class Model:
             colour = next((name for name in COLOURS if name in words), None)
             found = regions(image, colour) if colour else []
             if words & {"a", "an", "the"}:  # one each, for equal phrases the next one
-                first = turn.get(text, 0)
-                turn[text] = first + 1
+                first = turn.get(text.lower(), 0)
+                turn[text.lower()] = first + 1
                 found = found[first : first + 1]
             for box in found:
                 score = {"score": 0.9} if self.with_scores else {}

@@ -31,12 +31,15 @@ from image_grounding.spec.schema import (
 _PREFIX = "image_grounding"
 
 
-def load_spec(path: Path | None, overrides: Sequence[str] = ()) -> Spec:
+def load_spec(
+    path: Path | None, overrides: Sequence[str] = (), *, without_keys: bool = False
+) -> Spec:
     """Read a spec, lay it over the defaults, apply overrides, validate.
 
     Args:
         path: a YAML file, or None for the defaults and ``overrides`` alone.
         overrides: ``key=value`` texts in dot notation; values are YAML.
+        without_keys: leave the API keys out; the variables that hold them need not be set.
 
     Raises:
         SpecError: with every problem found, one a line.
@@ -50,6 +53,9 @@ def load_spec(path: Path | None, overrides: Sequence[str] = ()) -> Spec:
         raise SpecError("\n".join(dict.fromkeys(problems)))
     config = OmegaConf.merge(_defaults(), *layers)
     assert isinstance(config, DictConfig)
+    if without_keys:
+        for backend in ("gemini", "openai"):
+            OmegaConf.update(config, f"{_PREFIX}.vlm.{backend}.api_key", "")
     values = coerce(_resolve(config))
     problems = violations(values)
     if problems:

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables for people, on stderr."""
+
+import json
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+
+def show_records(path: Path, count: int) -> None:
+    """The phrases and boxes of the first ``count`` records of a file."""
+    table = Table("image", "referring expression", escape("box [x1, y1, x2, y2]"), "score")
+    with path.open(encoding="utf-8") as lines:
+        for line in islice(lines, count):
+            record = json.loads(line)
+            for expression in record["expressions"]:
+                found = expression["instances"] or [{"bbox": "not seen", "score": None}]
+                for one in found:
+                    score = "" if one["score"] is None else f"{one['score']:.2f}"
+                    row = (record["image_path"], expression["text"], str(one["bbox"]), score)
+                    table.add_row(*(escape(text) for text in row))
+    Console(stderr=True).print(table)
+
+
+def show_findings(report: Mapping[str, Any]) -> None:
+    """What a dry run found: counts, then the first of what is wrong."""
+    table = Table("dry run", report["status"])
+    table.columns[1].justify = "right"
+    for name in ("lines", "samples", "finished", "repeated_lines"):
+        table.add_row(name.replace("_", " "), str(report[name]))
+    table.add_row("images", str(report["images"]["unique"]))
+    for reason, count in report["unusable"]["by_reason"].items():
+        table.add_row(f"[red]{reason.replace('_', ' ')}", str(count))
+    table.add_row("wrong width or height", str(report["wrong_sizes"]["total"]))
+    table.add_section()
+    for name, value in (report["estimate"] or {}).items():
+        if not isinstance(value, dict):
+            table.add_row(name.replace("_", " "), "unknown" if value is None else f"{value:,}")
+    console = Console(stderr=True)
+    console.print(table)
+    unusable, sizes = report["unusable"], report["wrong_sizes"]
+    wrong = [f"line {one['line']}: {one['message']}" for one in unusable["first"]] + sizes["first"]
+    for text in wrong:
+        console.print(escape(text), highlight=False, soft_wrap=True)
+    if (more := unusable["total"] + sizes["total"] - len(wrong)) > 0:
+        console.print(f"... and {more} more")

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that can be known of a run before it asks: nothing is sent, nothing is written."""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from image_grounding.annotators import make_teacher
+from image_grounding.checkpoints import CheckpointStore, extraction_from_plain
+from image_grounding.errors import Exit, SampleError
+from image_grounding.estimate import Estimate
+from image_grounding.failures import INPUT_REASONS
+from image_grounding.frames import Size
+from image_grounding.images import upright_size
+from image_grounding.outputs import Finished, load_finished
+from image_grounding.progress import Reporter
+from image_grounding.records import extraction_of_record
+from image_grounding.run import input_of
+from image_grounding.samples import BadLine, Sample, wrong_size
+from image_grounding.selection import Pilot, Selection
+from image_grounding.spec import Spec
+from image_grounding.steps import EXTRACTION, GROUNDING, STEPS
+
+_SHOWN = 10
+_AHEAD = 256
+_THREADS = 8
+_SIZES_KEPT = 10_000
+_SAY_EVERY = 100_000
+_IMAGE_REASONS = sorted(INPUT_REASONS - {"bad_line"})
+
+
+@dataclass
+class _Listing:
+    """The first few of something, and how many there are."""
+
+    total: int = 0
+    first: list[Any] = field(default_factory=list)
+
+    def add(self, entry: Any) -> None:
+        self.total += 1
+        if len(self.first) < _SHOWN:
+            self.first.append(entry)
+
+
+class DryRun:
+    """What a run of a spec would find and do; ``plain`` after ``look``.
+
+    Images are opened and their headers read, not decoded: a file that is cut short is found by
+    the run itself. Memory grows by some 100 bytes for each sample and image, for telling
+    repeated ones.
+
+    Raises:
+        InputError: the input cannot be read, or has no lines.
+        SpecError: the backend's packages are missing.
+    """
+
+    def __init__(self, spec: Spec, reporter: Reporter, pilot: Pilot | None = None) -> None:
+        steps = [step for step in STEPS if step.number in spec.workflow.steps]
+        self._spec = spec
+        self._reporter = reporter
+        self._selection = Selection(input_of(spec, steps), pilot)
+        self._stores = {step: CheckpointStore(step.folder(spec.results_dir)) for step in steps}
+        self._estimate = Estimate(spec.vlm, make_teacher(spec, reporter.say).transport)
+        self._lines = self._samples = self._repeated = self._finished = 0
+        self._unusable = _Listing()
+        self._reasons: Counter[str] = Counter()
+        self._wrong_sizes = _Listing()
+        self._images: set[int] = set()
+        self._bad_images: Counter[str] = Counter()
+
+    @property
+    def exit_code(self) -> Exit:
+        """DONE, SOME_FAILED where lines cannot be used, USAGE where none can."""
+        if self._samples == 0:
+            return Exit.USAGE
+        return Exit.SOME_FAILED if self._unusable.total else Exit.DONE
+
+    def look(self) -> None:
+        """Go through the input once."""
+        for item, size in _with_sizes(self._selection):
+            self._lines += 1
+            if self._lines % _SAY_EVERY == 0:
+                self._reporter.say(f"{self._lines} of {self._selection.total} lines looked at")
+            if isinstance(item, BadLine):
+                self._reject(item.line, item.error)
+            elif item.occurrence > 1:
+                self._repeated += 1
+            else:
+                self._count_image(item, size)
+                try:
+                    self._look_at(item, size)
+                except SampleError as error:
+                    self._reject(item.line, error)
+                else:
+                    self._samples += 1
+
+    def _look_at(self, sample: Sample, size: Size | SampleError) -> None:
+        force = self._spec.workflow.force_reprocess
+        done = Finished(None, None) if force else load_finished(sample, self._stores)
+        if done.grounding if GROUNDING in self._stores else done.extraction:
+            self._finished += 1  # whatever has become of its image
+            return
+        if isinstance(size, SampleError):
+            raise size
+        if warning := wrong_size(sample, size):
+            self._wrong_sizes.add(warning)
+        extraction = extraction_from_plain(done.extraction.result) if done.extraction else None
+        if EXTRACTION not in self._stores:
+            extraction = extraction_of_record(sample)
+        elif extraction is None:
+            self._estimate.add_extraction(sample, size)
+        if GROUNDING in self._stores:
+            self._estimate.add_grounding(sample, size, extraction)
+
+    def _count_image(self, sample: Sample, size: Size | SampleError) -> None:
+        key = hash(sample.image)  # 64 bits in place of a path
+        if key not in self._images:
+            self._images.add(key)
+            if isinstance(size, SampleError):
+                self._bad_images[size.reason] += 1
+
+    def _reject(self, line: int, error: SampleError) -> None:
+        self._reasons[error.reason] += 1
+        self._unusable.add({"line": line, "reason": error.reason, "message": str(error)})
+
+    def plain(self) -> dict[str, Any]:
+        """The report, fit for JSON."""
+        status = {
+            Exit.DONE: "ready",
+            Exit.SOME_FAILED: "some lines cannot be used",
+            Exit.USAGE: "no line can be used",
+        }
+        pilot = self._selection.pilot
+        local = self._spec.vlm.backend == "local"
+        return {
+            "exit_code": int(self.exit_code),
+            "status": status[self.exit_code],
+            "dry_run": True,
+            "input": str(self._selection.source.path),
+            "results_dir": str(self._spec.results_dir),
+            "steps": [step.number for step in self._stores],
+            "selection": pilot.plain() if pilot else None,
+            "lines": self._lines,
+            "samples": self._samples,
+            "finished": self._finished,
+            "repeated_lines": self._repeated,
+            "images": {
+                "unique": len(self._images),
+                **{reason: self._bad_images[reason] for reason in _IMAGE_REASONS},
+            },
+            "unusable": {
+                "total": self._unusable.total,
+                "by_reason": dict(self._reasons),
+                "first": self._unusable.first,
+            },
+            "wrong_sizes": {"total": self._wrong_sizes.total, "first": self._wrong_sizes.first},
+            # The embedded annotator asks nobody.
+            "estimate": None if local else self._estimate.plain(),
+        }
+
+
+def _with_sizes(
+    items: Iterable[Sample | BadLine],
+) -> Iterator[tuple[Sample | BadLine, Size | SampleError]]:
+    """Each item with the size of its image, or what is wrong with it; some are read ahead."""
+    measure = lru_cache(_SIZES_KEPT)(_measure)
+    ahead: deque[tuple[Sample | BadLine, Future[Size | SampleError]]] = deque()
+    with ThreadPoolExecutor(_THREADS, "headers") as pool:
+        for item in items:
+            ahead.append((item, pool.submit(_size_of, item, measure)))
+            if len(ahead) == _AHEAD:
+                first, size = ahead.popleft()
+                yield first, size.result()
+        for item, size in ahead:
+            yield item, size.result()
+
+
+def _size_of(
+    item: Sample | BadLine, measure: Callable[[Path], Size | SampleError]
+) -> Size | SampleError:
+    return item.error if isinstance(item, BadLine) else measure(item.image)
+
+
+def _measure(path: Path) -> Size | SampleError:
+    try:
+        return upright_size(path)
+    except SampleError as error:
+        return SampleError(error.reason, str(error))  # without a traceback, which holds a lot

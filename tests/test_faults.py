@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An endpoint that fails now and then: every sample is annotated or listed, none is lost."""
+
+import random
+from collections.abc import Callable
+
+from conftest import Project, write_jsonl
+from support.loopback import Answer, Call, Loopback
+
+SAMPLES = 300
+
+
+def flaky(seed: int) -> Callable[[Call], Answer | None]:
+    """5 % answers of 500, 5 % replies cut somewhere."""
+    rng = random.Random(seed)
+
+    def fault(call: Call) -> Answer | None:
+        chance = rng.random()
+        if chance < 0.05:
+            return Answer(status=500)
+        return Answer(cut=rng.random(), finish="length") if chance < 0.1 else None
+
+    return fault
+
+
+def test_nothing_is_lost(server: Loopback, make_project: Callable[..., Project]) -> None:
+    project = make_project(10, size=(96, 64))
+    rows = [
+        {"image_path": name, "caption": f"{scene.caption}, number {index}"}
+        for index in range(SAMPLES // 10)
+        for name, scene in project.scenes.items()
+    ]
+    write_jsonl(project.input, rows)
+    server.fault = flaky(7)
+    # Two attempts, so that some samples do fail.
+    first = project.run(server, "workflow.max_workers=16", "workflow.max_attempts=2")
+    done = {record["sample_id"] for record in project.annotations()}
+    failed = [one for step in "01" for one in project.failures(step)]
+    assert first.code == 3, first.err
+    assert first.json["usage"]["retries"] > 5
+    assert first.json["usage"]["asked_again"] > 5
+    assert len(done) + len(failed) == SAMPLES
+    assert not done & {one["sample_id"] for one in failed}
+    assert {one["reason"] for one in failed} <= {"server_fault", "reply_truncated"}
+    assert all(one["message"] and one["attempts"] == 2 for one in failed)
+    # 600 questions, each tried at most twice for a fault and twice for a cut reply.
+    assert len(failed) < 30
+
+    server.fault = lambda call: None
+    asked = len(server.calls)
+    second = project.run(server)
+    assert second.code == 0, second.err
+    assert 0 < len(server.calls) - asked <= 2 * len(failed)
+    assert not project.failures("0") + project.failures("1")
+    records = project.annotations()
+    assert [record["caption"] for record in records] == [row["caption"] for row in rows]
+    for record in records:
+        assert [len(one["instances"]) for one in record["expressions"]] == [1, 1, 1]
+
+    asked = len(server.calls)
+    third = project.run(server)
+    assert third.code == 0
+    assert third.json["counts"]["from_checkpoints"] == SAMPLES
+    assert len(server.calls) == asked
