@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from image_grounding import errors
 from image_grounding.inspection.checks import CHECKS
 from image_grounding.resources import load_schema
 from image_grounding.setup.answers import TAO_KEYS
@@ -77,6 +78,30 @@ def source_texts() -> set[str]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
+
+
+def messages_raised() -> Iterator[str]:
+    """The longest fixed piece of each message that the package raises as one of its errors."""
+    package = ROOT / "scripts" / "image_grounding"
+    raised = {name for name, one in vars(errors).items() if isinstance(one, type)}
+    raised |= {"Refused", "Doubted", "SetupError", "UsageError", "_cannot_start"}
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and _name(node.func) in raised:
+                for argument in node.args:
+                    longest = max(_fixed(argument), key=len, default="").strip(" (:;,")
+                    if len(longest) > 3:
+                        yield longest
+
+
+def _name(function: ast.expr) -> str:
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def _fixed(text: ast.expr) -> list[str]:
+    parts = text.values if isinstance(text, ast.JoinedStr) else [text]
+    return [one.value for one in parts
+            if isinstance(one, ast.Constant) and isinstance(one.value, str)]  # fmt: skip
 
 
 def _leaves(schema: dict[str, Any], prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
