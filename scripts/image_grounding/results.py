@@ -94,7 +94,7 @@ class Results:
 
     def image_of(self, record: Record) -> Path:
         """Where a record's image should be on this machine; it may be gone."""
-        data = self._spec("data")
+        data = self.spec_section("data")
         there = Path(self.summary.get("working_folder", "."))
         root = data.get("image_root", "") if self._image_root is None else self._image_root
         if root and self._image_root is None:
@@ -102,8 +102,11 @@ class Results:
         beside = there / data.get("input_jsonl", "") if data else self.file
         return locate_image(record.image_path, beside.parent, root, current=there)
 
-    def _spec(self, section: str) -> dict[str, Any]:
-        found = self.summary.get("spec", {}).get("image_grounding", {}).get(section, {})
+    def spec_section(self, name: str) -> dict[str, Any]:
+        """A section of the spec that the run had; empty where that is not known."""
+        found: Any = self.summary
+        for key in ("spec", "image_grounding", name):
+            found = found.get(key) if isinstance(found, dict) else None
         return found if isinstance(found, dict) else {}
 
 
