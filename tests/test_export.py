@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+import os
+import pickle
 import random
-import shutil
 from collections import Counter
 from pathlib import Path
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
+import datasets
+import pandas
+import pyarrow.parquet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +19,7 @@ from pycocotools.coco import COCO
 
 from conftest import read_jsonl, run_script
 from image_grounding.boxes import box_iou, to_original
-from image_grounding.errors import SpecError
+from image_grounding.errors import OutputError, SpecError
 from image_grounding.exports import FORMATS, Plan, Setting, export_run
 from image_grounding.exports.images import Paths
 from image_grounding.exports.select import Selection
@@ -114,6 +118,13 @@ def test_counts_and_card(results):
     assert "4 records, 3 images, 6 boxes" in ran.err
 
 
+def test_empty_part_is_told(results):
+    ran, out = export(results, "coco", "--split", "0.5/0.5", "--seed", "3")
+    assert ran.code == 0 and "the part train is empty" in ran.err
+    assert ran.json["files"] == ["dataset_card.md", "train.json", "val.json"]
+    assert COCO(str(out / "train.json")).anns == {}
+
+
 def test_quiet(results):
     ran, _ = export(results, "odvg", "--quiet")
     assert (ran.code, ran.err) == (0, "")
@@ -141,23 +152,34 @@ def test_no_results(tmp_path):
     assert ran.code == 2 and "no such results" in ran.err
 
 
-def test_overwrite_replaces_only_an_export(results):
-    ran, out = export(results, "tao")
+def test_overwrite_replaces_an_export(results):
+    _, out = export(results, "tao")
     (out / "stale").write_text("x")
     ran, _ = export(results, "odvg")
     assert ran.code == 2 and "not empty" in ran.err
     assert (out / "stale").exists()
     ran, _ = export(results, "odvg", "--overwrite")
     assert ran.code == 0 and not (out / "stale").exists()
-    shutil.rmtree(out)
-    out.mkdir()
-    (out / "thesis.tex").write_text("mine")
-    ran, _ = export(results, "odvg", "--overwrite")
-    assert ran.code == 2 and "no export" in ran.err
-    assert (out / "thesis.tex").read_text() == "mine"
-    for place in (results, results.parent):
-        ran, _ = export(results, "odvg", "--overwrite", out=place)
-        assert ran.code == 2 and "the results themselves" in ran.err
+    assert sorted(path.name for path in results.parent.iterdir() if "." not in path.name) == [
+        "out",
+        "results",
+    ]
+    assert list(results.parent.glob(".*")) == []
+
+
+def test_overwrite_replaces_nothing_else(results, tmp_path):
+    thesis = tmp_path / "out" / "thesis.tex"
+    thesis.parent.mkdir()
+    thesis.write_text("mine")
+    for place, message in (
+        (thesis.parent, "no export"),
+        (thesis, "is a file"),
+        (results, "the results themselves"),
+        (results.parent, "the results themselves"),
+    ):
+        with pytest.raises(OutputError, match=message):
+            export_here(results, "odvg", place, overwrite=True)
+    assert thesis.read_text() == "mine"
     assert (results / "annotations.jsonl").exists()
 
 
@@ -363,11 +385,11 @@ def test_coco(any_results, tmp_path, categories):
 
 
 def test_coco_parts_share_categories_and_ids(results, tmp_path):
-    split = parse_split("0.5/0.5", 3)
+    split = parse_split("0.5/0.5", 2)
     setting = Setting(split.parts, categories="noun")
     export_here(results, "coco", tmp_path / "out", split=split, setting=setting)
     train, val = (COCO(str(tmp_path / "out" / f"{name}.json")) for name in split.parts)
-    assert train.cats == val.cats
+    assert train.cats == val.cats and train.anns and val.anns
     assert not set(train.anns) & set(val.anns) and not set(train.imgs) & set(val.imgs)
     assert len(train.anns) + len(val.anns) == 6
 
@@ -463,6 +485,190 @@ def test_not_looked_for_is_no_answer(tmp_path):
     report = export_here(write_results(tmp_path, lines), "vlm-sft", tmp_path / "out")
     assert report["left_out"] == {"expressions_not_looked_for": 1}
     assert "a dog" not in read_jsonl(tmp_path / "out" / "annotations.jsonl")[0]["conversations"]
+
+
+def test_refcoco(any_results, tmp_path):
+    report = export_here(any_results, "refcoco", tmp_path / "out")
+    refs = json.loads((tmp_path / "out" / "refs.json").read_text())
+    with (tmp_path / "out" / "refs(unc).p").open("rb") as file:
+        assert pickle.load(file) == refs
+    coco = COCO(str(tmp_path / "out" / "instances.json"))
+    assert len(refs) == len(coco.anns) == report["expressions"] == report["boxes"]
+    found, expected, others = Counter(), Counter(), 0
+    for ref in refs:
+        (box,) = coco.loadAnns([ref["ann_id"]])
+        (image,) = coco.loadImgs([ref["image_id"]])
+        (sentence,) = ref["sentences"]
+        assert box["image_id"] == image["id"] and image["file_name"] == ref["file_name"]
+        assert box["category_id"] == ref["category_id"] and ref["category_id"] in coco.cats
+        assert ref["split"] == "train" and ref["sent_ids"] == [sentence["sent_id"]]
+        assert sentence["tokens"] and " ".join(sentence["tokens"]) == sentence["sent"]
+        x, y, w, h = box["bbox"]
+        found[ref["file_name"], sentence["raw"], (x, y, x + w, y + h)] += 1
+    for line in lines_of(any_results):
+        for item in line["expressions"]:
+            if len(item["instances"]) == 1:
+                box = tuple(item["instances"][0]["bbox"])
+                expected[line["image_path"], item["text"], box] += 1
+            else:
+                others += 1
+    assert found == expected
+    assert report["left_out"].get("expressions_not_of_one_box", 0) == others
+    for name in ("ref_id", "ann_id"):
+        assert len({ref[name] for ref in refs}) == len(refs)
+
+
+def test_refcoco_names_the_split(results, tmp_path):
+    split = parse_split("0.5/0.5", 2)
+    setting = Setting(split.parts)
+    report = export_here(results, "refcoco", tmp_path / "out", split=split, setting=setting)
+    refs = json.loads((tmp_path / "out" / "refs.json").read_text())
+    counts = Counter(ref["split"] for ref in refs)
+    assert counts == {part: report["parts"][part]["boxes"] for part in ("train", "val")}
+    assert min(counts.values()) > 0
+
+
+def read_sentence(line):
+    """(phrase, entity) of a marked sentence, token by token, as the dataset's own reader does."""
+    phrases, words, entity = [], None, None
+    for token in line.split(" "):
+        if words is not None:
+            words.append(token.removesuffix("]"))
+            if token.endswith("]"):
+                phrases.append((" ".join(words), entity))
+                words = None
+        elif token.startswith("["):
+            _, entity, kind = token.split("/")
+            assert kind == "other" and entity.startswith("EN#")
+            entity, words = entity[3:], []
+    assert words is None
+    return phrases
+
+
+def read_boxes(path):
+    root = ElementTree.parse(path).getroot()
+    boxes, nowhere = {}, set()
+    for item in root.findall("object"):
+        (name,) = item.findall("name")
+        if (box := item.find("bndbox")) is not None:
+            corners = [int(box.find(tag).text) for tag in ("xmin", "ymin", "xmax", "ymax")]
+            boxes.setdefault(name.text, []).append(corners)
+        else:
+            assert (item.find("nobndbox").text, item.find("scene").text) == ("1", "0")
+            nowhere.add(name.text)
+    size = tuple(int(root.find("size").find(tag).text) for tag in ("width", "height"))
+    return root.find("filename").text, size, boxes, nowhere
+
+
+def test_flickr30k(any_results, tmp_path):
+    report = export_here(any_results, "flickr30k", tmp_path / "out")
+    out = tmp_path / "out"
+    ids = (out / "annotations.txt").read_text().splitlines()
+    assert len(set(ids)) == len(ids) == report["images"]
+    for folder, ending in (("Sentences", ".txt"), ("Annotations", ".xml")):
+        assert {path.name for path in (out / folder).iterdir()} == {one + ending for one in ids}
+    found, expected, entities = Counter(), Counter(), []
+    unseen = expected_unseen = 0
+    for one in ids:
+        name, size, boxes, nowhere = read_boxes(out / "Annotations" / f"{one}.xml")
+        assert size == (640, 480)
+        text = (out / "Sentences" / f"{one}.txt").read_text(encoding="utf-8")
+        for line in text.removesuffix("\n").split("\n"):
+            for phrase, entity in read_sentence(line):
+                entities.append(entity)
+                unseen += entity in nowhere
+                for x1, y1, x2, y2 in boxes.get(entity, []):
+                    found[name, phrase, (x1 - 1, y1 - 1, x2, y2)] += 1
+    assert len(set(entities)) == len(entities) == report["expressions"]
+    lines = lines_of(any_results)
+    left_out = Counter()
+    for line in lines:
+        whole = any(item["char_span"] == [0, len(HOSTILE)] for item in line["expressions"])
+        for item in line["expressions"]:
+            if item["char_span"] is None:
+                left_out["expressions_without_span"] += 1
+                continue
+            if whole and item["text"] != HOSTILE:
+                left_out["expressions_overlapping"] += 1
+                continue
+            text = " ".join(item["text"].replace("[", "(").replace("]", ")").split())
+            expected_unseen += not item["instances"]
+            for box in item["instances"]:
+                expected[line["image_path"], text, tuple(box["bbox"])] += 1
+    assert found == expected
+    assert unseen == expected_unseen
+    assert {k: v for k, v in report["left_out"].items() if k.startswith("expr")} == left_out
+
+
+def test_flickr30k_sentences(tmp_path):
+    caption = "Two dogs[1],a cat\u2028and\ta big  brown bear."
+    said = [("a cat", [CAT]), ("Two dogs", [DOG, TREE]), ("bear", [DOG]), ("a big  brown bear", [])]
+    results = write_results(tmp_path, [make_line(0, said, caption=caption)])
+    report = export_here(results, "flickr30k", tmp_path / "out")
+    (path,) = (tmp_path / "out" / "Sentences").iterdir()
+    assert path.read_text() == (
+        "[/EN#1/other Two dogs] (1), [/EN#2/other a cat] and [/EN#3/other a big brown bear] .\n"
+    )
+    assert report["left_out"] == {"expressions_overlapping": 1}
+
+
+def test_parquet(any_results, tmp_path):
+    export_here(any_results, "parquet", tmp_path / "out")
+    file = tmp_path / "out" / "annotations.parquet"
+    lines = lines_of(any_results)
+    frame = pandas.read_parquet(file)
+    assert list(frame["caption"]) == [line["caption"] for line in lines]
+    rows = pyarrow.parquet.read_table(file).to_pylist()
+    for row, line in zip(rows, lines, strict=True):
+        for item in line["expressions"]:
+            for one in item["instances"]:
+                del one["bbox_id"]
+        assert row["expressions"] == line["expressions"]
+        assert (row["image"], row["width"], row["height"]) == (line["image_path"], 640, 480)
+        assert row["grounded"] is True
+
+
+def test_datasets_reads_parquet_and_json_lines(tmp_path):
+    lines = [make_line(i, [("a dog", [DOG] * (i % 3))], image="one.png") for i in range(5_010)]
+    results = write_results(tmp_path, lines, images=False)
+    for name, ending in (("parquet", "parquet"), ("odvg", "jsonl"), ("vlm-sft", "jsonl")):
+        export_here(results, name, tmp_path / name)
+        kind = "json" if ending == "jsonl" else ending
+        data = datasets.load_dataset(
+            kind,
+            data_files=str(tmp_path / name / f"annotations.{ending}"),
+            cache_dir=str(tmp_path / "cache"),
+            split="train",
+        )
+        assert len(data) == (5_010 if name != "odvg" else 3_340)
+        if name == "parquet":
+            assert data[5_009]["expressions"][0]["instances"][0]["bbox"] == list(DOG)
+            assert data[3]["expressions"][0]["instances"] == []
+    assert (
+        pyarrow.parquet.ParquetFile(tmp_path / "parquet" / "annotations.parquet").num_row_groups
+        == 2
+    )
+
+
+def test_parquet_without_pyarrow_says_what_to_install(results, tmp_path):
+    (tmp_path / "lacking").mkdir()
+    (tmp_path / "lacking" / "pyarrow.py").write_text("raise ImportError('not installed')\n")
+    ran = run_script(
+        "export.py", str(results), "--format", "parquet", "-o", str(tmp_path / "out"),
+        PYTHONPATH=os.pathsep.join([str(tmp_path / "lacking"), os.environ.get("PYTHONPATH", "")]),
+    )  # fmt: skip
+    assert ran.code == 2 and "pip install 'image-grounding[parquet]'" in ran.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_unpaired_surrogates_spoil_no_format(tmp_path):
+    lines = [
+        make_line(0, [("a \ud800 dog", [DOG])], caption="\udfff a \ud800 dog", image="\ud800.png")
+    ]
+    results = write_results(tmp_path, lines, images=False)
+    for name in FORMATS:
+        report = export_here(results, name, tmp_path / name)
+        assert report["boxes"] == 1, name
 
 
 # --- the card

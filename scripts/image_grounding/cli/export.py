@@ -136,6 +136,9 @@ def export_command(
         view.say(f"{counts} in {output}")
         for reason, count in report["left_out"].items():
             view.say(f"left out, {reason.replace('_', ' ')}: {count}")
+        for part, found in report["parts"].items():
+            if not found["records"]:
+                view.say(f"warning: the part {part} is empty; another --seed or more images help")
         missing = any(reason.startswith("records_image") for reason in report["left_out"])
         code = Exit.SOME_FAILED if missing else Exit.DONE
         print_json({"exit_code": int(code), "format": name, "output": str(output), **report})

@@ -4,8 +4,11 @@
 # Importing a module registers its format.
 from image_grounding.exports import (  # noqa: F401
     coco,
+    flickr30k,
     label_studio,
     odvg,
+    parquet,
+    refcoco,
     tao,
     vlm_sft,
 )

@@ -7,6 +7,7 @@ the import of ``__init__.py``.
 
 import hashlib
 import json
+import re
 from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,10 +15,12 @@ from pathlib import Path
 from typing import IO, Any, ClassVar
 
 from image_grounding.files import to_json
-from image_grounding.results import Record
+from image_grounding.results import GroundedExpression, Record
+from image_grounding.spans import Span
 
 # A part's name; a whole that is not split is one part without a name.
 WHOLE = ""
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,20 @@ def unpaired_replaced(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
+def xml_text(text: str) -> str:
+    """``text`` with U+FFFD for characters that XML 1.0 cannot hold, even escaped."""
+    return _NOT_IN_XML.sub("\ufffd", text)
+
+
+def span_of(expression: GroundedExpression, record: Record) -> Span | None:
+    """Where the expression stands in the cleaned caption; None for a span that is none."""
+    if expression.char_span is None:
+        return None
+    start, end = expression.char_span
+    inside = 0 <= start < end <= len(record.cleaned_caption)
+    return (start, end) if inside and record.cleaned_caption[start:end].strip() else None
+
+
 def stable_hash(*values: str | int) -> int:
     """64 bits that depend on the values alone."""
     # JSON escapes what UTF-8 cannot hold.
@@ -153,6 +170,20 @@ class Numbering:
         hashed = stable_hash(key)
         known = len(self._numbers)
         return self._numbers.setdefault(hashed, known + 1), len(self._numbers) > known
+
+
+class CategoryList:
+    """COCO categories: one "object" for all phrases, or one a noun."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self.numbers: dict[str, int] = {}
+
+    def number(self, expression: GroundedExpression) -> int:
+        """The category of an expression."""
+        noun = " ".join(expression.noun_chunk.lower().split())
+        name = noun if self._kind == "noun" else "object"
+        return self.numbers.setdefault(name, len(self.numbers) + 1)
 
 
 def xywh(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:

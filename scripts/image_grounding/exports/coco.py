@@ -10,6 +10,7 @@ from typing import Any
 
 from image_grounding.annotations import Instance
 from image_grounding.exports.base import (
+    CategoryList,
     Example,
     Exporter,
     Numbering,
@@ -101,7 +102,7 @@ class Coco(Exporter):
         }
         self._images = Numbering()
         self._boxes = 0
-        self._categories: dict[str, int] = {}
+        self._categories = CategoryList(setting.categories)
 
     @classmethod
     def refusals(cls, record: Record) -> list[str | None]:
@@ -115,7 +116,7 @@ class Coco(Exporter):
         if new:
             file.add_image(image, example)
         for expression in example.record.expressions:
-            category = self._category(expression)
+            category = self._categories.number(expression)
             for instance in expression.instances:
                 self._boxes += 1
                 file.add_box(self._boxes, image, category, expression, instance)
@@ -123,9 +124,4 @@ class Coco(Exporter):
     def finish(self) -> None:
         """Write the files, each with the categories of all parts."""
         for file in self._files.values():
-            file.finish(self._categories)
-
-    def _category(self, expression: GroundedExpression) -> int:
-        noun = " ".join(expression.noun_chunk.lower().split())
-        name = noun if self.setting.categories == "noun" else "object"
-        return self._categories.setdefault(name, len(self._categories) + 1)
+            file.finish(self._categories.numbers)

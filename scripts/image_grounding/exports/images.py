@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How an export names its images: as the records do, absolutely, or as copies of its own."""
 
+import os
 import re
 import shutil
 from enum import StrEnum
@@ -51,7 +52,7 @@ class Images:
         return self._copy(source, record)
 
     def _copy(self, source: Path, record: Record) -> str:
-        header = read_header(source)
+        header = read_header(source) if os.path.isfile(source) else None
         if header is None:
             raise SampleError("image_missing", f"no usable image: {source}")
         if header.size != record.size:
@@ -71,8 +72,12 @@ class Images:
         return name
 
 
+def image_id(image_path: str) -> str:
+    """A name of letters, digits and a hash of the path: unique without a memory of the others."""
+    return make_sample_id(image_key(image_path), "")
+
+
 def _safe_name(image_path: str, suffix: str | None) -> str:
-    """Letters, digits and a hash of the path: unique without a memory of the others."""
     given = PurePosixPath(image_path).suffix.lower()
     suffix = suffix or (given if re.fullmatch(r"\.[a-z0-9]{1,5}", given) else "")
-    return make_sample_id(image_key(image_path), "") + suffix
+    return image_id(image_path) + suffix

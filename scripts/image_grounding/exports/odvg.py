@@ -6,7 +6,13 @@ Keys as ``datasets/odvg.py`` of Open-GroundingDINO and ``ODVGDataset`` of MMDete
 
 from typing import Any
 
-from image_grounding.exports.base import Example, JsonLinesExporter, register, without_boxes
+from image_grounding.exports.base import (
+    Example,
+    JsonLinesExporter,
+    register,
+    span_of,
+    without_boxes,
+)
 from image_grounding.results import Record
 
 
@@ -33,8 +39,8 @@ class Odvg(JsonLinesExporter):
         for expression in record.expressions:
             for instance in expression.instances:
                 region: dict[str, Any] = {"bbox": instance.bbox, "phrase": expression.text}
-                if expression.char_span:
-                    region["tokens_positive"] = [expression.char_span]
+                if span := span_of(expression, record):
+                    region["tokens_positive"] = [span]
                 regions.append(region)
         return {
             "filename": example.image,
