@@ -5,6 +5,7 @@ import click
 
 from image_grounding import __version__
 from image_grounding.cli.check import check_command
+from image_grounding.cli.evaluate import evaluate_command
 from image_grounding.cli.inspect import inspect_command
 from image_grounding.cli.run import run_command
 from image_grounding.cli.setup import setup_command
@@ -20,3 +21,4 @@ main.add_command(check_command, "check")
 main.add_command(run_command, "run")
 main.add_command(setup_command, "setup")
 main.add_command(inspect_command, "inspect")
+main.add_command(evaluate_command, "evaluate")
