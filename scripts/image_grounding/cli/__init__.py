@@ -5,6 +5,7 @@ import click
 
 from image_grounding import __version__
 from image_grounding.cli.check import check_command
+from image_grounding.cli.evaluate import evaluate_command
 from image_grounding.cli.export import export_command
 from image_grounding.cli.inspect import inspect_command
 from image_grounding.cli.run import run_command
@@ -22,3 +23,4 @@ main.add_command(check_command, "check")
 main.add_command(run_command, "run")
 main.add_command(inspect_command, "inspect")
 main.add_command(export_command, "export")
+main.add_command(evaluate_command, "evaluate")
