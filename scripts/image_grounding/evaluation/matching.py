@@ -22,7 +22,7 @@ def normalise(text: str) -> str:
     """A text without what two annotators differ in: case, spacing, punctuation, an article."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     plain = _NO_WORD.sub(" ", folded).strip()
-    return _ARTICLE.sub("", plain) or plain
+    return _ARTICLE.sub("", plain) or folded.strip()
 
 
 class ImageIndex:
@@ -53,7 +53,7 @@ class ImageIndex:
                 best = [key for key in best if key.image_id in ids]
             return best[0] if len(best) == 1 else None
         for image_id in ids:
-            if len(found := self._by_id.get(image_id, ())) == 1:
+            if len(found := self._by_id.get(image_id, [])) == 1:
                 return found[0]
         return None
 
@@ -115,16 +115,16 @@ def match_phrases(
     if same_caption:
         take(lambda one, phrase: phrase.span is not None and one.char_span == phrase.span)
     take(lambda one, phrase: normalise(one.text) == normalise(phrase.text))
+    used = set(pairs.values())
     likeness = sorted(
-        (
-            (-fuzz.ratio(normalise(one.text), normalise(phrase.text)), p, e)
-            for p, phrase in enumerate(phrases)
-            if p not in pairs
-            for e, one in enumerate(expressions)
-            if e not in set(pairs.values())
-        )
+        (-fuzz.ratio(normalise(one.text), normalise(phrase.text)), p, e)
+        for p, phrase in enumerate(phrases)
+        if p not in pairs
+        for e, one in enumerate(expressions)
+        if e not in used
     )
     for ratio, p, e in likeness:
-        if -ratio >= LEAST_RATIO and p not in pairs and e not in pairs.values():
+        if -ratio >= LEAST_RATIO and p not in pairs and e not in used:
             pairs[p] = e
+            used.add(e)
     return pairs
