@@ -33,13 +33,19 @@ def bootstrap_intervals(
     if len(rows) < 2 or not resamples:
         return dict.fromkeys(figures({}))
     names = sorted({name for row in rows for name in row})
-    columns = {name: [row.get(name, 0) for row in rows] for name in names}
+    columns = {name: tuple(row.get(name, 0) for row in rows) for name in names}
+    # With one box a phrase, most figures have the same sums: each is added up once.
+    places = {column: place for place, column in enumerate(dict.fromkeys(columns.values()))}
+    place_of = {name: places[column] for name, column in columns.items()}
     everyone = range(len(rows))
     rng = random.Random(seed)
     values: dict[str, list[float]] = {name: [] for name in figures({})}
     for _ in range(resamples):
         draw = itemgetter(*rng.choices(everyone, k=len(rows)))
-        for name, value in figures({name: sum(draw(columns[name])) for name in names}).items():
+        totals = [sum(draw(column)) for column in places]
+        for name, value in figures(
+            {name: totals[place] for name, place in place_of.items()}
+        ).items():
             if value is not None:
                 values[name].append(value)
     return {name: _bounds(sorted(found)) if found else None for name, found in values.items()}
