@@ -59,7 +59,8 @@ class ImageIndex:
 
 
 def _parts(path: str) -> tuple[str, ...]:
-    return PurePosixPath(path.replace("\\", "/")).parts or ("",)
+    parts = PurePosixPath(path.replace("\\", "/")).parts
+    return parts if parts else ("",)
 
 
 def _shared_suffix(first: Sequence[str], second: Sequence[str]) -> int:
