@@ -112,7 +112,7 @@ def test_counts_and_card(results):
         "Model: `test-vlm`",
         "`norm1000_xyxy`",
         "Boxes: 6",
-        "Least score of a box: `none`",
+        "Least score of a box: none\n",
     ):
         assert fact in card
     assert "4 records, 3 images, 6 boxes" in ran.err

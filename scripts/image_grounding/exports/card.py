@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from image_grounding.exports.base import unpaired_replaced
 from image_grounding.files import write_atomic
@@ -40,6 +41,8 @@ def _template() -> jinja2.Template:
 
 def _finalize(value: object) -> object:
     """Text as a code span, in which Markdown and HTML mean nothing."""
+    if isinstance(value, Markup):  # a sentence of our own
+        return value
     if not isinstance(value, str):
         return "unknown" if value is None else value
     line = " ".join(unpaired_replaced(value).replace("`", "'").split())

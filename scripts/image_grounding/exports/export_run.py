@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from image_grounding import __version__
 from image_grounding.errors import InputError, OutputError, SampleError
 from image_grounding.exports.base import FORMATS, Example, Exporter, Setting, stable_hash
@@ -128,8 +130,8 @@ def _card_facts(
     counts = results.summary.get("counts")
     return {
         "format": exporter.name,
-        "summary": exporter.summary,
-        "reader": exporter.reader,
+        "summary": Markup(exporter.summary),
+        "reader": Markup(exporter.reader),
         "counts": report,
         "parts": report["parts"],
         "left_out": report["left_out"],

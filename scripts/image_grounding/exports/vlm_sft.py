@@ -55,7 +55,7 @@ class VlmSft(JsonLinesExporter):
         "Trainers that take LLaVA's image and conversations keys read the lines. The qwen2.5 "
         "convention is of images resized to at most 1280 x 28 x 28 pixels: train with "
         "min_pixels 3136 and max_pixels 1003520. Texts that look like a special token, such as "
-        "<image>, have a space after their bracket."
+        "`<image>`, have a space after their bracket."
     )
 
     @classmethod
