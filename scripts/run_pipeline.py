@@ -7,7 +7,6 @@
 #   "filelock>=3.16",
 #   "google-genai>=3.4,<4",
 #   "jinja2>=3.1",
-#   "json-repair>=0.50",
 #   "jsonschema>=4.23",
 #   "omegaconf>=2.3",
 #   "openai>=3.50,<4",

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ODVG, visual grounding: TAO Grounding DINO, Open-GroundingDINO and MMDetection.
+
+Keys as ``datasets/odvg.py`` of Open-GroundingDINO and ``ODVGDataset`` of MMDetection read them.
+"""
+
+from typing import Any
+
+from image_grounding.exports.base import (
+    Example,
+    JsonLinesExporter,
+    register,
+    span_of,
+    without_boxes,
+)
+from image_grounding.results import Record
+
+
+@register
+class Odvg(JsonLinesExporter):
+    """A record a line, a region a box."""
+
+    name = "odvg"
+    summary = "JSON lines of caption and regions for Grounding DINO"
+    reader = (
+        "Open-GroundingDINO, TAO Grounding DINO and MMDetection's ODVGDataset read the lines; "
+        "boxes are x1, y1, x2, y2 in pixels, tokens_positive counts code points of the caption."
+    )
+
+    @classmethod
+    def refusals(cls, record: Record) -> list[str | None]:
+        """Readers fail on a line without regions."""
+        return without_boxes(record)
+
+    def row(self, example: Example) -> dict[str, Any]:
+        """The line of a record."""
+        record = example.record
+        regions = []
+        for expression in record.expressions:
+            for instance in expression.instances:
+                region: dict[str, Any] = {"bbox": instance.bbox, "phrase": expression.text}
+                if span := span_of(expression, record):
+                    region["tokens_positive"] = [span]
+                regions.append(region)
+        return {
+            "filename": example.image,
+            "height": record.size[1],
+            "width": record.size[0],
+            "grounding": {"caption": record.cleaned_caption, "regions": regions},
+        }
