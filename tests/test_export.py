@@ -24,7 +24,7 @@ from image_grounding.exports import FORMATS, Plan, Setting, export_run
 from image_grounding.exports.images import Paths
 from image_grounding.exports.select import Selection
 from image_grounding.exports.split import parse_split
-from image_grounding.exports.vlm_sft import STYLES, write_box
+from image_grounding.exports.vlm_sft import STYLES, in_square, write_box
 from image_grounding.frames import CONVENTIONS, Frame
 from image_grounding.results import Results
 from support.results import make_line, write_results
@@ -343,21 +343,40 @@ def test_odvg(any_results, tmp_path):
         (row["grounding"]["caption"], region["phrase"], tuple(region["bbox"]))
         for row in rows
         for region in row["grounding"]["regions"]
-    ) == boxes_of(lines_of(any_results))
-    without = 0
+    ) == boxes_of(
+        [
+            {**line, "expressions": [item for item in line["expressions"] if item["char_span"]]}
+            for line in lines_of(any_results)
+        ]
+    )
     for row in rows:
         assert (row["width"], row["height"]) == (640, 480)
+        assert row["filename"] == row["file_name"]
         assert row["grounding"]["regions"]
         for region in row["grounding"]["regions"]:
-            for start, end in region.get("tokens_positive", []):
-                assert row["grounding"]["caption"][start:end] == region["phrase"]
-            without += "tokens_positive" not in region
-    assert without == sum(
-        len(item["instances"])
-        for line in lines_of(any_results)
-        for item in line["expressions"]
-        if item["char_span"] is None
+            ((start, end),) = region["tokens_positive"]
+            assert row["grounding"]["caption"][start:end] == region["phrase"]
+
+
+def test_llava_boxes_are_of_the_padded_square():
+    assert write_box((0, 0, 200, 100), (200, 100), STYLES["llava"]) == [0, 0.25, 1, 0.75]
+
+
+def test_absolute_and_relative_paths_are_one_image(tmp_path):
+    names = [f"{index}.png" for index in range(30)]
+    lines = [make_line(i, [("a dog", [DOG])], image=name) for i, name in enumerate(names)]
+    lines += [
+        make_line(i, [("a dog", [DOG])], image=str(tmp_path / n)) for i, n in enumerate(names)
+    ]
+    results = write_results(tmp_path, lines, images=False)
+    split = parse_split("0.5/0.5", 0)
+    export_here(results, "odvg", tmp_path / "o", split=split, setting=Setting(split.parts))
+    train, val = (
+        {row["filename"].rpartition("/")[2] for row in read_jsonl(tmp_path / "o" / f"{part}.jsonl")}
+        for part in ("train", "val")
     )
+    assert len(train | val) == 30
+    assert not train & val
 
 
 @pytest.mark.parametrize("categories", ["phrase", "noun"])
@@ -459,6 +478,9 @@ def test_vlm_sft(any_results, tmp_path, style):
             assert one["label"] == text.replace("<image>", "< image>").replace(
                 "</s>", "< /s>"
             ).replace("<img", "< img")
+            if STYLES[style].square:
+                box, side = in_square(tuple(box), (640, 480))
+                frame = Frame(side, side)
             back = to_original(tuple(one[keys[style]]), STYLES[style].convention, frame, Counter())
             assert max(abs(a - b) for a, b in zip(back, box, strict=True)) <= 2
 
@@ -472,6 +494,8 @@ def test_written_boxes_have_an_area_and_read_back(width, height, places, style):
     y1, y2 = sorted(round(place * (height - 1)) for place in places[2:])
     box, size = (x1, y1, x2 + 1, y2 + 1), (width, height)
     numbers = write_box(box, size, STYLES[style])
+    if STYLES[style].square:
+        box, size = in_square(box, size)
     back = to_original(tuple(numbers), STYLES[style].convention, Frame(size, size), Counter())
     assert back is not None
     unit = 1 + max(size) / 500

@@ -62,8 +62,8 @@ missing and their records left out (--copy-images); 130 interrupted; 1 a bug.
 @click.option("--copy-images", is_flag=True, help="Copy the images to DIR/images, upright.")
 @click.option(
     "--paths",
-    type=click.Choice([Paths.RECORDS, Paths.ABSOLUTE]),
-    default=Paths.RECORDS,
+    type=click.Choice([Paths.RECORDS.value, Paths.ABSOLUTE.value]),
+    default=Paths.RECORDS.value,
     show_default=True,
     help="Image paths as in the records, or absolute.",
 )

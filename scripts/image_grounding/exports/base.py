@@ -50,7 +50,7 @@ class Example:
         record: after the selection.
         part: the part that it belongs to.
         image: path of the image as the export names it.
-        image_key: what tells images apart: the path in the records, normalized.
+        image_key: what tells images apart, see ``Results.image_key``.
     """
 
     record: Record

@@ -19,7 +19,7 @@ from image_grounding.exports.base import FORMATS, Example, Exporter, Setting, st
 from image_grounding.exports.card import CARD, write_card
 from image_grounding.exports.images import Images, Paths
 from image_grounding.exports.select import Selection, apply_refusals
-from image_grounding.exports.split import Split, image_key
+from image_grounding.exports.split import Split
 from image_grounding.results import Record, Results
 
 
@@ -108,7 +108,7 @@ def _examples(
         except SampleError as error:
             left_out[f"records_{error.reason}"] += 1
             continue
-        key = image_key(record.image_path)
+        key = results.image_key(record)
         yield Example(chosen, plan.split.part_of(key), image, key)
 
 

@@ -62,7 +62,7 @@ class Flickr30k(Exporter):
 
     def add(self, example: Example) -> None:
         """Write the record's sentence and its boxes behind those of the same image."""
-        record, name = example.record, image_id(example.record.image_path)
+        record, name = example.record, image_id(example.image_key)
         annotation = self._annotations / f"{name}.xml"
         new = not annotation.exists()
         if new:

@@ -8,7 +8,6 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
 from image_grounding.errors import OutputError, SampleError
-from image_grounding.exports.split import image_key
 from image_grounding.frames import Transport
 from image_grounding.images import MAX_FILE_PIXELS, open_upright, read_header
 from image_grounding.results import Record, Results
@@ -58,7 +57,7 @@ class Images:
         if header.size != record.size:
             raise SampleError("image_changed", f"not the size of its record: {source}")
         upright = header.orientation > 1
-        name = f"images/{_safe_name(record.image_path, '.jpg' if upright else None)}"
+        name = f"images/{_safe_name(self._results.image_key(record), '.jpg' if upright else None)}"
         target = self._folder / name
         if not target.exists():
             try:
@@ -72,12 +71,12 @@ class Images:
         return name
 
 
-def image_id(image_path: str) -> str:
+def image_id(image_key: str) -> str:
     """A name of letters, digits and a hash of the path: unique without a memory of the others."""
-    return make_sample_id(image_key(image_path), "")
+    return make_sample_id(image_key, "")
 
 
-def _safe_name(image_path: str, suffix: str | None) -> str:
-    given = PurePosixPath(image_path).suffix.lower()
+def _safe_name(image_key: str, suffix: str | None) -> str:
+    given = PurePosixPath(image_key).suffix.lower()
     suffix = suffix or (given if re.fullmatch(r"\.[a-z0-9]{1,5}", given) else "")
-    return image_id(image_path) + suffix
+    return image_id(image_key) + suffix

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """ODVG, visual grounding: TAO Grounding DINO, Open-GroundingDINO and MMDetection.
 
-Keys as ``datasets/odvg.py`` of Open-GroundingDINO and ``ODVGDataset`` of MMDetection read them.
+Keys as ``datasets/odvg.py`` of Open-GroundingDINO and ``ODVGDataset`` of MMDetection read them
+(``filename``; the second fails on a region without ``tokens_positive``), and TAO's reader
+(``file_name``).
 """
 
 from typing import Any
@@ -29,21 +31,23 @@ class Odvg(JsonLinesExporter):
 
     @classmethod
     def refusals(cls, record: Record) -> list[str | None]:
-        """Readers fail on a line without regions."""
-        return without_boxes(record)
+        """Readers fail on a line without regions, and on a region that is not in the caption."""
+        return [
+            refusal or (None if span_of(one, record) else "expressions_without_span")
+            for one, refusal in zip(record.expressions, without_boxes(record), strict=True)
+        ]
 
     def row(self, example: Example) -> dict[str, Any]:
         """The line of a record."""
         record = example.record
-        regions = []
-        for expression in record.expressions:
-            for instance in expression.instances:
-                region: dict[str, Any] = {"bbox": instance.bbox, "phrase": expression.text}
-                if span := span_of(expression, record):
-                    region["tokens_positive"] = [span]
-                regions.append(region)
+        regions = [
+            {"bbox": one.bbox, "phrase": said.text, "tokens_positive": [span_of(said, record)]}
+            for said in record.expressions
+            for one in said.instances
+        ]
         return {
             "filename": example.image,
+            "file_name": example.image,
             "height": record.size[1],
             "width": record.size[0],
             "grounding": {"caption": record.cleaned_caption, "regions": regions},

@@ -6,7 +6,6 @@ every machine, in any order, and stays when the data grow. The shares are theref
 """
 
 import math
-import posixpath
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import accumulate
@@ -51,8 +50,3 @@ def parse_split(text: str | None, seed: int) -> Split:
             "0.9/0.1 (train, val) or 0.8/0.1/0.1 (train, val, test)"
         )
     return Split(_NAMES[: len(shares)], shares, seed)
-
-
-def image_key(image_path: str) -> str:
-    """What tells images apart: ``a/./b.png`` and ``a/b.png`` are one."""
-    return posixpath.normpath(image_path)

@@ -21,14 +21,14 @@ class Style:
     Attributes:
         convention: a name of ``frames.CONVENTIONS``.
         box_key: the JSON key of a box.
-        limit: the convention's greatest number; None for pixels.
         digits: after the point.
+        square: of the image padded to a square, as LLaVA-1.5 pads (haotian-liu/LLaVA issue 606).
     """
 
     convention: str
     box_key: str = "bbox_2d"
-    limit: int | None = 1000
     digits: int = 0
+    square: bool = False
 
 
 # ``qwen2.5`` writes pixels of the image as its processor resizes it, here with the family's own
@@ -36,9 +36,9 @@ class Style:
 STYLES: Mapping[str, Style] = MappingProxyType(
     {
         "qwen3": Style("norm1000_xyxy"),
-        "qwen2.5": Style("pixel_resized", limit=None),
+        "qwen2.5": Style("pixel_resized"),
         "gemini": Style("norm1000_yxyx", "box_2d"),
-        "llava": Style("norm1_xyxy", "bbox", limit=1, digits=3),
+        "llava": Style("norm1_xyxy", "bbox", digits=3, square=True),
     }
 )
 # What a tokenizer or a loader would take for a token of its own: <image>, <|im_end|>, </s>.
@@ -101,15 +101,26 @@ def write_box(box: PixelBox, size: Size, style: Style) -> list[float]:
         size: (width, height) of that image.
         style: the family's.
     """
-    numbers = CONVENTIONS[style.convention].from_sent(box, Frame(size, size))
+    if style.square:
+        box, size = in_square(box, size)
+    write, frame = CONVENTIONS[style.convention].from_sent, Frame(size, size)
     scale: int = 10**style.digits
-    units = [round(number * scale) for number in numbers]
+    units = [round(number * scale) for number in write(box, frame)]
+    most = [round(number * scale) for number in write((0, 0, *size), frame)]
     for first in (0, 1):
         if units[first] == units[first + 2]:  # thinner than a unit
             units[first + 2] += 1
-            if style.limit and units[first + 2] > style.limit * scale:
+            if units[first + 2] > most[first + 2]:
                 units[first], units[first + 2] = units[first] - 1, units[first + 2] - 1
     return [unit / scale for unit in units] if style.digits else list(units)
+
+
+def in_square(box: PixelBox, size: Size) -> tuple[PixelBox, Size]:
+    """A box in an image, as a box in that image padded on both sides to a square."""
+    side = max(size)
+    left, top = (side - size[0]) // 2, (side - size[1]) // 2
+    x1, y1, x2, y2 = box
+    return (x1 + left, y1 + top, x2 + left, y2 + top), (side, side)
 
 
 def _plain(text: str) -> str:
