@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# make demo   both steps on the sample photos with the embedded annotator
+# make demo   both steps on the sample photos with the embedded annotator, then the report
 # make test   style, types and all tests
 # make clean  remove the environment and the demo's results
 
@@ -13,7 +13,10 @@ DEMO := demo_results
 
 demo: $(VENV)/demo-ready
 	$(BIN)/python scripts/run_pipeline.py -e specs/local.yaml results_dir=$(DEMO) \
-	    data.input_jsonl=assets/captions.jsonl data.image_root=assets --table 20
+	    data.input_jsonl=assets/captions.jsonl data.image_root=assets --table 20 >/dev/null
+	$(BIN)/python scripts/inspect.py $(DEMO) >/dev/null
+	@echo "records: $(DEMO)/annotations.jsonl"
+	@echo "report:  $(DEMO)/report/index.html (open it in a browser)"
 
 test: $(VENV)/test-ready
 	$(BIN)/ruff check .

@@ -1,5 +1,22 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
+# /// script
+# requires-python = ">=3.11"
+# dependencies = [
+#   "click>=8.1",
+#   "filelock>=3.16",
+#   "google-genai>=3.4,<4",
+#   "jinja2>=3.1",
+#   "jsonschema>=4.23",
+#   "omegaconf>=2.3",
+#   "openai>=3.50,<4",
+#   "pillow>=11",
+#   "questionary>=2.1",
+#   "rapidfuzz>=3.9",
+#   "rich>=13.9",
+#   "tenacity>=9",
+# ]
+# ///
 """Run the two steps over an input file; ``--help`` says how."""
 
 import os
@@ -12,4 +29,4 @@ sys.path.insert(0, HERE)
 from image_grounding.launch import launch
 
 if __name__ == "__main__":
-    launch("run", "run_command")
+    launch("image_grounding.cli.run", "run_command")

@@ -24,6 +24,19 @@ def files_of(project: Project) -> dict[Path, float]:
     return {path: path.stat().st_mtime for path in project.folder.rglob("*")}
 
 
+def look(overrides: list[str]) -> dict[str, Any]:
+    """The report of a dry run, in this process."""
+    dry_run = DryRun(load_spec(None, overrides, without_keys=True), Quiet())
+    dry_run.look()
+    return dry_run.plain()
+
+
+def estimate_of(project: Project, *more: str) -> Any:
+    """With no server anywhere and no key set."""
+    data = [f"data.input_jsonl={project.input}", f"data.image_root={project.folder}"]
+    return look([f"results_dir={project.results}", *data, *more])["estimate"]
+
+
 def test_a_good_input(server: Loopback, make_project: Maker) -> None:
     project = make_project(3)
     before = files_of(project)
@@ -114,16 +127,15 @@ def test_finished_samples_cost_nothing(server: Loopback, make_project: Maker) ->
         project.input,
         [*read_jsonl(project.input), {"image_path": "scene1.png", "caption": f"a {colour} box"}],
     )
-    plan = project.run(server, "--dry-run")
-    assert plan.code == 0, plan.err
-    assert (plan.json["samples"], plan.json["finished"]) == (5, done)
-    assert plan.json["estimate"]["requests_by_step"] == {"0": 1, "1": 5 - done}
-    again = project.run(server, "--dry-run", "workflow.force_reprocess=true")
-    assert again.json["estimate"]["requests_by_step"] == {"0": 5, "1": 5}
+    plan = look(project.overrides(server))
+    assert (plan["exit_code"], plan["samples"], plan["finished"]) == (0, 5, done)
+    assert plan["estimate"]["requests_by_step"] == {"0": 1, "1": 5 - done}
+    again = look(project.overrides(server, "workflow.force_reprocess=true"))
+    assert again["estimate"]["requests_by_step"] == {"0": 5, "1": 5}
     server.fault = lambda call: None
     server.calls.clear()
     assert project.run(server).code == 0
-    assert len(server.calls) == plan.json["estimate"]["requests"]
+    assert len(server.calls) == plan["estimate"]["requests"]
 
 
 def test_step_1_alone(server: Loopback, make_project: Maker) -> None:
@@ -131,19 +143,8 @@ def test_step_1_alone(server: Loopback, make_project: Maker) -> None:
     missing = project.run(server, "--dry-run", 'workflow.steps=["1"]')
     assert (missing.code, "step_0" in missing.json["error"]) == (2, True)
     project.run(server, 'workflow.steps=["0"]')
-    plan = project.run(server, "--dry-run", 'workflow.steps=["1"]')
-    assert plan.json["estimate"]["requests_by_step"] == {"1": 2}
-
-
-def estimate_of(project: Project, *more: str) -> Any:
-    """Of a dry run with no server anywhere and no key set."""
-    overrides = [
-        f"results_dir={project.results}", f"data.input_jsonl={project.input}",
-        f"data.image_root={project.folder}", *more,
-    ]  # fmt: skip
-    dry_run = DryRun(load_spec(None, overrides, without_keys=True), Quiet())
-    dry_run.look()
-    return dry_run.plain()["estimate"]
+    plan = look(project.overrides(server, 'workflow.steps=["1"]'))
+    assert plan["estimate"]["requests_by_step"] == {"1": 2}
 
 
 OPENAI = ("vlm.backend=openai", "vlm.openai.base_url=http://127.0.0.1:9/v1",

@@ -120,6 +120,7 @@ GROUNDING = [
     Row("final without the draft's second thing", WHOLE + "\nNo dog after all:\n" + one('"bbox_2d": [10, 20, 30, 40]'), REPAIRED, CARS),
     Row("draft, then a final that is cut", WHOLE + "\nBetter:\n" + one('"bbox_2d": [1, 1, 2, 2]')[:-2] + ', {"id": 1, "bb', TRUNCATED, [(0, 1, 1, 2, 2, None)]),
     Row("draft list, then final list", '[{"label": "the dog", "bbox": [1, 1, 2, 2]}] or rather [{"label": "the dog", "bbox": [5, 6, 7, 8]}]', REPAIRED, [(1, 5, 6, 7, 8, None)]),
+    Row("draft, then final, keyed", '{"the dog": [1, 1, 2, 2]} or rather {"the dog": [5, 6, 7, 8]}', REPAIRED, [(1, 5, 6, 7, 8, None)]),
     Row("one list for each expression", 'Car:\n[{"label": "a red car", "bbox": [10, 20, 30, 40]}]\nDog:\n[{"label": "the dog", "bbox": [5, 6, 7, 8]}]', REPAIRED, BOTH_BARE),
     Row("schema echoed before the answer", f"Schema: {SCHEMA}\nAnswer: {WHOLE}", REPAIRED, BOTH),
     Row("schema and nothing else", SCHEMA, UNPARSEABLE),

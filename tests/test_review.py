@@ -6,7 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import run_script, write_jsonl
+from image_grounding.errors import InputError
+from image_grounding.inspection.advice import advise
 from image_grounding.inspection.marks import judge, read_marks
+from image_grounding.inspection.review import review_run
 from image_grounding.inspection.wilson import Rate, trials_needed, wilson_interval
 from image_grounding.results import Results
 from support.results import make_line, write_results
@@ -55,6 +58,7 @@ def test_trials_needed_are_the_fewest(share, half_width):
 
 # --- what marks mean
 
+MARKS = ("good", "wrong_box", "wrong_phrase", "missing")
 BOX, OTHER = (100, 100, 200, 200), (300, 100, 400, 200)
 
 MEANINGS = [
@@ -116,16 +120,21 @@ def test_meaning_of_marks(tmp_path, boxes, said, meaning):
             '{"format": 1, "marks": [{"sample_id": "a", "expression_id": "b", "mark": "fine"}]}',
             "is no review: marks.0.mark",
         ),
-        (
-            '{"format": 1, "marks": [{"sample_id": "a", "expression_id": "b", "mark": "good"}]}',
-            "no mark of",
-        ),
     ],
 )
 def test_reviews_that_are_none(tmp_path, content, message):
-    results = write_results(tmp_path, [make_line(0, [("a dog", [BOX])])])
     path = tmp_path / "review.json"
     if content is not None:
+        path.write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_marks(path)
+
+
+@pytest.mark.parametrize(("content", "message"), [("{", "is not JSON"), (None, "no mark of")])
+def test_script_takes_no_such_review(tmp_path, content, message):
+    results = write_results(tmp_path, [make_line(0, [("a dog", [BOX])])])
+    path = review_file(tmp_path, {(5, 0, None): "good"})
+    if content:
         path.write_text(content)
     ran = run_script("inspect.py", str(results), "--review", str(path))
     assert ran.code == 2
@@ -184,13 +193,16 @@ def test_headline_is_of_random_cards_and_flags_of_all(tmp_path):
     assert "2 cards drawn at random have no mark yet" in ran.err
 
 
+def read_review(tmp_path, lines, marks):
+    results = Results(write_results(tmp_path, lines))
+    return review_run(results, read_marks(review_file(tmp_path, marks)), {}, 0.95)
+
+
 def test_a_flag_s_precision_is_of_its_boxes_alone(tmp_path):
     line = make_line(0, [("dogs", [BOX, (50, 50, 54, 54)]), ("a cat", [OTHER])])
     marks = {(0, 0, 0): "good", (0, 0, 1): "wrong_box", (0, 1, None): "wrong_phrase"}
-    flags = run_review(tmp_path, [line], marks, picks={}).json["flags"]
-    assert set(flags) == {"tiny_box"}
-    assert (flags["tiny_box"]["boxes"]["good"], flags["tiny_box"]["boxes"]["reviewed"]) == (0, 1)
-    assert flags["tiny_box"]["phrases"]["reviewed"] == 1
+    flags = read_review(tmp_path, [line], marks).flags
+    assert flags == {"tiny_box": (Rate(1, 1), Rate(0, 1))}  # phrases, boxes
 
 
 def test_without_a_report_all_cards_count_and_it_is_said(tmp_path):
@@ -221,47 +233,45 @@ def test_threshold_keeps_what_it_says(tmp_path):
 
 def test_no_threshold_without_scores(tmp_path):
     lines = [scored(i, None) for i in range(40)]
-    marks = {(i, 0, None): "good" for i in range(40)}
-    found = run_review(tmp_path, lines, marks, picks={}).json
-    assert found["threshold"] is None
-    assert set(found["scores"]) == {"none"}
+    review = read_review(tmp_path, lines, {(i, 0, None): "good" for i in range(40)})
+    assert review.threshold is None
+    assert review.figures.by_score[-1] == Rate(40, 40)
 
 
 SMALL = (10, 10, 30, 30)
 ADVICE = [
-    # good, wrong_box, wrong_phrase, missing of 100; whether the wrong boxes are small
-    (100, 0, 0, 0, False, "scale", "Scale:"),
-    (97, 3, 0, 0, False, "review_more", "not known yet"),
-    (60, 40, 0, 0, False, "change", "measure the convention"),
-    (60, 40, 0, 0, True, "change", "raise the resolution"),
-    (60, 0, 40, 0, False, "change", "change step 0"),
-    (70, 0, 0, 30, False, "scale", "miss an instance"),
+    # good, wrong_box, wrong_phrase, missing; whether the wrong boxes are small; half-width
+    ((100, 0, 0, 0), False, 0.02, "scale", "Scale:"),
+    ((70, 0, 0, 30), False, 0.02, "scale", "miss an instance"),
+    ((97, 3, 0, 0), False, 0.02, "review_more", "not known yet"),
+    ((96, 4, 0, 0), False, 0.2, "review_more", "smaller --half-width"),
+    ((60, 40, 0, 0), False, 0.02, "change", "measure the convention"),
+    ((60, 40, 0, 0), True, 0.02, "change", "raise the resolution"),
+    ((60, 0, 40, 0), False, 0.02, "change", "change step 0"),
 ]
 
 
-@pytest.mark.parametrize("case", ADVICE, ids=lambda case: f"{case[5]}-{case[6]}")
-def test_advice(tmp_path, case):
-    good, wrong_box, wrong_phrase, missing, small, decision, words = case
-    said = ["good"] * good + ["wrong_box"] * wrong_box
-    said += ["wrong_phrase"] * wrong_phrase + ["missing"] * missing
+@pytest.mark.parametrize(("counts", "small", "half_width", "decision", "words"), ADVICE)
+def test_advice(tmp_path, counts, small, half_width, decision, words):
+    said = [mark for mark, n in zip(MARKS, counts, strict=True) for _ in range(n)]
     lines = [
         scored(i, 0.9, SMALL if small and mark == "wrong_box" else BOX)
         for i, mark in enumerate(said)
     ]
-    marks = {(i, 0, None): mark for i, mark in enumerate(said)}
-    picks = dict.fromkeys(range(100), "random")
-    ran = run_review(tmp_path, lines, marks, "--gate", "--half-width", "0.02", picks=picks)
-    assert ran.json["decision"] == decision
-    assert words in " ".join(ran.json["advice"])
-    assert ran.code == ran.json["exit_code"] == (0 if decision == "scale" else 3)
+    results = Results(write_results(tmp_path, lines))
+    marks = read_marks(review_file(tmp_path, {(i, 0, None): m for i, m in enumerate(said)}))
+    picks = {f"s{i}": "random" for i in range(100)}
+    advice = advise(review_run(results, marks, picks, 0.95), 0.95, half_width)
+    assert advice.decision == decision
+    assert words in " ".join(advice.sentences)
 
 
-def test_near_the_target_more_review_is_not_promised(tmp_path):
+@pytest.mark.parametrize(("mark", "code"), [("good", 0), ("wrong_box", 3)])
+def test_gate(tmp_path, mark, code):
     lines = [scored(i, 0.9) for i in range(100)]
-    marks = {(i, 0, None): "good" if i > 3 else "wrong_box" for i in range(100)}
-    found = run_review(tmp_path, lines, marks, "--half-width", "0.2", picks={}).json
-    assert found["decision"] == "review_more" and found["more"]["boxes"] == 0
-    assert any("smaller --half-width" in sentence for sentence in found["advice"])
+    marks = {(i, 0, None): mark for i in range(100)}
+    ran = run_review(tmp_path, lines, marks, "--gate", picks=dict.fromkeys(range(100), "random"))
+    assert ran.code == ran.json["exit_code"] == code
 
 
 def test_review_of_another_run_is_said(tmp_path):

@@ -3,7 +3,8 @@
 
 Text: a token for every 4 bytes of UTF-8. Expressions of a caption that step 0 has not seen yet:
 one for every 24 bytes. Replies: step 0 repeats the caption and takes 24 tokens for each
-expression; step 1 takes 40. Retries and thinking come on top.
+expression; step 1 takes 40. Retries, thinking and the measuring of the box convention come on
+top.
 
 Images, where the rule is public: Qwen-VL and its kin take one token for each patch of 28 or 32
 pixels squared of the image as sent; Gemini 3 and later take at most 280, 560 or 1120 tokens by

@@ -5,6 +5,7 @@ import contextlib
 import gzip
 import json
 import os
+import re
 from collections.abc import Iterator
 from io import BufferedIOBase
 from pathlib import Path
@@ -14,11 +15,13 @@ import filelock
 
 from image_grounding.errors import OutputError
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
     """Strict JSON text; unpaired surrogates, which UTF-8 cannot hold, stay escaped."""
     text = json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
-    if any("\ud800" <= char <= "\udfff" for char in text):
+    if _SURROGATE.search(text):
         text = json.dumps(value, ensure_ascii=True, indent=indent, allow_nan=False)
     return text
 

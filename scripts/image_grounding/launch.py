@@ -15,26 +15,34 @@ import importlib
 
 
 def launch(module: str, command: str) -> None:
-    """Run ``command`` of ``image_grounding.cli.module``.
+    """Run the function ``command`` of ``module``.
 
-    Where this Python is too old or lacks a package, say on one line how to get one that does
-    not, and exit with 2.
+    Where this Python is too old or lacks a package, say on one line which one to use instead
+    and exit with 2.
     """
     if sys.version_info < (3, 11):  # noqa: UP036
         _cannot_start("Python 3.11 or later is needed, this is " + sys.version.split()[0])
     try:
-        tool = importlib.import_module("image_grounding.cli." + module)
+        tool = importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if not error.name or error.name.split(".")[0] == "image_grounding":
+        package = (error.name or "").split(".")[0]
+        if package in ("", "image_grounding"):
             raise
-        _cannot_start("the Python package " + error.name.split(".")[0] + " is not installed")
+        _cannot_start(f"the package {package} is not installed in this Python")
     getattr(tool, command)()
 
 
 def _cannot_start(why: str) -> None:
-    setup = os.path.join(_SCRIPTS, "setup_env.py")
-    sys.stderr.write(
-        f"error: {why}; make an environment with: python3.11 {setup}, and use the "
-        '"python" that it prints\n'
-    )
+    from image_grounding.environment import folder, python_of, ready_extras
+
+    environment = folder()
+    starter = sys.executable if sys.version_info >= (3, 11) else "python3.11"
+    setup = f"{starter} {os.path.join(_SCRIPTS, 'setup_env.py')}"
+    if ready_extras(environment) is None:
+        remedy = f'make an environment with: {setup} and use the "python" that it names'
+    elif os.path.realpath(sys.prefix) != os.path.realpath(environment):
+        remedy = f"start this script with {python_of(environment)}"
+    else:
+        remedy = f"make the environment anew with: {setup} --fresh"
+    sys.stderr.write(f"error: {why}; {remedy}\n")
     sys.exit(2)

@@ -6,6 +6,7 @@ TAO's (``annotations.jsonl`` with ``bbox_score``), a step's folder, or a bare JS
 """
 
 import json
+import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,7 @@ class Results:
 
     def image_of(self, record: Record) -> Path:
         """Where a record's image should be on this machine; it may be gone."""
-        data = self._spec("data")
+        data = self.spec_section("data")
         there = Path(self.summary.get("working_folder", "."))
         root = data.get("image_root", "") if self._image_root is None else self._image_root
         if root and self._image_root is None:
@@ -102,8 +103,32 @@ class Results:
         beside = there / data.get("input_jsonl", "") if data else self.file
         return locate_image(record.image_path, beside.parent, root, current=there)
 
-    def _spec(self, section: str) -> dict[str, Any]:
-        found = self.summary.get("spec", {}).get("image_grounding", {}).get(section, {})
+    def image_key(self, record: Record) -> str:
+        """What tells images apart: one path, however a record spells it.
+
+        Relative to where image paths start, so that it is the same on every machine.
+        """
+        path = posixpath.normpath(record.image_path)
+        if posixpath.isabs(path):
+            for start in sorted(self._starts(), key=len, reverse=True):
+                if path.startswith(f"{start}/"):
+                    return path[len(start) + 1 :]
+        return path
+
+    def _starts(self) -> set[str]:
+        """Folders that relative image paths may start from."""
+        data = self.spec_section("data")
+        there = self.summary.get("working_folder", "")
+        root = self._image_root or data.get("image_root", "")
+        starts = {posixpath.join(there, root)} if root else {there}
+        starts |= {posixpath.join(there, posixpath.dirname(data.get("input_jsonl", "")))}
+        return {posixpath.normpath(start) for start in starts if start not in ("", "/")}
+
+    def spec_section(self, name: str) -> dict[str, Any]:
+        """A section of the spec that the run had; empty where that is not known."""
+        found: Any = self.summary
+        for key in ("spec", "image_grounding", name):
+            found = found.get(key) if isinstance(found, dict) else None
         return found if isinstance(found, dict) else {}
 
 

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Results as a run leaves them, made from a few figures, and boxes read in wrong conventions."""
 
+import io
 import json
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +93,16 @@ def write_results(
     (results / "run_summary.json").write_text(json.dumps(whole))
     if images:
         for line in lines:
-            path = folder / line["image_path"]
-            if not path.exists():
-                Image.new("L", (line["width"], line["height"])).save(path)
+            picture = _blank(line["width"], line["height"])
+            (folder / line["image_path"]).write_bytes(picture)
     return results
+
+
+@cache
+def _blank(width: int, height: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("L", (width, height)).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def misread(

@@ -22,8 +22,8 @@ def make_teacher(spec: Spec, say: Callable[[str], None]) -> Teacher:
             from image_grounding.annotators.local.teacher import LocalTeacher
         except ImportError as error:
             raise SpecError(
-                f"backend local needs the package {error.name}: "
-                "pip install 'image-grounding[local]'"
+                f"backend local needs the package {error.name}: setup_env.py --extras local, "
+                "or pip install 'image-grounding[local]'"
             ) from None
         return LocalTeacher(spec.vlm.local)
     from image_grounding.annotators.vlm import VlmTeacher

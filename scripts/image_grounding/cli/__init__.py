@@ -1,24 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command ``image-grounding``; each tool is also a script of its own in ``scripts/``."""
 
+from importlib import import_module
+
 import click
 
 from image_grounding import __version__
-from image_grounding.cli.check import check_command
-from image_grounding.cli.evaluate import evaluate_command
-from image_grounding.cli.inspect import inspect_command
-from image_grounding.cli.run import run_command
-from image_grounding.cli.setup import setup_command
+
+_TOOLS = ("setup", "check", "run", "inspect", "export", "evaluate")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Tools(click.Group):
+    """Loads a tool when it is asked for: each brings packages that the others do without."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The tools in the order of the work."""
+        return list(_TOOLS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The tool of a name, or None where there is none."""
+        if cmd_name not in _TOOLS:
+            return None
+        module = import_module(f"image_grounding.cli.{cmd_name}")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
+
+@click.group(cls=_Tools, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def main() -> None:
     """Phrase-grounded training data from (image, caption) pairs."""
-
-
-main.add_command(check_command, "check")
-main.add_command(run_command, "run")
-main.add_command(setup_command, "setup")
-main.add_command(inspect_command, "inspect")
-main.add_command(evaluate_command, "evaluate")

@@ -3,7 +3,6 @@
 
 import sys
 import webbrowser
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from image_grounding.inspection.inspect_run import inspect_run
 from image_grounding.inspection.marks import read_marks
 from image_grounding.inspection.model import Inspection
 from image_grounding.inspection.page import write_page
-from image_grounding.inspection.report_file import read_report, short_report, write_report
+from image_grounding.inspection.report_file import read_picks, short_report, write_report
 from image_grounding.inspection.review import review_run
 from image_grounding.results import Results
 from image_grounding.spec import load_limits
@@ -126,7 +125,7 @@ def inspect_command(
         if review:
             content, passed = _review(results, review, folder, target, half_width, view)
         else:
-            limits = load_limits(_limits_of_run(results.summary), thresholds)
+            limits = load_limits(results.spec_section("inspection"), thresholds)
             inspection = inspect_run(results, limits, sample=sample, seed=seed, only=only)
             page = _write(inspection, folder)
             view.inspection(inspection, page)
@@ -141,11 +140,6 @@ def inspect_command(
         code = Exit.SOME_FAILED if gate and not passed else Exit.DONE
         print_json({"exit_code": int(code), **content})
     sys.exit(code)
-
-
-def _limits_of_run(summary: Mapping[str, Any]) -> Mapping[str, Any]:
-    own = summary.get("spec", {}).get("image_grounding", {}).get("inspection")
-    return own if isinstance(own, dict) else {}
 
 
 def _write(inspection: Inspection, folder: Path) -> Path:
@@ -164,14 +158,13 @@ def _review(
 ) -> tuple[dict[str, Any], bool]:
     """The review's figures, and whether they say to scale."""
     marks = read_marks(path)
-    report = read_report(folder / "report.json")
-    picks = {card["sample_id"]: card["picked"] for card in report.get("cards", ())}
+    picks, run = read_picks(folder / "report.json")
     reviewed = review_run(results, marks, picks, target)
     if not reviewed.figures.cards:
         raise InputError(f"no mark of {path} is on a record of {results.file}")
     advice = advise(reviewed, target, half_width)
     warnings = []
-    if marks.run and report.get("run", {}).get("fingerprint") not in (None, marks.run):
+    if marks.run and run not in (None, marks.run):
         warnings.append("the review is of another run, or this one was run again since")
     if reviewed.unknown_marks:
         warnings.append(f"marks on {reviewed.unknown_marks} expressions that are not there")

@@ -33,7 +33,8 @@ class View:
         colour = _COLOURS[inspection.verdict]
         self._console.print(f"[bold {colour}]{inspection.verdict.upper()}[/]", highlight=False)
         self.say(inspection.headline)
-        self._table((), inspection.facts)
+        counts = [(name.replace("_", " "), count) for name, count in inspection.counts.items()]
+        self._table((), [*inspection.facts, *counts])
         self._table(
             ("level", "check", "finding", "remedy"),
             [(one.level, one.check, one.sentence, one.remedy) for one in inspection.findings],

@@ -47,7 +47,8 @@ def advise(review: Review, target: float, half_width: float) -> Advice:
     sentences = [*_caveats(review)]
     if all(rate.interval[0] >= target for rate in judged):
         decision = Decision.SCALE
-        sentences.append(f"Scale: phrases and boxes are right in at least {target:.0%} of cases.")
+        what = "phrases and boxes" if figures.boxes.total else "phrases"
+        sentences.append(f"Scale: {what} are right in at least {target:.0%} of cases.")
     elif any(rate.interval[1] < target for rate in judged):
         decision = Decision.CHANGE
         enough = figures.phrases.interval[1] >= target
@@ -55,7 +56,9 @@ def advise(review: Review, target: float, half_width: float) -> Advice:
             decision = Decision.SCALE_ABOVE_SCORE
             sentences.append(
                 f"Scale and keep boxes with a score of at least {review.threshold.score:g} "
-                f"(export --min-score): {review.threshold.share_kept:.0%} of them."
+                f"(export --min-score): {review.threshold.share_kept:.0%} of them. Of the reviewed "
+                f"ones {review.threshold.precision.good} of {review.threshold.precision.total} "
+                "such boxes are right."
             )
         else:
             sentences += _changes(figures, target)
@@ -109,11 +112,10 @@ def _changes(figures: Figures, target: float) -> list[str]:
 
 
 def _more(review: Review, target: float, half_width: float) -> str:
-    boxes, cards = review.boxes_to_review(half_width), review.cards_to_review(half_width)
-    if boxes:
+    if cards := review.still_to_review(half_width)["cards"]:
         return (
-            f"Whether {target:.0%} is reached is not known yet: review about {boxes} boxes more "
-            f"({cards} cards) for +-{half_width * 100:g} points."
+            f"Whether {target:.0%} is reached is not known yet: review about {cards} cards more "
+            f"for +-{half_width * 100:g} points."
         )
     return (
         f"The precision is so near {target:.0%} that the interval of +-{half_width * 100:g} points "
@@ -154,11 +156,7 @@ def review_report(
             "share_kept": round(threshold.share_kept, 4),
             **threshold.precision.as_json(),
         },
-        "more": {
-            "half_width": half_width,
-            "boxes": review.boxes_to_review(half_width),
-            "cards": review.cards_to_review(half_width),
-        },
+        "more": {"half_width": half_width, **review.still_to_review(half_width)},
     }
 
 

@@ -104,8 +104,6 @@ def _facts(results: Results, tally: Tally) -> tuple[tuple[str, str], ...]:
         ("Prompt version", teacher.get("prompt_version")),
         ("Samples", f"{counts['records']} annotated, {counts['failed']} failed"),
         ("Failures", "; ".join(reasons)),
-        ("Expressions", str(counts["expressions"])),
-        ("Boxes", str(counts["boxes"])),
         ("Tokens", _tokens(usage)),
         ("Cost", _cost(usage.get("cost"))),
         ("Date", _date(results)),

@@ -22,13 +22,17 @@ def write_report(inspection: Inspection, path: Path) -> None:
     write_atomic(path, to_json(report_of(inspection), indent=2) + "\n")
 
 
-def read_report(path: Path) -> dict[str, Any]:
-    """A report written before; empty where there is none that can be read."""
+def read_picks(path: Path) -> tuple[dict[str, str], str | None]:
+    """Why each sample is in a report, by sample_id, and the fingerprint of its run.
+
+    Nothing where there is no report that can be read.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) and content.get("format") == FORMAT else {}
+        picks = {card["sample_id"]: card["picked"] for card in content["cards"]}
+        return picks, content["run"]["fingerprint"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}, None
 
 
 def report_of(inspection: Inspection) -> dict[str, Any]:

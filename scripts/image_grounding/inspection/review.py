@@ -89,17 +89,18 @@ class Review:
     unknown_marks: int
     random_left: int
 
-    def boxes_to_review(self, half_width: float) -> int:
-        """How many boxes more make the interval of their precision this narrow."""
-        share = self.figures.boxes.share
-        if share is None:
-            share = 0.5
-        return max(trials_needed(share, half_width) - self.figures.boxes.total, 0)
+    def still_to_review(self, half_width: float) -> dict[str, int]:
+        """How many phrases, boxes and cards more make the intervals this narrow.
 
-    def cards_to_review(self, half_width: float) -> int:
-        """The same in cards, by the boxes that the reviewed ones hold."""
-        boxes, figures = self.boxes_to_review(half_width), self.figures
-        return math.ceil(boxes * figures.cards / figures.boxes.total) if figures.boxes.total else 0
+        Cards by the number of phrases and boxes that the reviewed ones hold.
+        """
+        rates = {"phrases": self.figures.phrases, "boxes": self.figures.boxes}
+        more, cards = {}, 0
+        for name, rate in rates.items():
+            needed = 0 if rate.share is None else trials_needed(rate.share, half_width)
+            more[name] = max(needed - rate.total, 0)
+            cards = max(cards, math.ceil(more[name] * self.figures.cards / max(rate.total, 1)))
+        return {**more, "cards": cards}
 
 
 def review_run(results: Results, marks: Marks, picks: Mapping[str, str], target: float) -> Review:

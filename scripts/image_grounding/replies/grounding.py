@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from image_grounding.frames import Box
-from image_grounding.replies.items import Item, Reader
+from image_grounding.replies.items import Item, Reader, has_box
 from image_grounding.replies.matching import Matcher, normalized
-from image_grounding.replies.text import ReplyStatus, find_json
+from image_grounding.replies.text import ReplyStatus, find_json, lowered
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def _without_drafts(values: list[tuple[Any, list[Item]]]) -> list[Item]:
     named: set[tuple[int | None, str]] = set()
     for value, items in reversed(values):
         names = {(item.id, normalized(item.label or "")) for item in items}
-        single = isinstance(value, dict) and len(items) == 1
+        single = isinstance(value, dict) and has_box(lowered(value)) and len(items) == 1
         if single or not names & named:
             kept[:0] = items
         named |= names

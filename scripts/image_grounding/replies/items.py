@@ -90,7 +90,7 @@ class Reader:
         keyed = not described and any(normalized(name) in self.asked for name in value)
         if isinstance(listed, list | dict) and not keyed:
             yield from self._read(listed, key, level + 1)
-        elif not keyed and (described or _has_box(keys)):
+        elif not keyed and (described or has_box(keys)):
             whole = not isinstance(value, CutObject)
             yield from _described(keys, key) if whole else (Item(None, key, cut=True),)
         else:
@@ -100,7 +100,7 @@ class Reader:
 
 def _described(keys: Mapping[str, Any], key: str | None) -> Iterator[Item]:
     """An object with boxes, and with scores, a label or an id or several of them."""
-    boxes = _boxes(_box_value(keys)) if _has_box(keys) else [None]
+    boxes = _boxes(_box_value(keys)) if has_box(keys) else [None]
     scores = first(keys, _SCORE_KEYS)
     scores = scores if isinstance(scores, list) else [scores] * len(boxes)
     scores = [as_score(score) for score in scores[: len(boxes)]]
@@ -123,7 +123,8 @@ def _item(key: str | None, boxes: list[tuple[Box | None, float | None]]) -> Item
     return Item(int(number) if number is not None else None, key, tuple(boxes))
 
 
-def _has_box(keys: Mapping[str, Any]) -> bool:
+def has_box(keys: Mapping[str, Any]) -> bool:
+    """Whether an object, by its keys as ``lowered`` gives them, holds a box itself."""
     return any(name in keys for name in _BOX_KEYS) or any(
         all(name in keys for name in names) for names in _CORNER_KEYS
     )
@@ -140,7 +141,7 @@ def _boxes(value: Any, level: int = 0) -> list[Box | None]:
     """The boxes in a (nested) value; None for one that is not four finite numbers."""
     if isinstance(value, dict):
         keys = lowered(value)
-        return _boxes(_box_value(keys), level + 1) if _has_box(keys) else [None]
+        return _boxes(_box_value(keys), level + 1) if has_box(keys) else [None]
     if isinstance(value, str):
         value = re.split(r"[\s,]+", value.strip("[]() \t\n"))
     if value is None or value == []:

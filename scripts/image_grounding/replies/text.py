@@ -74,14 +74,16 @@ def find_json(text: str, shape_of: Callable[[Any], Shape]) -> Found | None:
         return Found((whole,), ReplyStatus.OK)
     if _ESCAPED.search(text):  # the same without the string around it
         text = text.replace('\\"', '"')
-    found = _search(text[:_MAX_CHARS], shape_of)
+    found, inside_cut = _search(text[:_MAX_CHARS], shape_of)
     if not found:
         return None
     strongest = max(shape for shape, _ in found)
     values = [value for shape, value in found if shape is strongest]
     if strongest is Shape.STRONG:
         values = values[-1:]
-    cut = isinstance(values[-1], CutObject | CutList)
+    # What looks only weakly like an answer may be a part of one that has no end.
+    weak_part = strongest is Shape.WEAK and inside_cut
+    cut = weak_part or isinstance(values[-1], CutObject | CutList)
     return Found(tuple(values), ReplyStatus.TRUNCATED if cut else ReplyStatus.REPAIRED)
 
 
@@ -93,18 +95,23 @@ def _without_thoughts(text: str) -> str:
     return "" if not end and _THOUGHT.match(text) else text[end:]
 
 
-def _search(text: str, shape_of: Callable[[Any], Shape]) -> list[tuple[Shape, Any]]:
-    """The outermost values of a shape, in the order of the text."""
+def _search(text: str, shape_of: Callable[[Any], Shape]) -> tuple[list[tuple[Shape, Any]], bool]:
+    """The outermost values of a shape, in the order of the text.
+
+    And whether something that is no answer begins before them and has no end.
+    """
     start = 0
     for _ in range(_MAX_STARTS):
         values = read_values(text, start)
         if found := list(_outermost(values, shape_of)):
-            return found
+            open_first = values[0].value
+            cut_first = isinstance(open_first, CutObject | CutList) and not shape_of(open_first)
+            return found, start > 0 or cut_first
         stray = next((one for one in values if isinstance(one.value, CutObject | CutList)), None)
         if stray is None:
             break
         start = stray.start + 1
-    return []
+    return [], False
 
 
 def _outermost(

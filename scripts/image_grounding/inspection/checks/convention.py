@@ -106,11 +106,11 @@ def _scale(placement: Placement, limits: Limits) -> Iterator[Finding]:
     share = limits.wrong_convention
     first = placement.first_pixel / placement.boxes
     if first >= share:
-        yield _finding(FIRST_PIXEL, f"{first:.0%} of the boxes.", first, share)
+        yield _finding(FIRST_PIXEL, f"This holds for {first:.0%} of the boxes.", first, share)
     if placement.large >= limits.min_boxes:
         corner = placement.in_thousand / placement.large
         if corner >= share:
-            detail = f"{corner:.0%} of the boxes in images of 1500 pixels and more."
+            detail = f"This holds for {corner:.0%} of the boxes in images of 1500 pixels and more."
             yield _finding(THOUSAND, detail, corner, share)
     reach = placement.reach(share)
     limit = limits.lopsided + _CHANCE_OF_QUANTILE / math.sqrt(placement.boxes)

@@ -107,8 +107,8 @@ class Tally:
         dropped = _int(summary, "counts", "dropped_boxes", "outside")
         unusable = sum(reasons[_ALL_BOXES_OUTSIDE] for reasons in self.failures.values())
         found = [
-            *self._shares(limits),
             *convention_findings(self.placement, dropped + unusable, limits),
+            *self._shares(limits),
             *self._widespread(limits),
         ]
         order = (Level.FAIL, Level.WARN, Level.INFO)
@@ -122,12 +122,12 @@ class Tally:
             share = failed / (failed + counts["records"])
             reasons: Counter[str] = sum(self.failures.values(), Counter())
             named = ", ".join(f"{count} x {name}" for name, count in reasons.most_common(3))
-            detail = f"{share:.0%}: {named}."
+            detail = f"{share:.0%} of them: {named}."
             yield _finding(FAILED_SHARE, detail, Level.FAIL, share, limits.failed)
         if counts["grounded_records"] and counts["expressions"]:
             share = counts["ungrounded_expressions"] / counts["expressions"]
             if share > limits.ungrounded:
-                detail = f"{share:.0%} of {counts['expressions']}."
+                detail = f"{share:.0%} of {counts['expressions']} have none."
                 yield _finding(UNGROUNDED_SHARE, detail, Level.FAIL, share, limits.ungrounded)
         scored = self.scores.total()
         if scored >= limits.min_boxes:

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a format is, and the list of them.
+
+To add one: a module here with a subclass of ``Exporter`` under ``@register``, and its name in
+the import of ``__init__.py``.
+"""
+
+import hashlib
+import json
+import re
+from abc import ABC, abstractmethod
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, ClassVar
+
+from image_grounding.files import to_json
+from image_grounding.results import GroundedExpression, Record
+from image_grounding.spans import Span
+
+# A part's name; a whole that is not split is one part without a name.
+WHOLE = ""
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What formats can be told.
+
+    Attributes:
+        parts: the names of the parts, ``("train", "val")``, or ``(WHOLE,)``.
+        categories: ``phrase`` or ``noun``, for COCO.
+        convention: a name of ``vlm_sft.STYLES``.
+        model: the model that made the annotations, where the run says.
+        image_prefix: put before every image path; None for what is usual in the format.
+    """
+
+    parts: tuple[str, ...] = (WHOLE,)
+    categories: str = "phrase"
+    convention: str = "qwen3"
+    model: str = ""
+    image_prefix: str | None = None
+
+
+@dataclass(frozen=True)
+class Example:
+    """A record to be written, with the expressions that the format takes.
+
+    Attributes:
+        record: after the selection.
+        part: the part that it belongs to.
+        image: path of the image as the export names it.
+        image_key: what tells images apart, see ``Results.image_key``.
+    """
+
+    record: Record
+    part: str
+    image: str
+    image_key: str
+
+
+class Exporter(ABC):
+    """Writes examples in one format.
+
+    Attributes:
+        name: on the command line.
+        summary: a line for ``--help`` and the dataset card.
+        reader: who reads it, or what a reader has to know; for the dataset card.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    reader: ClassVar[str] = ""
+    default_prefix: ClassVar[str] = ""
+
+    def __init__(self, folder: Path, setting: Setting, stack: ExitStack) -> None:
+        self.folder = folder
+        self.setting = setting
+        self._stack = stack
+
+    @classmethod
+    def refusals(cls, record: Record) -> list[str | None]:
+        """For each expression of ``record`` why the format cannot hold it; None where it can.
+
+        A record none of whose expressions can be held is left out.
+        """
+        return [None] * len(record.expressions)
+
+    @abstractmethod
+    def add(self, example: Example) -> None:
+        """Write one example."""
+
+    def finish(self) -> None:  # noqa: B027
+        """Write what can only be written at the end."""
+
+    def open(self, name: str) -> IO[str]:
+        """A text file of the export, open until the export ends."""
+        path = self.folder / name
+        return self._stack.enter_context(path.open("w", encoding="utf-8", newline="\n"))
+
+
+class JsonLinesExporter(Exporter):
+    """A format of one JSON object a record, a file a part."""
+
+    def __init__(self, folder: Path, setting: Setting, stack: ExitStack) -> None:
+        super().__init__(folder, setting, stack)
+        self._files = {part: self.open(f"{file_stem(part)}.jsonl") for part in setting.parts}
+
+    @abstractmethod
+    def row(self, example: Example) -> dict[str, Any]:
+        """The object of one record."""
+
+    def add(self, example: Example) -> None:
+        """Write the record's line."""
+        self._files[example.part].write(to_json(self.row(example)) + "\n")
+
+
+FORMATS: dict[str, type[Exporter]] = {}
+
+
+def register(exporter: type[Exporter]) -> type[Exporter]:
+    """Add a format to the list."""
+    FORMATS[exporter.name] = exporter
+    return exporter
+
+
+def file_stem(part: str) -> str:
+    """The name of a part's file, without its ending."""
+    return part or "annotations"
+
+
+def without_boxes(record: Record) -> list[str | None]:
+    """The refusals of a format that only holds boxes."""
+    return [None if one.instances else "expressions_without_box" for one in record.expressions]
+
+
+def unpaired_replaced(text: str) -> str:
+    """``text`` with ``?`` for each unpaired surrogate, which UTF-8 cannot hold."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def xml_text(text: str) -> str:
+    """``text`` with U+FFFD for characters that XML 1.0 cannot hold, even escaped."""
+    return _NOT_IN_XML.sub("\ufffd", text)
+
+
+def span_of(expression: GroundedExpression, record: Record) -> Span | None:
+    """Where the expression stands in the cleaned caption; None for a span that is none."""
+    if expression.char_span is None:
+        return None
+    start, end = expression.char_span
+    inside = 0 <= start < end <= len(record.cleaned_caption)
+    return (start, end) if inside and record.cleaned_caption[start:end].strip() else None
+
+
+def stable_hash(*values: str | int) -> int:
+    """64 bits that depend on the values alone."""
+    # JSON escapes what UTF-8 cannot hold.
+    return int.from_bytes(hashlib.sha256(json.dumps(values).encode()).digest()[:8], "big")
+
+
+class Numbering:
+    """Numbers from 1 for keys, in the order in which they come; 64 bits a key are kept."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[int, int] = {}
+
+    def number(self, key: str) -> tuple[int, bool]:
+        """The number of ``key``, and whether it is new."""
+        hashed = stable_hash(key)
+        known = len(self._numbers)
+        return self._numbers.setdefault(hashed, known + 1), len(self._numbers) > known
+
+
+class CategoryList:
+    """COCO categories: one "object" for all phrases, or one a noun."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self.numbers: dict[str, int] = {}
+
+    def number(self, expression: GroundedExpression) -> int:
+        """The category of an expression."""
+        noun = " ".join(expression.noun_chunk.lower().split())
+        name = noun if self._kind == "noun" else "object"
+        return self.numbers.setdefault(name, len(self.numbers) + 1)
+
+
+def xywh(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    """COCO's ``(x, y, width, height)`` of ``(x1, y1, x2, y2)``."""
+    x1, y1, x2, y2 = box
+    return (x1, y1, x2 - x1, y2 - y1)

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How an export names its images: as the records do, absolutely, or as copies of its own."""
+
+import os
+import re
+import shutil
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
+
+from image_grounding.errors import OutputError, SampleError
+from image_grounding.frames import Transport
+from image_grounding.images import MAX_FILE_PIXELS, open_upright, read_header
+from image_grounding.results import Record, Results
+from image_grounding.samples import make_sample_id
+
+_FULL_SIZE = Transport(max_pixels=MAX_FILE_PIXELS)
+
+
+class Paths(StrEnum):
+    """What image paths in an export are."""
+
+    RECORDS = "records"
+    ABSOLUTE = "absolute"
+    COPIES = "copies"
+
+
+class Images:
+    """Names images and, for ``Paths.COPIES``, copies them to ``folder/images``.
+
+    A copy is always upright, as the boxes are: a file that EXIF turns is written anew, every
+    other one byte by byte.
+    """
+
+    def __init__(self, results: Results, folder: Path, paths: Paths) -> None:
+        self._results = results
+        self._folder = folder
+        self._paths = paths
+
+    def name(self, record: Record) -> str:
+        """The path that the export gives for the record's image.
+
+        Raises:
+            SampleError: ``image_missing`` (or unusable) or ``image_changed``; copies only.
+            OutputError: a copy cannot be written.
+        """
+        if self._paths is Paths.RECORDS:
+            return record.image_path
+        source = self._results.image_of(record)
+        if self._paths is Paths.ABSOLUTE:
+            return str(source.absolute())
+        return self._copy(source, record)
+
+    def _copy(self, source: Path, record: Record) -> str:
+        header = read_header(source) if os.path.isfile(source) else None
+        if header is None:
+            raise SampleError("image_missing", f"no usable image: {source}")
+        if header.size != record.size:
+            raise SampleError("image_changed", f"not the size of its record: {source}")
+        upright = header.orientation > 1
+        name = f"images/{_safe_name(self._results.image_key(record), '.jpg' if upright else None)}"
+        target = self._folder / name
+        if not target.exists():
+            try:
+                target.parent.mkdir(exist_ok=True)
+                if upright:
+                    open_upright(source, _FULL_SIZE).save(target, "JPEG", quality=95)
+                else:
+                    shutil.copyfile(source, target)
+            except OSError as error:
+                raise OutputError(f"cannot copy {source}: {error.strerror or error}") from error
+        return name
+
+
+def image_id(image_key: str) -> str:
+    """A name of letters, digits and a hash of the path: unique without a memory of the others."""
+    return make_sample_id(image_key, "")
+
+
+def _safe_name(image_key: str, suffix: str | None) -> str:
+    given = PurePosixPath(image_key).suffix.lower()
+    suffix = suffix or (given if re.fullmatch(r"\.[a-z0-9]{1,5}", given) else "")
+    return image_id(image_key) + suffix

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ODVG, visual grounding: TAO Grounding DINO, Open-GroundingDINO and MMDetection.
+
+Keys as ``datasets/odvg.py`` of Open-GroundingDINO and ``ODVGDataset`` of MMDetection read them
+(``filename``; the second fails on a region without ``tokens_positive``), and TAO's reader
+(``file_name``).
+"""
+
+from typing import Any
+
+from image_grounding.exports.base import (
+    Example,
+    JsonLinesExporter,
+    register,
+    span_of,
+    without_boxes,
+)
+from image_grounding.results import Record
+
+
+@register
+class Odvg(JsonLinesExporter):
+    """A record a line, a region a box."""
+
+    name = "odvg"
+    summary = "JSON lines of caption and regions for Grounding DINO"
+    reader = (
+        "Open-GroundingDINO, TAO Grounding DINO and MMDetection's ODVGDataset read the lines; "
+        "boxes are x1, y1, x2, y2 in pixels, tokens_positive counts code points of the caption."
+    )
+
+    @classmethod
+    def refusals(cls, record: Record) -> list[str | None]:
+        """Readers fail on a line without regions, and on a region that is not in the caption."""
+        return [
+            refusal or (None if span_of(one, record) else "expressions_without_span")
+            for one, refusal in zip(record.expressions, without_boxes(record), strict=True)
+        ]
+
+    def row(self, example: Example) -> dict[str, Any]:
+        """The line of a record."""
+        record = example.record
+        regions = [
+            {"bbox": one.bbox, "phrase": said.text, "tokens_positive": [span_of(said, record)]}
+            for said in record.expressions
+            for one in said.instances
+        ]
+        return {
+            "filename": example.image,
+            "file_name": example.image,
+            "height": record.size[1],
+            "width": record.size[0],
+            "grounding": {"caption": record.cleaned_caption, "regions": regions},
+        }

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which boxes and expressions of a record are exported, and why the others are not."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from image_grounding.annotations import Instance
+from image_grounding.frames import Size
+from image_grounding.results import GroundedExpression, Record
+
+Refusals = Callable[[Record], list[str | None]]
+_Pair = tuple[GroundedExpression, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is wanted.
+
+    Attributes:
+        min_score: boxes with a lower score are left out, and those without one, which cannot be
+            shown to reach it; None for all boxes. An expression that loses all its boxes so is
+            left out too: to keep it would say that it is not in the image.
+        drop_ungrounded: whether expressions without a box are left out.
+    """
+
+    min_score: float | None = None
+    drop_ungrounded: bool = False
+
+    def apply(self, record: Record, left_out: Counter[str]) -> Record:
+        """``record`` with what is wanted of it, ``fields`` too; ``left_out`` counts the rest."""
+        kept: list[_Pair] = []
+        for expression, item in zip(record.expressions, record.fields["expressions"], strict=True):
+            pair = self._filtered(expression, item, record.size, left_out)
+            if expression.instances and not pair[0].instances:
+                left_out["expressions_left_without_box"] += 1
+            elif self.drop_ungrounded and not pair[0].instances:
+                left_out["expressions_ungrounded"] += 1
+            else:
+                kept.append(pair)
+        return _with(record, kept)
+
+    def _filtered(
+        self,
+        expression: GroundedExpression,
+        item: dict[str, Any],
+        size: Size,
+        left_out: Counter[str],
+    ) -> _Pair:
+        kept: list[tuple[Instance, Mapping[str, Any]]] = []
+        for one, fields in zip(expression.instances, item.get("instances") or (), strict=True):
+            if reason := self._refusal(one, size):
+                left_out[reason] += 1
+            else:
+                kept.append((one, fields))
+        return (
+            replace(expression, instances=tuple(one for one, _ in kept)),
+            {**item, "instances": [fields for _, fields in kept]},
+        )
+
+    def _refusal(self, instance: Instance, size: Size) -> str | None:
+        x1, y1, x2, y2 = instance.bbox
+        if not (0 <= x1 < x2 <= size[0] and 0 <= y1 < y2 <= size[1]):
+            return "boxes_outside_image"  # none of ours; records of others may hold such
+        if self.min_score is None:
+            return None
+        if instance.score is None:
+            return "boxes_without_score"
+        return "boxes_below_min_score" if instance.score < self.min_score else None
+
+
+def apply_refusals(record: Record, refusals: Refusals, left_out: Counter[str]) -> Record:
+    """``record`` with the expressions that a format can hold."""
+    reasons = refusals(record)
+    left_out.update(reason for reason in reasons if reason)
+    pairs = zip(record.expressions, record.fields["expressions"], strict=True)
+    return _with(record, [pair for pair, no in zip(pairs, reasons, strict=True) if no is None])
+
+
+def _with(record: Record, pairs: list[_Pair]) -> Record:
+    fields = {**record.fields, "expressions": [item for _, item in pairs]}
+    return replace(record, expressions=tuple(one for one, _ in pairs), fields=fields)

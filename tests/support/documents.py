@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The documents read for tests: code blocks, tables, links, and rows that the code decides."""
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from image_grounding import errors
+from image_grounding.inspection.checks import CHECKS
+from image_grounding.resources import load_schema
+from image_grounding.setup.answers import TAO_KEYS
+
+ROOT = Path(__file__).resolve().parents[2]
+REFERENCES = sorted((ROOT / "references").glob("*.md"))
+DOCUMENTS = [
+    ROOT / "SKILL.md",
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *REFERENCES,
+    ROOT / "evals" / "README.md",
+]
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_OWN = "image_grounding."
+
+
+def prose(text: str) -> str:
+    """A document without its code blocks."""
+    return _FENCE.sub("", text)
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """The command lines of the ``bash`` blocks that start a script: its name and arguments."""
+    for language, block in _FENCE.findall(text):
+        if language == "bash":
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                if words and re.fullmatch(r"python3?", words[0]):
+                    assert re.fullmatch(r"scripts/\w+\.py", words[1]), line
+                    yield [words[1].removeprefix("scripts/"), *words[2:]]
+
+
+def cells(text: str) -> Iterator[list[str]]:
+    """The rows of a document's tables."""
+    for line in text.splitlines():
+        if line.startswith("| ") and line.endswith(" |"):
+            yield [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def configuration_rows() -> Iterator[str]:
+    """What references/configuration.md must say of every key of the spec."""
+    defaults = yaml.safe_load((ROOT / "specs" / "image_grounding.yaml").read_text())
+    for key, schema in _leaves(load_schema("spec"), ""):
+        if not schema.get("deprecated"):
+            name, known = key.removeprefix(_OWN), "yes" if key in TAO_KEYS else ""
+            yield (
+                f"| `{name}` | {_default(defaults, key)} | {_values(schema)} | {known} | "
+                f"{schema['description']} |"
+            )
+
+
+def check_rows() -> Iterator[str]:
+    """What references/quality_review.md must say of every check."""
+    for check in CHECKS:
+        yield f"| `{check.name}` | {check.sentence} | {check.remedy} |"
+
+
+def source_texts() -> set[str]:
+    """Every piece of text in the package's code that could be a message or part of one."""
+    return {
+        node.value
+        for path in (ROOT / "scripts" / "image_grounding").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+
+
+def messages_raised() -> Iterator[str]:
+    """The longest fixed piece of each message that the package raises as one of its errors."""
+    package = ROOT / "scripts" / "image_grounding"
+    raised = {name for name, one in vars(errors).items() if isinstance(one, type)}
+    raised |= {"Refused", "Doubted", "SetupError", "UsageError", "_cannot_start"}
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and _name(node.func) in raised:
+                for argument in node.args:
+                    longest = max(_fixed(argument), key=len, default="").strip(" (:;,")
+                    if len(longest) > 3:
+                        yield longest
+
+
+def _name(function: ast.expr) -> str:
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def _fixed(text: ast.expr) -> list[str]:
+    parts = text.values if isinstance(text, ast.JoinedStr) else [text]
+    return [one.value for one in parts
+            if isinstance(one, ast.Constant) and isinstance(one.value, str)]  # fmt: skip
+
+
+def _leaves(schema: dict[str, Any], prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, sub in schema["properties"].items():
+        if "properties" in sub:
+            yield from _leaves(sub, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", sub
+
+
+def _default(defaults: Any, key: str) -> str:
+    for name in key.split("."):
+        defaults = defaults[name]
+    if defaults == "???":
+        return "required"
+    if isinstance(defaults, str):
+        return f"`{defaults}`" if defaults else '`""`'
+    text = yaml.safe_dump(defaults, default_flow_style=True, default_style=None).strip()
+    return f"`{text.removesuffix('...').strip()}`"
+
+
+def _values(schema: dict[str, Any]) -> str:
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    choices = schema.get("enum") or schema.get("items", {}).get("enum")
+    if choices:
+        shown = ", ".join(f"`{str(one).lower() if one in (True, False) else one}`"
+                          for one in choices)  # fmt: skip
+        return f"list of {shown}" if "items" in schema else shown
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    text = " or ".join(kinds)
+    low, above, high = (schema.get(n) for n in ("minimum", "exclusiveMinimum", "maximum"))
+    if low is not None and high is not None:
+        return f"{text}, {low} to {high}"
+    bounds = [f"at least {low}"] if low is not None else []
+    bounds += [f"above {above}"] if above is not None else []
+    bounds += [f"at most {high}"] if high is not None else []
+    return ", ".join([text, *bounds])

@@ -1,0 +1,715 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import os
+import pickle
+import random
+from collections import Counter
+from pathlib import Path
+from urllib.parse import unquote
+from xml.etree import ElementTree
+
+import datasets
+import pandas
+import pyarrow.parquet
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from pycocotools.coco import COCO
+
+from conftest import read_jsonl, run_script
+from image_grounding.boxes import box_iou, to_original
+from image_grounding.errors import OutputError, SpecError
+from image_grounding.exports import FORMATS, Plan, Setting, export_run
+from image_grounding.exports.images import Paths
+from image_grounding.exports.select import Selection
+from image_grounding.exports.split import parse_split
+from image_grounding.exports.vlm_sft import STYLES, in_square, write_box
+from image_grounding.frames import CONVENTIONS, Frame
+from image_grounding.results import Results
+from support.results import make_line, write_results
+
+DOG, CAT, TREE = (10, 20, 110, 220), (200, 100, 260, 150), (300, 0, 640, 480)
+HOSTILE = 'A "dog" <img src=x onerror=alert(1)>\n[/EN#9/x] | `rm` 狗 \U0001f415 & <image> </s>'
+EVIL_NAMES = [
+    "../../outside.png",
+    'sub/a dog\'s "picture".png',
+    "line\nbreak.png",
+    "图片/狗 \U0001f415.png",
+    "other/0.png",
+    "-rf.png",
+]
+
+
+def some_lines():
+    """Two captions of one image, an expression not seen, one not in the caption, no score."""
+    return [
+        make_line(0, [("a dog", [DOG]), ("cats", [CAT, TREE])], caption="\U0001f415 a dog, cats."),
+        make_line(1, [("a dog", [DOG], [None]), ("a bird", [])], image="0.png"),
+        make_line(2, [("a tree", [TREE]), ("nowhere", [CAT])], caption="I see a tree"),
+        make_line(3, [("a bird", [])]),
+    ]
+
+
+@pytest.fixture
+def results(tmp_path):
+    return write_results(tmp_path, some_lines(), ["timeout"])
+
+
+def hostile_results(folder):
+    """Pictures with every kind of name, in and out of the folder, and an absolute one."""
+    inside = folder / "inside" / "deep"
+    inside.mkdir(parents=True)
+    names = [*EVIL_NAMES, str(folder / "absolute.png"), "0.png"]
+    for name in names:
+        path = inside / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (640, 480), len(str(path)) % 256).save(path)
+    lines = [
+        make_line(i, [("狗 \U0001f415", [DOG]), (HOSTILE, [CAT])], cleaned=HOSTILE, image=name)
+        for i, name in enumerate(names)
+    ]
+    return write_results(inside, lines, images=False), names, inside
+
+
+def export(results, name, *arguments, out=None):
+    output = out or results.parent / "out"
+    return run_script(
+        "export.py", str(results), "--format", name, "-o", str(output), *arguments
+    ), output
+
+
+def export_here(results, name, output, **changes):
+    plan = Plan(name, **changes)
+    return export_run(Results(results), plan, output)
+
+
+def boxes_of(lines):
+    """(caption, phrase, box) of every instance, as often as it is there."""
+    return Counter(
+        (line["cleaned_caption"], item["text"], tuple(one["bbox"]))
+        for line in lines
+        for item in line["expressions"]
+        for one in item["instances"]
+    )
+
+
+# --- the script
+
+
+def test_counts_and_card(results):
+    ran, out = export(results, "tao")
+    assert ran.code == 0, ran.err
+    assert ran.json == {
+        "exit_code": 0, "format": "tao", "output": str(out),
+        "records": 4, "images": 3, "expressions": 7, "boxes": 6, "left_out": {},
+        "parts": {"all": {"records": 4, "images": 3, "expressions": 7, "boxes": 6}},
+        "files": ["dataset_card.md", "annotations.jsonl"],
+    }  # fmt: skip
+    assert sorted(ran.json["files"]) == sorted(path.name for path in out.iterdir())
+    card = (out / "dataset_card.md").read_text()
+    for fact in (
+        "Model: `test-vlm`",
+        "`norm1000_xyxy`",
+        "Boxes: 6",
+        "Least score of a box: none\n",
+    ):
+        assert fact in card
+    assert "4 records, 3 images, 6 boxes" in ran.err
+
+
+def test_empty_part_is_told(results):
+    ran, out = export(results, "coco", "--split", "0.5/0.5", "--seed", "3")
+    assert ran.code == 0 and "the part train is empty" in ran.err
+    assert ran.json["files"] == ["dataset_card.md", "train.json", "val.json"]
+    assert COCO(str(out / "train.json")).anns == {}
+
+
+def test_quiet(results):
+    ran, _ = export(results, "odvg", "--quiet")
+    assert (ran.code, ran.err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--format", "yolo"), "'yolo' is not one of"),
+        (("--format", "tao", "--split", "0.9/0.2"), "add up to 1"),
+        (("--format", "tao", "--min-score", "1.5"), "0<=x<=1"),
+        (("--format", "odvg", "--min-score", "1"), "nothing of"),
+    ],
+)
+def test_usage_errors(results, arguments, message):
+    ran = run_script("export.py", str(results), *arguments, "-o", str(results.parent / "out"))
+    assert ran.code == 2
+    assert message in ran.err and "Traceback" not in ran.err
+    assert not (results.parent / "out").exists()
+    assert list(results.parent.glob(".*")) == []
+
+
+def test_no_results(tmp_path):
+    ran, _ = export(tmp_path / "none", "tao")
+    assert ran.code == 2 and "no such results" in ran.err
+
+
+def test_overwrite_replaces_an_export(results):
+    _, out = export(results, "tao")
+    (out / "stale").write_text("x")
+    ran, _ = export(results, "odvg")
+    assert ran.code == 2 and "not empty" in ran.err
+    assert (out / "stale").exists()
+    ran, _ = export(results, "odvg", "--overwrite")
+    assert ran.code == 0 and not (out / "stale").exists()
+    assert sorted(path.name for path in results.parent.iterdir() if "." not in path.name) == [
+        "out",
+        "results",
+    ]
+    assert list(results.parent.glob(".*")) == []
+
+
+def test_overwrite_replaces_nothing_else(results, tmp_path):
+    thesis = tmp_path / "out" / "thesis.tex"
+    thesis.parent.mkdir()
+    thesis.write_text("mine")
+    for place, message in (
+        (thesis.parent, "no export"),
+        (thesis, "is a file"),
+        (results, "the results themselves"),
+        (results.parent, "the results themselves"),
+    ):
+        with pytest.raises(OutputError, match=message):
+            export_here(results, "odvg", place, overwrite=True)
+    assert thesis.read_text() == "mine"
+    assert (results / "annotations.jsonl").exists()
+
+
+def test_a_broken_record_leaves_nothing_behind(results):
+    with (results / "annotations.jsonl").open("a") as file:
+        file.write('{"image_id": 1}\n')
+    ran, out = export(results, "coco")
+    assert ran.code == 2 and "line 5: not a record" in ran.err
+    assert not out.exists() and list(results.parent.glob(".*")) == []
+
+
+# --- selection
+
+
+@pytest.mark.parametrize(
+    ("selection", "kept", "left_out"),
+    [
+        (Selection(), 6, {}),
+        (Selection(drop_ungrounded=True), 6, {
+            "expressions_ungrounded": 2, "records_without_expressions": 1,
+        }),
+        (Selection(min_score=0.54), 3, {
+            "boxes_below_min_score": 2, "boxes_without_score": 1,
+            "expressions_left_without_box": 2,
+        }),
+    ],
+)  # fmt: skip
+def test_selection(results, tmp_path, selection, kept, left_out):
+    report = export_here(results, "tao", tmp_path / "out", selection=selection)
+    assert report["boxes"] == kept
+    assert report["left_out"] == left_out
+    lines = read_jsonl(tmp_path / "out" / "annotations.jsonl")
+    left = [one for line in lines for item in line["expressions"] for one in item["instances"]]
+    assert len(left) == kept
+    if selection.min_score:
+        assert min(one["bbox_score"] for one in left) >= selection.min_score
+
+
+def test_boxes_of_others_that_are_none(tmp_path):
+    lines = [make_line(0, [("a dog", [DOG, (5, 5, 5, 9), (0, 0, 700, 10), (9, 9, 4, 20)])])]
+    report = export_here(write_results(tmp_path, lines), "odvg", tmp_path / "out")
+    assert (report["boxes"], report["left_out"]) == (1, {"boxes_outside_image": 3})
+
+
+# --- parts
+
+
+def test_parts_are_by_image_and_stay(tmp_path):
+    lines = [
+        make_line(
+            i, [("a dog", [DOG])], caption=f"a dog {i}", image=f"./{i % 100}.png"[i % 2 * 2 :]
+        )
+        for i in range(400)
+    ]
+    shuffled = random.Random(1).sample(lines, 300)
+    seen = []
+    for number, (some, seed) in enumerate([(lines, 0), (shuffled, 0), (lines, 1)]):
+        (tmp_path / str(number)).mkdir()
+        results = write_results(tmp_path / str(number), some, images=False)
+        split = parse_split("0.7/0.2/0.1", seed)
+        setting = Setting(split.parts)
+        out = tmp_path / f"out{number}"
+        report = export_here(results, "odvg", out, split=split, setting=setting)
+        parts = {
+            name: {
+                line["filename"].removeprefix("./") for line in read_jsonl(out / f"{name}.jsonl")
+            }
+            for name in ("train", "val", "test")
+        }
+        assert sum(map(len, parts.values())) == len(set.union(*parts.values()))
+        assert {name: len(images) for name, images in parts.items()} == {
+            name: part["images"] for name, part in report["parts"].items()
+        }
+        seen.append({image: name for name, images in parts.items() for image in images})
+    assert len(seen[0]) == 100
+    assert Counter(seen[0].values())["train"] == pytest.approx(70, abs=15)
+    assert all(seen[0][image] == part for image, part in seen[1].items())
+    assert seen[0] != seen[2]
+
+
+@pytest.mark.parametrize("text", ["1", "0.5/0.6", "0.5/-0.5/1", "a/b", "0.4/0.2/0.2/0.2", "nan/1"])
+def test_bad_shares(text):
+    with pytest.raises(SpecError, match="add up to 1"):
+        parse_split(text, 0)
+
+
+# --- images
+
+
+def test_copies_have_safe_names_of_their_own(tmp_path):
+    results, names, inside = hostile_results(tmp_path)
+    ran, out = export(results, "odvg", "--copy-images", out=tmp_path / "out")
+    assert ran.code == 0, ran.err
+    rows = read_jsonl(out / "annotations.jsonl")
+    copies = [row["filename"] for row in rows]
+    assert len(set(copies)) == len(names)
+    assert {path.name for path in (out / "images").iterdir()} == {Path(one).name for one in copies}
+    for name, copy in zip(names, copies, strict=True):
+        assert (out / copy).read_bytes() == (inside / name).read_bytes()
+        assert all(char.isascii() and (char.isalnum() or char in "-./") for char in copy)
+        assert (out / copy).resolve().parent == (out / "images").resolve()
+
+
+def test_missing_images_are_counted(results):
+    (results.parent / "2.png").write_bytes(b"no picture")
+    (results.parent / "3.png").unlink()
+    Image.new("L", (10, 10)).save(results.parent / "0.png")
+    ran, out = export(results, "tao", "--copy-images")
+    assert ran.code == 2 and "nothing of" in ran.err
+    Image.new("L", (640, 480)).save(results.parent / "0.png")
+    ran, out = export(results, "tao", "--copy-images")
+    assert ran.code == ran.json["exit_code"] == 3
+    assert ran.json["left_out"] == {"records_image_missing": 2}
+    assert ran.json["records"] == 2
+    assert len(list((out / "images").iterdir())) == 1
+
+
+def test_copies_are_upright(tmp_path):
+    picture = Image.new("RGB", (200, 100), "black")
+    picture.paste("white", (0, 0, 20, 20))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned clockwise to be upright
+    picture.save(tmp_path / "0.jpg", exif=exif, quality=95)
+    lines = [make_line(0, [("a square", [(80, 0, 100, 20)])], size=(100, 200), image="0.jpg")]
+    results = write_results(tmp_path, lines, images=False)
+    export_here(results, "odvg", tmp_path / "out", paths=Paths.COPIES)
+    (row,) = read_jsonl(tmp_path / "out" / "annotations.jsonl")
+    with Image.open(tmp_path / "out" / row["filename"]) as copy:
+        assert copy.size == (100, 200) and copy.getexif().get(0x0112, 1) == 1
+        assert copy.getpixel((90, 10))[0] > 200 and copy.getpixel((10, 190))[0] < 50
+
+
+def test_absolute_paths_and_prefix(results, tmp_path):
+    export_here(results, "odvg", tmp_path / "a", paths=Paths.ABSOLUTE)
+    rows = read_jsonl(tmp_path / "a" / "annotations.jsonl")
+    assert rows[0]["filename"] == str(results.parent / "0.png")
+    export_here(results, "odvg", tmp_path / "b", setting=Setting(image_prefix="s3://bucket/"))
+    rows = read_jsonl(tmp_path / "b" / "annotations.jsonl")
+    assert rows[0]["filename"] == "s3://bucket/0.png"
+
+
+# --- formats
+
+
+@pytest.fixture(params=["plain", "hostile", "repeated"])
+def any_results(request, tmp_path):
+    if request.param == "hostile":
+        return hostile_results(tmp_path)[0]
+    lines = some_lines() * (2 if request.param == "repeated" else 1)
+    return write_results(tmp_path, lines)
+
+
+def lines_of(results):
+    return read_jsonl(results / "annotations.jsonl")
+
+
+def test_odvg(any_results, tmp_path):
+    export_here(any_results, "odvg", tmp_path / "out")
+    rows = read_jsonl(tmp_path / "out" / "annotations.jsonl")
+    assert Counter(
+        (row["grounding"]["caption"], region["phrase"], tuple(region["bbox"]))
+        for row in rows
+        for region in row["grounding"]["regions"]
+    ) == boxes_of(
+        [
+            {**line, "expressions": [item for item in line["expressions"] if item["char_span"]]}
+            for line in lines_of(any_results)
+        ]
+    )
+    for row in rows:
+        assert (row["width"], row["height"]) == (640, 480)
+        assert row["filename"] == row["file_name"]
+        assert row["grounding"]["regions"]
+        for region in row["grounding"]["regions"]:
+            ((start, end),) = region["tokens_positive"]
+            assert row["grounding"]["caption"][start:end] == region["phrase"]
+
+
+def test_llava_boxes_are_of_the_padded_square():
+    assert write_box((0, 0, 200, 100), (200, 100), STYLES["llava"]) == [0, 0.25, 1, 0.75]
+
+
+def test_absolute_and_relative_paths_are_one_image(tmp_path):
+    names = [f"{index}.png" for index in range(30)]
+    lines = [make_line(i, [("a dog", [DOG])], image=name) for i, name in enumerate(names)]
+    lines += [
+        make_line(i, [("a dog", [DOG])], image=str(tmp_path / n)) for i, n in enumerate(names)
+    ]
+    results = write_results(tmp_path, lines, images=False)
+    split = parse_split("0.5/0.5", 0)
+    export_here(results, "odvg", tmp_path / "o", split=split, setting=Setting(split.parts))
+    train, val = (
+        {row["filename"].rpartition("/")[2] for row in read_jsonl(tmp_path / "o" / f"{part}.jsonl")}
+        for part in ("train", "val")
+    )
+    assert len(train | val) == 30
+    assert not train & val
+
+
+@pytest.mark.parametrize("categories", ["phrase", "noun"])
+def test_coco(any_results, tmp_path, categories):
+    export_here(any_results, "coco", tmp_path / "out", setting=Setting(categories=categories))
+    coco = COCO(str(tmp_path / "out" / "annotations.json"))
+    found = Counter()
+    for box in coco.loadAnns(coco.getAnnIds()):
+        x, y, w, h = box["bbox"]
+        assert box["area"] == w * h and box["iscrowd"] == 0
+        image = coco.loadImgs(box["image_id"])[0]["file_name"]
+        found[image, box["phrase"], (x, y, x + w, y + h)] += 1
+        (category,) = coco.loadCats(box["category_id"])
+        noun = " ".join(box["phrase"].lower().split())
+        assert category["name"] == ("object" if categories == "phrase" else noun)
+    lines = lines_of(any_results)
+    expected = Counter()
+    for line in lines:
+        for (_, phrase, box), count in boxes_of([line]).items():
+            expected[line["image_path"], phrase, box] += count
+    assert found == expected
+    files = [image["file_name"] for image in coco.loadImgs(coco.getImgIds())]
+    assert len(files) == len(set(files))
+    assert len(coco.anns) == sum(expected.values())
+
+
+def test_coco_parts_share_categories_and_ids(results, tmp_path):
+    split = parse_split("0.5/0.5", 2)
+    setting = Setting(split.parts, categories="noun")
+    export_here(results, "coco", tmp_path / "out", split=split, setting=setting)
+    train, val = (COCO(str(tmp_path / "out" / f"{name}.json")) for name in split.parts)
+    assert train.cats == val.cats and train.anns and val.anns
+    assert not set(train.anns) & set(val.anns) and not set(train.imgs) & set(val.imgs)
+    assert len(train.anns) + len(val.anns) == 6
+
+
+def test_tao(any_results, tmp_path):
+    export_here(any_results, "tao", tmp_path / "out")
+    rows = read_jsonl(tmp_path / "out" / "annotations.jsonl")
+    for row in rows:
+        for item in row["expressions"]:
+            for one in item["instances"]:
+                one["score"] = one.pop("bbox_score")
+    assert rows == lines_of(any_results)
+    assert len(list(Results(tmp_path / "out" / "annotations.jsonl").records())) == len(rows)
+
+
+def test_label_studio(any_results, tmp_path):
+    export_here(any_results, "label-studio", tmp_path / "out", setting=Setting(model="m"))
+    tasks = json.loads((tmp_path / "out" / "annotations.json").read_text())
+    config = ElementTree.parse(tmp_path / "out" / "labeling_config.xml").getroot()
+    (labels,) = config.findall("RectangleLabels")
+    (image,) = config.findall("Image")
+    known = [label.get("value") for label in labels]
+    assert len(known) == len(set(known))
+    assert image.get("value") == "$image"
+    found = Counter()
+    lines = lines_of(any_results)
+    for task, line in zip(tasks, lines, strict=True):
+        prefix, path = task["data"]["image"].split("?d=")
+        assert prefix == "/data/local-files/" and unquote(path) == line["image_path"]
+        (prediction,) = task["predictions"]
+        assert prediction["model_version"] == "m"
+        assert len({one["id"] for one in prediction["result"]}) == len(prediction["result"])
+        for one in prediction["result"]:
+            assert (one["from_name"], one["to_name"]) == (labels.get("name"), image.get("name"))
+            assert labels.get("toName") == image.get("name")
+            assert one["type"] == "rectanglelabels" and one["image_rotation"] == 0
+            value, w, h = one["value"], one["original_width"], one["original_height"]
+            (label,) = value["rectanglelabels"]
+            assert label in known
+            corners = (
+                value["x"] * w / 100, value["y"] * h / 100,
+                (value["x"] + value["width"]) * w / 100,
+                (value["y"] + value["height"]) * h / 100,
+            )  # fmt: skip
+            found[task["data"]["caption"], label, tuple(map(round, corners))] += 1
+    assert found == boxes_of(lines)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_vlm_sft(any_results, tmp_path, style):
+    export_here(any_results, "vlm-sft", tmp_path / "out", setting=Setting(convention=style))
+    rows = read_jsonl(tmp_path / "out" / "annotations.jsonl")
+    lines = lines_of(any_results)
+    keys = {"qwen3": "bbox_2d", "qwen2.5": "bbox_2d", "gemini": "box_2d", "llava": "bbox"}
+    for row, line in zip(rows, lines, strict=True):
+        assert row["image"] == line["image_path"]
+        human, gpt = row["conversations"]
+        assert (human["from"], gpt["from"]) == ("human", "gpt")
+        assert human["value"].count("<image>") == 1 and human["value"].startswith("<image>\n")
+        assert "</s>" not in human["value"] + gpt["value"]
+        assert CONVENTIONS[STYLES[style].convention].order in human["value"]
+        said = [(i["text"], o["bbox"]) for i in line["expressions"] for o in i["instances"]]
+        answer = json.loads(gpt["value"])
+        assert len(answer) == len(said)
+        frame = Frame((640, 480), (640, 480))
+        for one, (text, box) in zip(answer, said, strict=True):
+            assert one["label"] == text.replace("<image>", "< image>").replace(
+                "</s>", "< /s>"
+            ).replace("<img", "< img")
+            if STYLES[style].square:
+                box, side = in_square(tuple(box), (640, 480))
+                frame = Frame(side, side)
+            back = to_original(tuple(one[keys[style]]), STYLES[style].convention, frame, Counter())
+            assert max(abs(a - b) for a, b in zip(back, box, strict=True)) <= 2
+
+
+@given(
+    st.integers(30, 9000), st.integers(30, 9000),
+    st.tuples(*[st.floats(0, 1)] * 4), st.sampled_from(list(STYLES)),
+)  # fmt: skip
+def test_written_boxes_have_an_area_and_read_back(width, height, places, style):
+    x1, x2 = sorted(round(place * (width - 1)) for place in places[:2])
+    y1, y2 = sorted(round(place * (height - 1)) for place in places[2:])
+    box, size = (x1, y1, x2 + 1, y2 + 1), (width, height)
+    numbers = write_box(box, size, STYLES[style])
+    if STYLES[style].square:
+        box, size = in_square(box, size)
+    back = to_original(tuple(numbers), STYLES[style].convention, Frame(size, size), Counter())
+    assert back is not None
+    unit = 1 + max(size) / 500
+    assert max(abs(a - b) for a, b in zip(back, box, strict=True)) <= 1 + unit * 1.5
+    if min(box[2] - box[0], box[3] - box[1]) > 40 * unit:
+        assert box_iou(back, box) > 0.85
+
+
+def test_not_looked_for_is_no_answer(tmp_path):
+    lines = [make_line(0, [("a dog", []), ("a cat", [CAT])], grounded=False)]
+    report = export_here(write_results(tmp_path, lines), "vlm-sft", tmp_path / "out")
+    assert report["left_out"] == {"expressions_not_looked_for": 1}
+    assert "a dog" not in read_jsonl(tmp_path / "out" / "annotations.jsonl")[0]["conversations"]
+
+
+def test_refcoco(any_results, tmp_path):
+    report = export_here(any_results, "refcoco", tmp_path / "out")
+    refs = json.loads((tmp_path / "out" / "refs.json").read_text())
+    with (tmp_path / "out" / "refs(unc).p").open("rb") as file:
+        assert pickle.load(file) == refs
+    coco = COCO(str(tmp_path / "out" / "instances.json"))
+    assert len(refs) == len(coco.anns) == report["expressions"] == report["boxes"]
+    found, expected, others = Counter(), Counter(), 0
+    for ref in refs:
+        (box,) = coco.loadAnns([ref["ann_id"]])
+        (image,) = coco.loadImgs([ref["image_id"]])
+        (sentence,) = ref["sentences"]
+        assert box["image_id"] == image["id"] and image["file_name"] == ref["file_name"]
+        assert box["category_id"] == ref["category_id"] and ref["category_id"] in coco.cats
+        assert ref["split"] == "train" and ref["sent_ids"] == [sentence["sent_id"]]
+        assert sentence["tokens"] and " ".join(sentence["tokens"]) == sentence["sent"]
+        x, y, w, h = box["bbox"]
+        found[ref["file_name"], sentence["raw"], (x, y, x + w, y + h)] += 1
+    for line in lines_of(any_results):
+        for item in line["expressions"]:
+            if len(item["instances"]) == 1:
+                box = tuple(item["instances"][0]["bbox"])
+                expected[line["image_path"], item["text"], box] += 1
+            else:
+                others += 1
+    assert found == expected
+    assert report["left_out"].get("expressions_not_of_one_box", 0) == others
+    for name in ("ref_id", "ann_id"):
+        assert len({ref[name] for ref in refs}) == len(refs)
+
+
+def test_refcoco_names_the_split(results, tmp_path):
+    split = parse_split("0.5/0.5", 2)
+    setting = Setting(split.parts)
+    report = export_here(results, "refcoco", tmp_path / "out", split=split, setting=setting)
+    refs = json.loads((tmp_path / "out" / "refs.json").read_text())
+    counts = Counter(ref["split"] for ref in refs)
+    assert counts == {part: report["parts"][part]["boxes"] for part in ("train", "val")}
+    assert min(counts.values()) > 0
+
+
+def read_sentence(line):
+    """(phrase, entity) of a marked sentence, token by token, as the dataset's own reader does."""
+    phrases, words, entity = [], None, None
+    for token in line.split(" "):
+        if words is not None:
+            words.append(token.removesuffix("]"))
+            if token.endswith("]"):
+                phrases.append((" ".join(words), entity))
+                words = None
+        elif token.startswith("["):
+            _, entity, kind = token.split("/")
+            assert kind == "other" and entity.startswith("EN#")
+            entity, words = entity[3:], []
+    assert words is None
+    return phrases
+
+
+def read_boxes(path):
+    root = ElementTree.parse(path).getroot()
+    boxes, nowhere = {}, set()
+    for item in root.findall("object"):
+        (name,) = item.findall("name")
+        if (box := item.find("bndbox")) is not None:
+            corners = [int(box.find(tag).text) for tag in ("xmin", "ymin", "xmax", "ymax")]
+            boxes.setdefault(name.text, []).append(corners)
+        else:
+            assert (item.find("nobndbox").text, item.find("scene").text) == ("1", "0")
+            nowhere.add(name.text)
+    size = tuple(int(root.find("size").find(tag).text) for tag in ("width", "height"))
+    return root.find("filename").text, size, boxes, nowhere
+
+
+def test_flickr30k(any_results, tmp_path):
+    report = export_here(any_results, "flickr30k", tmp_path / "out")
+    out = tmp_path / "out"
+    ids = (out / "annotations.txt").read_text().splitlines()
+    assert len(set(ids)) == len(ids) == report["images"]
+    for folder, ending in (("Sentences", ".txt"), ("Annotations", ".xml")):
+        assert {path.name for path in (out / folder).iterdir()} == {one + ending for one in ids}
+    found, expected, entities = Counter(), Counter(), []
+    unseen = expected_unseen = 0
+    for one in ids:
+        name, size, boxes, nowhere = read_boxes(out / "Annotations" / f"{one}.xml")
+        assert size == (640, 480)
+        text = (out / "Sentences" / f"{one}.txt").read_text(encoding="utf-8")
+        for line in text.removesuffix("\n").split("\n"):
+            for phrase, entity in read_sentence(line):
+                entities.append(entity)
+                unseen += entity in nowhere
+                for x1, y1, x2, y2 in boxes.get(entity, []):
+                    found[name, phrase, (x1 - 1, y1 - 1, x2, y2)] += 1
+    assert len(set(entities)) == len(entities) == report["expressions"]
+    lines = lines_of(any_results)
+    left_out = Counter()
+    for line in lines:
+        whole = any(item["char_span"] == [0, len(HOSTILE)] for item in line["expressions"])
+        for item in line["expressions"]:
+            if item["char_span"] is None:
+                left_out["expressions_without_span"] += 1
+                continue
+            if whole and item["text"] != HOSTILE:
+                left_out["expressions_overlapping"] += 1
+                continue
+            text = " ".join(item["text"].replace("[", "(").replace("]", ")").split())
+            expected_unseen += not item["instances"]
+            for box in item["instances"]:
+                expected[line["image_path"], text, tuple(box["bbox"])] += 1
+    assert found == expected
+    assert unseen == expected_unseen
+    assert {k: v for k, v in report["left_out"].items() if k.startswith("expr")} == left_out
+
+
+def test_flickr30k_sentences(tmp_path):
+    caption = "Two dogs[1],a cat\u2028and\ta big  brown bear."
+    said = [("a cat", [CAT]), ("Two dogs", [DOG, TREE]), ("bear", [DOG]), ("a big  brown bear", [])]
+    results = write_results(tmp_path, [make_line(0, said, caption=caption)])
+    report = export_here(results, "flickr30k", tmp_path / "out")
+    (path,) = (tmp_path / "out" / "Sentences").iterdir()
+    assert path.read_text() == (
+        "[/EN#1/other Two dogs] (1), [/EN#2/other a cat] and [/EN#3/other a big brown bear] .\n"
+    )
+    assert report["left_out"] == {"expressions_overlapping": 1}
+
+
+def test_parquet(any_results, tmp_path):
+    export_here(any_results, "parquet", tmp_path / "out")
+    file = tmp_path / "out" / "annotations.parquet"
+    lines = lines_of(any_results)
+    frame = pandas.read_parquet(file)
+    assert list(frame["caption"]) == [line["caption"] for line in lines]
+    rows = pyarrow.parquet.read_table(file).to_pylist()
+    for row, line in zip(rows, lines, strict=True):
+        for item in line["expressions"]:
+            for one in item["instances"]:
+                del one["bbox_id"]
+        assert row["expressions"] == line["expressions"]
+        assert (row["image"], row["width"], row["height"]) == (line["image_path"], 640, 480)
+        assert row["grounded"] is True
+
+
+def test_datasets_reads_parquet_and_json_lines(tmp_path):
+    lines = [make_line(i, [("a dog", [DOG] * (i % 3))], image="one.png") for i in range(5_010)]
+    results = write_results(tmp_path, lines, images=False)
+    for name, ending in (("parquet", "parquet"), ("odvg", "jsonl"), ("vlm-sft", "jsonl")):
+        export_here(results, name, tmp_path / name)
+        kind = "json" if ending == "jsonl" else ending
+        data = datasets.load_dataset(
+            kind,
+            data_files=str(tmp_path / name / f"annotations.{ending}"),
+            cache_dir=str(tmp_path / "cache"),
+            split="train",
+        )
+        assert len(data) == (5_010 if name != "odvg" else 3_340)
+        if name == "parquet":
+            assert data[5_009]["expressions"][0]["instances"][0]["bbox"] == list(DOG)
+            assert data[3]["expressions"][0]["instances"] == []
+    assert (
+        pyarrow.parquet.ParquetFile(tmp_path / "parquet" / "annotations.parquet").num_row_groups
+        == 2
+    )
+
+
+def test_parquet_without_pyarrow_says_what_to_install(results, tmp_path):
+    (tmp_path / "lacking").mkdir()
+    (tmp_path / "lacking" / "pyarrow.py").write_text("raise ImportError('not installed')\n")
+    ran = run_script(
+        "export.py", str(results), "--format", "parquet", "-o", str(tmp_path / "out"),
+        PYTHONPATH=os.pathsep.join([str(tmp_path / "lacking"), os.environ.get("PYTHONPATH", "")]),
+    )  # fmt: skip
+    assert ran.code == 2 and "pip install 'image-grounding[parquet]'" in ran.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_unpaired_surrogates_spoil_no_format(tmp_path):
+    lines = [
+        make_line(0, [("a \ud800 dog", [DOG])], caption="\udfff a \ud800 dog", image="\ud800.png")
+    ]
+    results = write_results(tmp_path, lines, images=False)
+    for name in FORMATS:
+        report = export_here(results, name, tmp_path / name)
+        assert report["boxes"] == 1, name
+
+
+# --- the card
+
+
+def test_hostile_text_means_nothing_in_the_card(tmp_path):
+    evil = "x`\n# Heading\n<script>alert(1)</script> [a](javascript:b) \ud800"
+    summary = {"teacher": {"model": evil, "convention": evil}}
+    results = write_results(tmp_path, some_lines(), summary=summary)
+    export_here(results, "odvg", tmp_path / "out")
+    card = (tmp_path / "out" / "dataset_card.md").read_text()
+    (line,) = (line for line in card.splitlines() if line.startswith("- Model"))
+    assert line.startswith("- Model: `x' # Heading <script>") and line.endswith("?`")
+    assert line.count("`") == 2
+    assert "\n# Heading" not in card
+
+
+def test_every_format_has_a_reader_and_a_summary():
+    for name, exporter in FORMATS.items():
+        assert exporter.name == name and exporter.summary and exporter.reader
