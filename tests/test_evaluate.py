@@ -427,3 +427,25 @@ def test_a_real_run_against_its_scenes(
     assert wrong["any_box.recall_at_1"] is not None
     assert wrong["any_box.recall_at_1"] < 0.5
     assert wrong["expressions.f1"] == 1.0
+
+
+@pytest.mark.parametrize("name", ["coco", "odvg", "flickr30k", "refcoco", "tao"])
+def test_a_run_against_its_own_export_is_perfect(tmp_path: Path, name: str) -> None:
+    cap = "A dog, a dog; the man's hat"
+    dogs = [expression("dog", [box], cap) for box in (DOG, DOG2)]
+    dogs[1] |= {"expression_id": "second", "char_span": [9, 12]}
+    other = record("b/10.jpg", [*dogs, expression("man's hat", [MAN], cap)], caption=cap)
+    run = write_jsonl(tmp_path / "run.jsonl", [full("a/9.jpg"), other])
+    exported = tmp_path / name
+    options = ("--format", name, "-o", str(exported), "--quiet")
+    assert run_script("export.py", str(run), *options).code == 0
+    truth = exported
+    if name in ("coco", "odvg", "tao"):
+        (truth,) = exported.glob("annotations.json*")
+    evaluation = evaluated(run, truth)
+    found = values(evaluation)
+    assert found["any_box.accuracy"] == found["boxes.precision"] == found["boxes.recall"] == 1.0
+    assert found["expressions.recall"] == found["merged_box.mean_iou"] == 1.0
+    left_out = 1 if name == "refcoco" else 0  # the two dogs with two boxes
+    assert evaluation.counts["expressions_not_in_truth"] == left_out
+    assert evaluation.counts["images_evaluated"] == 2
