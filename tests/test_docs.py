@@ -17,6 +17,7 @@ from skills_ref import validate
 
 from conftest import ROOT, SCRIPTS, read_jsonl, run_script, write_jsonl
 from image_grounding import errors
+from image_grounding.exports import FORMATS
 from image_grounding.spec.schema import known_keys
 from support.documents import (
     DOCUMENTS,
@@ -209,6 +210,13 @@ def test_tables_say_what_the_code_says(name: str, rows: Any) -> None:
     listed = re.findall(r"^\| `([\w.]+)` \|", text, re.MULTILINE)
     wanted = re.findall(r"^\| `([\w.]+)` \|", "\n".join(rows()), re.MULTILINE)
     assert wanted == listed
+
+
+def test_every_export_format_is_documented() -> None:
+    text = (ROOT / "references" / "output_format.md").read_text(encoding="utf-8")
+    exports = text.partition("## Exports")[2]
+    assert {row[0].strip("`") for row in cells(exports)} == {*FORMATS, "Format"}
+    assert all(f"`{name}`" in SKILL for name in FORMATS)
 
 
 def test_documented_messages_are_in_the_code() -> None:
