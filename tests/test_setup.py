@@ -499,3 +499,19 @@ def test_any_text_reads_back(results_dir: str, model: str) -> None:
     text = render(values)
     assert OmegaConf.to_container(OmegaConf.create(text), resolve=False) == values
     assert render(json.loads(json.dumps(values))) == text
+
+
+@pytest.mark.parametrize(("blind", "code"), [(False, 0), (True, 4)])
+def test_the_endpoint_is_checked_if_wanted(
+    blind: bool, code: int, server: Loopback, make_project: Maker
+) -> None:
+    server.model.blind = blind
+    project = make_project(1)
+    ran = run_script(
+        "setup_wizard.py", "--input", "input.jsonl", "--image-root", ".", "--endpoint", "custom",
+        "--base-url", server.base_url, "--model", "test-vlm", "--check", cwd=project.folder,
+    )  # fmt: skip
+    assert ran.code == code, ran.err
+    assert (project.folder / "spec.yaml").is_file()
+    assert ran.json["check"]["usable"] is not blind
+    assert "image call" in ran.err

@@ -99,12 +99,25 @@ def check_command(
                     spec, samples=samples, wait=wait, save_probe=save_probe, say=say, show=show
                 )
             )
-        code = Exit.DONE if found.usable else Exit.ENDPOINT
         if not quiet:
             _show_rest(found, spec)
         if as_json or quiet or not sys.stdout.isatty():
-            print_json(_plain(found, code))
-    sys.exit(code)
+            print_json(_plain(found))
+    sys.exit(_code(found))
+
+
+def check_spec(spec_file: Path) -> dict[str, Any]:
+    """Check the endpoint of a spec, with its steps on stderr; what ``--json`` would print."""
+    spec = load_spec(spec_file, _NOT_NEEDED)
+    if spec.vlm.backend == "local":
+        return _plain(_local())
+    found = asyncio.run(check_up(spec, say=_say, show=_show_step))
+    _show_rest(found, spec)
+    return _plain(found)
+
+
+def _code(found: CheckUp) -> Exit:
+    return Exit.DONE if found.usable else Exit.ENDPOINT
 
 
 def _flags(
@@ -180,10 +193,10 @@ def _show_rest(found: CheckUp, spec: Spec) -> None:
     console.print("usable" if found.usable else "not usable")
 
 
-def _plain(found: CheckUp, code: Exit) -> dict[str, Any]:
+def _plain(found: CheckUp) -> dict[str, Any]:
     problem = next((step for step in found.steps if step.status is Status.FAIL), None)
     return {
-        "exit_code": int(code),
+        "exit_code": int(_code(found)),
         "usable": found.usable,
         **({"error": problem.message, "remedy": problem.remedy} if problem else {}),
         "steps": [asdict(step) for step in found.steps],

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from image_grounding.cli.check import check_spec
 from image_grounding.cli.common import CONTEXT, print_json, reporting_errors
 from image_grounding.errors import Exit, SpecError
 from image_grounding.files import write_atomic
@@ -25,12 +26,13 @@ _EPILOG = """\b
 Examples:
   setup_wizard.py
   setup_wizard.py --print-questions
-  setup_wizard.py --input captions.jsonl --endpoint gemini --results-dir out
+  setup_wizard.py --input captions.jsonl --endpoint gemini --results-dir out --check
   setup_wizard.py --input captions.jsonl --endpoint vllm --model Qwen/Qwen3-VL-8B-Instruct
   setup_wizard.py --from spec.yaml --endpoint custom --base-url http://host:9000/v1 --overwrite
 
 \b
 Exit codes: 0 the spec is written; 2 answers are missing or wrong, or the file exists;
+4 it is written, but with --check the endpoint was found not usable;
 130 interrupted, nothing is written; 1 a bug.
 """
 
@@ -51,12 +53,14 @@ def _with_a_flag_for_each_question(command: Callable[..., None]) -> Callable[...
 @click.option("--from", "source", type=click.Path(path_type=Path), help="Edit this spec.")
 @click.option("--tao", is_flag=True, help="Write only keys that TAO's own schema knows.")
 @click.option("--overwrite", is_flag=True, help="Replace the spec where it exists.")
+@click.option("--check", "wants_check", is_flag=True, help="Then check the endpoint.")
 @click.option("--print-questions", is_flag=True, help="Print the interview as JSON, ask nothing.")
 @click.option("--quiet", is_flag=True, help="Off a terminal: only the JSON object on stdout.")
 def setup_command(
     source: Path | None,
     tao: bool,
     overwrite: bool,
+    wants_check: bool,
     print_questions: bool,
     quiet: bool,
     **flags: str | None,
@@ -80,7 +84,12 @@ def setup_command(
         given = {name: text for name, text in flags.items() if text is not None}
         try:
             _interview(given, state, terminal)
-            print_json(_finish(source, base, state))
+            result = _finish(source, base, state)
+            if wants_check:
+                result["check"] = check_spec(Path(result["spec"]))
+                result["exit_code"] = result["check"]["exit_code"]
+            print_json(result)
+            sys.exit(result["exit_code"])
         except UnansweredError as error:
             say(f"error: {error}")
             code = int(error.exit_code)
@@ -116,7 +125,7 @@ def _questions(previous: Mapping[str, str]) -> dict[str, Any]:
     return {
         "questions": [to_plain(question, previous) for question in QUESTIONS],
         "facts": {"existing_results": "yes where results_dir holds finished samples, else no"},
-        "other_flags": ["--from", "--tao", "--overwrite", "--quiet"],
+        "other_flags": ["--from", "--tao", "--overwrite", "--check", "--quiet"],
     }
 
 
