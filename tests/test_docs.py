@@ -17,6 +17,7 @@ from skills_ref import validate
 
 from conftest import ROOT, SCRIPTS, read_jsonl, run_script, write_jsonl
 from image_grounding import errors
+from image_grounding.exports import FORMATS
 from image_grounding.spec.schema import known_keys
 from support.documents import (
     DOCUMENTS,
@@ -29,10 +30,13 @@ from support.documents import (
     prose,
     source_texts,
 )
+from support.loopback import Loopback
+from support.scenes import make_scene
 
 SKILL = (ROOT / "SKILL.md").read_text(encoding="utf-8")
 TEXTS = {path: path.read_text(encoding="utf-8") for path in DOCUMENTS}
 COMMANDS = list(dict.fromkeys(tuple(line) for text in TEXTS.values() for line in commands(text)))
+JOURNEY = [tuple(line) for line in commands(SKILL) if line[0] != "setup_env.py"]
 TROUBLES = (ROOT / "references" / "troubleshooting.md").read_text(encoding="utf-8")
 EVALS = json.loads((ROOT / "evals" / "evals.json").read_text(encoding="utf-8"))
 # Options of other programs that the documents speak of.
@@ -105,6 +109,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spec["image_grounding"]["data"] = {"input_jsonl": "captions.jsonl", "image_root": "photos"}
     (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
     assert run_script("run_pipeline.py", "-e", "spec.yaml", cwd=folder).code == 0
+    add_review_and_truth(folder)
+    return folder
+
+
+def add_review_and_truth(folder: Path) -> None:
+    """A review.json that finds everything good, and a truth.json that agrees with the run."""
     records = read_jsonl(folder / "results" / "annotations.jsonl")
     marks = [
         {"sample_id": record["sample_id"], "expression_id": one["expression_id"], "mark": "good"}
@@ -113,7 +123,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     (folder / "review.json").write_text(json.dumps({"format": 1, "marks": marks}))
     (folder / "truth.json").write_text(json.dumps(_as_coco(records)))
-    return folder
 
 
 def _as_coco(records: list[dict[str, Any]]) -> dict[str, Any]:
@@ -171,7 +180,9 @@ def options(name: str) -> dict[str, Any]:
     [
         line
         for line in COMMANDS
-        if line[0] != "setup_env.py" and not ({*line} & _NEEDS_AN_ENDPOINT and line[0][0] == "c")
+        if line not in JOURNEY
+        and line[0] != "setup_env.py"
+        and not (line[0] == "check_endpoint.py" and {*line} & _NEEDS_AN_ENDPOINT)
     ],
     ids=" ".join,
 )
@@ -185,6 +196,35 @@ def test_command_runs(line: tuple[str, ...], finished: Path, tmp_path: Path) -> 
     asks_on_a_terminal = line == ("setup_wizard.py",)
     assert ran.code == (2 if asks_on_a_terminal else 0), ran.err
     assert isinstance(ran.json, dict)
+
+
+def test_skill_leads_from_nothing_to_an_export(server: Loopback, tmp_path: Path) -> None:
+    """Its commands in their order, each on the first attempt, against a server that sees."""
+    (tmp_path / "photos").mkdir()
+    scenes = [make_scene((320, 240), seed=number) for number in range(12)]
+    for number, scene in enumerate(scenes):
+        scene.save(tmp_path / "photos" / f"{number}.png")
+    rows = [
+        {"image_path": f"{number}.png", "caption": scene.caption}
+        for number, scene in enumerate(scenes)
+    ]
+    write_jsonl(tmp_path / "captions.jsonl", rows)
+    reports = {}
+    for name, *arguments in JOURNEY:
+        there = [word.replace("Qwen/Qwen3-VL-8B-Instruct", "test-vlm") for word in arguments]
+        if "--endpoint" in there:
+            there += ["--base-url", server.base_url]
+        if (tmp_path / "results" / "annotations.jsonl").exists():
+            add_review_and_truth(tmp_path)
+        ran = run_script(name, *there, cwd=tmp_path)
+        assert ran.code == 0, f"{name} {there}: {ran.err}"
+        reports[name] = ran.json
+    assert reports["run_pipeline.py"]["counts"]["annotated"] == 12
+    assert reports["run_pipeline.py"]["counts"]["from_checkpoints"] == 10
+    assert reports["check_endpoint.py"]["usable"]
+    assert reports["inspect.py"]["decision"] in ("scale", "review_more")
+    assert reports["export.py"]["parts"].keys() == {"train", "val"}
+    assert reports["evaluate.py"]["metrics"]["mean_iou"]["value"] == 1
 
 
 def test_options_in_the_prose_exist() -> None:
@@ -211,9 +251,18 @@ def test_tables_say_what_the_code_says(name: str, rows: Any) -> None:
     assert wanted == listed
 
 
+def test_every_export_format_is_documented() -> None:
+    text = (ROOT / "references" / "output_format.md").read_text(encoding="utf-8")
+    exports = text.partition("## Exports")[2]
+    assert {row[0].strip("`") for row in cells(exports)} == {*FORMATS, "Format"}
+    assert all(f"`{name}`" in SKILL for name in FORMATS)
+
+
 def test_documented_messages_are_in_the_code() -> None:
     texts = source_texts()
-    for fragment in _message_fragments():
+    fragments = list(_message_fragments())
+    assert len(fragments) > 100
+    for fragment in fragments:
         assert any(fragment in text for text in texts), fragment
 
 
@@ -224,7 +273,9 @@ def _message_fragments() -> Iterator[str]:
 
 
 def test_messages_of_the_code_are_documented() -> None:
-    lacking = [text for text in messages_raised() if text not in TROUBLES]
+    raised = list(messages_raised())
+    assert len(raised) > 50
+    lacking = [text for text in raised if text not in TROUBLES]
     assert not lacking, "troubleshooting.md lacks:\n" + "\n".join(lacking)
 
 

@@ -89,7 +89,7 @@ def messages_raised() -> Iterator[str]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and _name(node.func) in raised:
                 for argument in node.args:
-                    longest = max(_fixed(argument), key=len, default="").strip(" (:;,")
+                    longest = max(_fixed(argument), key=len, default="").strip(" ():;,")
                     if len(longest) > 3:
                         yield longest
 
