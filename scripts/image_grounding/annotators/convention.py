@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measuring an endpoint's box convention through the real prompt, and refusing without one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from image_grounding.annotators.asking import ask_for_boxes
 from image_grounding.endpoints import Asker
@@ -58,6 +58,13 @@ def takes_no_images(error: RejectedRequestError) -> UnusableEndpointError:
     )
 
 
+def blind(said: Mapping[str, str]) -> UnusableEndpointError:
+    """The error for wrong answers to squares of one colour; see ``names_colours``."""
+    answers = ", ".join(f"{text!r} to a {colour} square" for colour, text in said.items())
+    message = f"this model does not see images: it answered {answers}"
+    return UnusableEndpointError(message, remedy=_OTHER_MODEL)
+
+
 async def refusal(
     asker: Asker,
     family: Family,
@@ -68,9 +75,7 @@ async def refusal(
     """Why the measurement chose nothing: the model is blind, cannot be read, or cannot ground."""
     said = await names_colours(asker, transport_for(family, family.convention, vlm))
     if not saw_all(said):
-        answers = ", ".join(f"{text!r} to a {colour} square" for colour, text in said.items())
-        message = f"this model does not see images: it answered {answers}"
-        return UnusableEndpointError(message, remedy=_OTHER_MODEL)
+        return blind(said)
     problems = [result.problem for result in results if result.problem]
     if len(problems) == len(results):
         return UnusableEndpointError(

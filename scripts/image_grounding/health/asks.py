@@ -4,10 +4,10 @@
 import json
 
 from image_grounding.annotators.asking import ask_until_read
-from image_grounding.annotators.convention import takes_no_images
+from image_grounding.annotators.convention import blind, takes_no_images
 from image_grounding.endpoints import Asker, Question
 from image_grounding.endpoints.negotiation import Taken
-from image_grounding.errors import RejectedRequestError, SampleError, UnusableEndpointError
+from image_grounding.errors import RejectedRequestError, SampleError
 from image_grounding.frames import Transport
 from image_grounding.health.model import Status, Step
 from image_grounding.images import EncodedImage
@@ -49,10 +49,7 @@ async def image_call(asker: Asker, transport: Transport) -> Step:
     except RejectedRequestError as error:
         raise takes_no_images(error) from None
     if not saw_all(said):
-        raise UnusableEndpointError(
-            f"this model does not see images: it answered {said}",
-            remedy="choose a vision-language model",
-        )
+        raise blind(said)
     return Step(IMAGE, Status.OK, "it sees: the colour of a plain square was right")
 
 
