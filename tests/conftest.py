@@ -2,8 +2,6 @@
 """Fixtures: the loopback server, input files, scripts run as users run them."""
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,9 +13,8 @@ import pytest
 from support.browser import LEFT_OUT, REQUIRED, find_browser, running_browser
 from support.loopback import Loopback
 from support.scenes import Scene, make_scene
+from support.scripts import SCRIPTS, Ran, run_script
 
-ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = ROOT / "scripts"
 sys.path.append(str(SCRIPTS))
 
 if TYPE_CHECKING:
@@ -52,42 +49,6 @@ def browser() -> "Iterator[Browser]":
 def server() -> Iterator[Loopback]:
     with Loopback() as running:
         yield running
-
-
-@dataclass(frozen=True)
-class Ran:
-    """How a script ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        value: dict[str, Any] = json.loads(self.out)
-        return value
-
-
-def clean_environment(**extra: str) -> dict[str, str]:
-    """The environment without keys, and with what a test adds."""
-    kept = {k: v for k, v in os.environ.items() if not k.endswith(("_API_KEY", "_BASE_URL"))}
-    return {**kept, "COLUMNS": "100", **extra}
-
-
-def run_script(
-    name: str, *arguments: str, cwd: Path | None = None, timeout: float = 120, **environment: str
-) -> Ran:
-    """Run a script of ``scripts/`` as a user does, from another folder."""
-    done = subprocess.run(
-        [sys.executable, str(SCRIPTS / name), *arguments],
-        cwd=cwd or "/",
-        env=clean_environment(**environment),
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        stdin=subprocess.DEVNULL,
-    )
-    return Ran(done.returncode, done.stdout, done.stderr)
 
 
 def write_jsonl(path: Path, rows: Sequence[Any]) -> Path:

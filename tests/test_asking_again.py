@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from conftest import Project, run_script
+from conftest import Project
 from support.loopback import Answer, Call, Loopback
+from support.scripts import run_script
 
 Maker = Callable[..., Project]
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, SCRIPTS, Ran, clean_environment, read_jsonl, write_jsonl
+from conftest import read_jsonl, write_jsonl
+from support.scripts import ROOT, SCRIPTS, Ran, clean_environment
 
 # Without site-packages: as a Python that was never set up.
 BARE = (getattr(sys, "_base_executable", sys.executable), "-S")

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from conftest import Project, Ran, run_script
+from conftest import Project
 from image_grounding.frames import CONVENTIONS
 from support.loopback import Answer, Call, Loopback
 from support.model import Model
+from support.scripts import Ran, run_script
 
 ALL = [
     "configuration", "name and port", "readiness", "key", "model", "text call", "image call",

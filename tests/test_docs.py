@@ -15,7 +15,7 @@ import pytest
 import yaml
 from skills_ref import validate
 
-from conftest import ROOT, SCRIPTS, read_jsonl, run_script, write_jsonl
+from conftest import read_jsonl, write_jsonl
 from image_grounding import errors
 from image_grounding.exports import FORMATS
 from image_grounding.spec.schema import known_keys
@@ -32,6 +32,7 @@ from support.documents import (
 )
 from support.loopback import Loopback
 from support.scenes import make_scene
+from support.scripts import ROOT, SCRIPTS, run_script
 
 SKILL = (ROOT / "SKILL.md").read_text(encoding="utf-8")
 TEXTS = {path: path.read_text(encoding="utf-8") for path in DOCUMENTS}
@@ -224,7 +225,7 @@ def test_skill_leads_from_nothing_to_an_export(server: Loopback, tmp_path: Path)
     assert reports["check_endpoint.py"]["usable"]
     assert reports["inspect.py"]["decision"] in ("scale", "review_more")
     assert reports["export.py"]["parts"].keys() == {"train", "val"}
-    assert reports["evaluate.py"]["metrics"]["mean_iou"]["value"] == 1
+    assert reports["evaluate.py"]["metrics"]["any_box.mean_iou"]["value"] == 1
 
 
 def test_options_in_the_prose_exist() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from conftest import Project, read_jsonl, run_script, write_jsonl
+from conftest import Project, read_jsonl, write_jsonl
 from image_grounding.dry_run import DryRun
 from image_grounding.errors import SampleError
 from image_grounding.frames import Transport
@@ -16,6 +16,7 @@ from image_grounding.progress import Quiet
 from image_grounding.spec import load_spec
 from support.loopback import Answer, Loopback
 from support.scenes import make_scene
+from support.scripts import run_script
 
 Maker = Callable[..., Project]
 

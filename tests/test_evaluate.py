@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from conftest import Project, Ran, read_jsonl, run_script, write_jsonl
+from conftest import Project, read_jsonl, write_jsonl
 from image_grounding.errors import InputError
 from image_grounding.evaluation.evaluate import Evaluation, evaluate
 from image_grounding.evaluation.truth import read_truth
 from image_grounding.results import Results
 from support.loopback import Loopback
+from support.scripts import Ran, run_script
 from support.truth import CAPTION, expression, record
 
 CAR, DOG, DOG2, MAN = (0, 0, 40, 20), (50, 0, 70, 20), (80, 0, 100, 20), (120, 0, 150, 90)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pycocotools.coco import COCO
 
-from conftest import read_jsonl, run_script
+from conftest import read_jsonl
 from image_grounding.boxes import box_iou, to_original
 from image_grounding.errors import OutputError, SpecError
 from image_grounding.exports import FORMATS, Plan, Setting, export_run
@@ -28,6 +28,7 @@ from image_grounding.exports.vlm_sft import STYLES, in_square, write_box
 from image_grounding.frames import CONVENTIONS, Frame
 from image_grounding.results import Results
 from support.results import make_line, write_results
+from support.scripts import run_script
 
 DOG, CAT, TREE = (10, 20, 110, 220), (200, 100, 260, 150), (300, 0, 640, 480)
 HOSTILE = 'A "dog" <img src=x onerror=alert(1)>\n[/EN#9/x] | `rm` 狗 \U0001f415 & <image> </s>'

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from jsonschema import Draft202012Validator
 
-from conftest import SCRIPTS, clean_environment, run_script, write_jsonl
+from conftest import write_jsonl
 from image_grounding.inspection.inspect_run import inspect_run
 from image_grounding.inspection.model import Card, Flag, Picked
 from image_grounding.inspection.sampling import Sampler
@@ -16,6 +16,7 @@ from image_grounding.resources import load_schema
 from image_grounding.results import Results
 from image_grounding.spec import load_limits
 from support.results import make_line, misread, write_results
+from support.scripts import SCRIPTS, clean_environment, run_script
 
 DOG = (100, 100, 300, 300)
 PHOTOS = [(1600, 1200), (1200, 1600)]

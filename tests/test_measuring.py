@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from conftest import Project, Ran, run_script, write_jsonl
+from conftest import Project, write_jsonl
 from image_grounding.boxes import box_iou
 from image_grounding.families import family_of
 from image_grounding.frames import CONVENTIONS, Box, Transport
@@ -18,6 +18,7 @@ from image_grounding.measuring.measurement import MIN_LEAD, decide
 from support.loopback import Answer, Call, Loopback
 from support.model import Model
 from support.scenes import make_scene
+from support.scripts import Ran, run_script
 
 SIZES = [
     ((333, 1007), 1, "png"),

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from playwright.sync_api import expect
 
 from image_grounding.errors import OutputError
 from image_grounding.frames import Transport
@@ -129,7 +130,7 @@ def test_hostile_text_is_shown_as_it_is_and_runs_nothing(tmp_path, browser):
     with opened(browser, path) as page:
         for article in page.query_selector_all("article"):
             article.scroll_into_view_if_needed()
-            page.wait_for_function("article => article.querySelector('.view')", arg=article)
+            article.wait_for_selector(".view")
 
         def texts(selector: str) -> list[str]:
             found: list[str] = page.eval_on_selector_all(
@@ -231,7 +232,7 @@ def test_no_picture(tmp_path, browser):
     path = tmp_path / "index.html"
     write_page(make_inspection(cards), path)
     with opened(browser, path) as page:
-        page.wait_for_function("document.querySelectorAll('.placeholder').length === 2")
+        expect(page.locator(".placeholder")).to_have_count(2)
         gone, undecodable = page.locator(".placeholder").all_text_contents()
         assert "no such image" in gone
         assert "cannot decode" in undecodable
@@ -297,11 +298,11 @@ def test_review_by_pointer_and_load(review, browser, tmp_path):
     with opened(browser, review) as page:  # another profile, that knows no mark
         assert said(download(page)) == []
         page.set_input_files("#load", given)
-        page.wait_for_function("document.getElementById('reviewed').textContent.includes('loaded')")
+        expect(page.locator("#reviewed")).to_contain_text("loaded")
         assert said(download(page)) == said(found)
         given.write_text("no json")
         page.set_input_files("#load", given)
-        page.wait_for_function("document.getElementById('reviewed').textContent.includes('no rev')")
+        expect(page.locator("#reviewed")).to_contain_text("no rev")
 
 
 @browser_test

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import Project, read_jsonl, run_script, write_jsonl
+from conftest import Project, read_jsonl, write_jsonl
 from image_grounding.checkpoints import CheckpointStore
 from image_grounding.errors import InputError
 from image_grounding.outputs import write_annotations
@@ -19,6 +19,7 @@ from image_grounding.samples import BadLine, Sample, SampleReader
 from image_grounding.selection import Pilot, Selection
 from image_grounding.steps import STEPS
 from support.loopback import Answer, Loopback
+from support.scripts import run_script
 
 Maker = Callable[..., Project]
 

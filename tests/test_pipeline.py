@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from conftest import Project, read_jsonl, run_script, write_jsonl
+from conftest import Project, read_jsonl, write_jsonl
 from image_grounding.boxes import box_iou
 from image_grounding.resources import load_schema
 from support.loopback import Answer, Call, Loopback
 from support.scenes import Scene, make_scene
+from support.scripts import run_script
 
 Maker = Callable[..., Project]
 

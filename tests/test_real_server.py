@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from conftest import Project, Ran, run_script, write_jsonl
+from conftest import Project, write_jsonl
 from image_grounding.endpoints import Finish, Question, Reply
 from image_grounding.endpoints.openai import OpenAIEndpoint
 from image_grounding.errors import KeyRefusedError, RejectedRequestError
@@ -20,6 +20,7 @@ from image_grounding.prompts import ReplySchema
 from image_grounding.spec import OpenAI
 from support.llamacpp import KEY, MODEL, LlamaServer
 from support.scenes import make_scene
+from support.scripts import Ran, run_script
 from support.tiny_vlm import CONTEXT
 
 Maker = Callable[..., Project]

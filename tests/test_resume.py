@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import SCRIPTS, Project, clean_environment, read_jsonl, write_jsonl
+from conftest import Project, read_jsonl, write_jsonl
 from support.loopback import Answer, Call, Loopback
 from support.scenes import make_scene
+from support.scripts import SCRIPTS, clean_environment
 
 Maker = Callable[..., Project]
 

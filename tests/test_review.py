@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import run_script, write_jsonl
+from conftest import write_jsonl
 from image_grounding.errors import InputError
 from image_grounding.inspection.advice import advise
 from image_grounding.inspection.marks import judge, read_marks
@@ -13,6 +13,7 @@ from image_grounding.inspection.review import review_run
 from image_grounding.inspection.wilson import Rate, trials_needed, wilson_interval
 from image_grounding.results import Results
 from support.results import make_line, write_results
+from support.scripts import run_script
 
 # --- Wilson's interval
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, SCRIPTS, clean_environment, run_script
+from support.scripts import ROOT, SCRIPTS, clean_environment, run_script
 
 TOOLS = sorted(path.name for path in SCRIPTS.glob("*.py"))
 

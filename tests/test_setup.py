@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from omegaconf import OmegaConf
 
-from conftest import Project, clean_environment, run_script, write_jsonl
+from conftest import Project, write_jsonl
 from image_grounding.cli.setup import setup_command
 from image_grounding.resources import spec_path
 from image_grounding.setup import parsing
@@ -28,6 +28,7 @@ from image_grounding.setup.state import Refused, State
 from image_grounding.setup.writer import render
 from image_grounding.spec import load_spec
 from support.loopback import Loopback
+from support.scripts import clean_environment, run_script
 from support.wizard import run_wizard
 
 Maker = Callable[..., Project]

@@ -14,8 +14,8 @@ import pexpect
 import pyte
 from click.testing import CliRunner
 
-from conftest import SCRIPTS, Ran, clean_environment
 from image_grounding.cli.setup import setup_command
+from support.scripts import SCRIPTS, Ran, clean_environment
 
 CLEAR = "\x15"  # Ctrl-U
 ROWS, COLUMNS = 40, 120

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scripts of ``scripts/`` run as users run them: a process with its own folder and environment.
+
+Importing the SDKs takes a second of CPU, and the tests start hundreds of scripts. So each is a
+fork of a server that has imported them already; what a start itself does is tested in
+``test_scripts.py`` and ``test_bundle.py`` with processes that begin from nothing.
+"""
+
+import json
+import multiprocessing
+import os
+import runpy
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ROOT / "scripts"
+_TOOLS = ("check", "evaluate", "export", "inspect", "run", "setup")
+_STREAMS = ("in", "out", "err")
+
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(
+    ["openai", "google.genai", *(f"image_grounding.cli.{tool}" for tool in _TOOLS)]
+)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a script ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        value: dict[str, Any] = json.loads(self.out)
+        return value
+
+
+def clean_environment(**extra: str) -> dict[str, str]:
+    """The environment without keys, and with what a test adds."""
+    kept = {k: v for k, v in os.environ.items() if not k.endswith(("_API_KEY", "_BASE_URL"))}
+    return {**kept, "COLUMNS": "100", **extra}
+
+
+def run_script(
+    name: str, *arguments: str, cwd: Path | None = None, timeout: float = 120, **environment: str
+) -> Ran:
+    """Run a script of ``scripts/`` from another folder."""
+    command = [str(SCRIPTS / name), *arguments]
+    folder = str(cwd or "/")
+    variables = clean_environment(**environment)
+    if any(name.startswith("PYTHON") for name in environment):  # read when a Python begins
+        done = subprocess.run(
+            [sys.executable, *command],
+            cwd=folder,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            stdin=subprocess.DEVNULL,
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
+    with tempfile.TemporaryDirectory() as streams:
+        paths = {stream: os.path.join(streams, stream) for stream in _STREAMS}
+        process = _FORKS.Process(target=_be, args=(command, folder, variables, paths))
+        process.start()
+        process.join(timeout)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+        out, err = (Path(paths[stream]).read_text(encoding="utf-8") for stream in ("out", "err"))
+        assert process.exitcode is not None
+        assert process.exitcode >= 0, f"{name} did not end in {timeout} s: {err}"
+        return Ran(process.exitcode, out, err)
+
+
+def _be(
+    command: list[str], folder: str, variables: Mapping[str, str], paths: Mapping[str, str]
+) -> None:
+    """Become the script, in a fork."""
+    for number, stream in enumerate(_STREAMS):
+        flags = os.O_CREAT | (os.O_WRONLY if number else os.O_RDONLY)
+        os.dup2(os.open(paths[stream], flags, 0o600), number)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(variables)
+    sys.argv = command
+    here = {str(ROOT), str(ROOT / "tests")}
+    sys.path[:] = [str(SCRIPTS), *(path for path in sys.path if path not in here)]
+    runpy.run_path(command[0], run_name="__main__")
