@@ -320,6 +320,27 @@ def test_a_token_limit_beyond_the_context_is_lowered(server: Loopback) -> None:
     assert server.calls[-1].body["max_tokens"] == 256
 
 
+@pytest.mark.parametrize(
+    ("message", "given_up"),
+    [("Failed to compile the json schema", True), ("temperature sensor on fire", False)],
+)
+def test_a_server_that_fails_over_a_schema_is_asked_without(
+    message: str, given_up: bool, server: Loopback
+) -> None:
+    def fault(call: Call) -> Answer | None:
+        return Answer(500, message) if "response_format" in call.body else None
+
+    server.fault = fault
+    endpoint = make_endpoint("openai", server)
+    if given_up:
+        send(endpoint, QUESTION)
+        assert "response_format" not in server.calls[-1].body
+    else:
+        with pytest.raises(ServerFaultError):
+            send(endpoint, QUESTION)
+        assert len(server.calls) == 1
+
+
 def test_what_the_user_asked_for_is_not_given_up(server: Loopback) -> None:
     server.refused = {"response_format": "response_format is not supported"}
     with pytest.raises(RejectedRequestError):

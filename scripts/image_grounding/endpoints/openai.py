@@ -75,7 +75,9 @@ class OpenAIEndpoint:
             sent = {name: self.negotiation.times_refused(name) for name in self._names(request)}
             try:
                 return await self._once(request)
-            except RejectedRequestError as error:
+            except (RejectedRequestError, ServerFaultError) as error:
+                if isinstance(error, ServerFaultError):  # some fail over a schema, with a 500
+                    sent = {name: times for name, times in sent.items() if name == "schema"}
                 if not self.negotiation.give_in(str(error), sent):
                     raise
         raise RejectedRequestError("the endpoint refuses every form of the request")
