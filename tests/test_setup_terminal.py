@@ -24,8 +24,8 @@ RESULTS, RESUME, WORKERS = (
     "Resume, or start afresh?",
     "Requests in flight",
 )
-OUTPUT = "Where to write the spec"
-END = [(STEPS, ""), (RESULTS, ""), (WORKERS, ""), (OUTPUT, "")]
+OUTPUT, CHECK = "Where to write the spec", "Check the endpoint now?"
+END = [(STEPS, ""), (RESULTS, ""), (WORKERS, ""), (OUTPUT, ""), (CHECK, "n")]
 
 ENVIRONMENT = dict.fromkeys(("GOOGLE_API_KEY", "NVIDIA_API_KEY", "VLLM_API_KEY"), KEY)
 OPENAI = {"base_url": "URL", "model_name": "test-vlm"}
@@ -93,7 +93,7 @@ def test_each_endpoint(endpoint: str, server: Loopback, make_project: Maker) -> 
         (ROOT, ""),
         (ENDPOINT, endpoint),
         *answers,
-        *END,
+        *(END[:-1] if endpoint == "local" else END),
     ]:
         wizard.answer(question, keys.replace("URL", server.base_url))
     assert wizard.end() == 0, wizard.text
@@ -174,11 +174,24 @@ def test_bad_answers_come_back_with_the_reason(server: Loopback, make_project: M
     wizard.sees("that file exists")
     assert (project.folder / "spec.yaml").read_text() == "old"
     wizard.answer(OUTPUT)
+    wizard.answer(CHECK, "n")
     assert wizard.end() == 0, wizard.text
     spec = load_spec(project.folder / "spec.yaml", ["vlm.openai.api_key="])
     assert (spec.vlm.model, spec.workflow.max_workers) == ("test-vlm", 8)
     (warning,) = wizard.json["warnings"]
     assert "NOT_THERE is not set" in warning
+
+
+def test_the_endpoint_is_checked_if_wanted(server: Loopback, make_project: Maker) -> None:
+    project = make_project(1)
+    flags = ["--input", "input.jsonl", "--image-root", "", "--endpoint", "custom"]
+    flags += ["--base-url", server.base_url, "--model", "test-vlm", "--key-variable", ""]
+    wizard = start(project, *flags, "--steps", "0,1", "--max-workers", "2", "--output", "s.yaml")
+    wizard.answer(RESULTS)
+    wizard.answer(CHECK)
+    assert wizard.end() == 0, wizard.text
+    assert wizard.json["check"]["usable"]
+    assert "✓ box convention" in wizard.output
 
 
 @pytest.mark.parametrize("last", [ENDPOINT, OUTPUT])
@@ -240,6 +253,8 @@ def test_given_flags_are_not_asked(server: Loopback, make_project: Maker) -> Non
     wizard.answer(ROOT)
     wizard.answer(MODEL)
     wizard.answer(RESULTS)
+    wizard.sees(CHECK)
+    wizard.press("\x03")  # enough of it: the spec is written
     assert wizard.end() == 0, wizard.text
     for question in (INPUT, ENDPOINT, URL, VARIABLE, STEPS, WORKERS, OUTPUT):
         assert f"? {question}" not in wizard.text

@@ -5,7 +5,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,9 @@ from image_grounding.setup.questions import QUESTIONS, to_plain
 from image_grounding.setup.state import State
 from image_grounding.setup.writer import check, render
 from image_grounding.spec.schema import misplaced, without_empty_sections
+
+if TYPE_CHECKING:
+    from image_grounding.setup.terminal import Terminal
 
 _EPILOG = """\b
 Examples:
@@ -53,14 +56,19 @@ def _with_a_flag_for_each_question(command: Callable[..., None]) -> Callable[...
 @click.option("--from", "source", type=click.Path(path_type=Path), help="Edit this spec.")
 @click.option("--tao", is_flag=True, help="Write only keys that TAO's own schema knows.")
 @click.option("--overwrite", is_flag=True, help="Replace the spec where it exists.")
-@click.option("--check", "wants_check", is_flag=True, help="Then check the endpoint.")
+@click.option(
+    "--check/--no-check",
+    "wants_check",
+    default=None,
+    help="Then check the endpoint; without either, asked on a terminal.",
+)
 @click.option("--print-questions", is_flag=True, help="Print the interview as JSON, ask nothing.")
 @click.option("--quiet", is_flag=True, help="Off a terminal: only the JSON object on stdout.")
 def setup_command(
     source: Path | None,
     tao: bool,
     overwrite: bool,
-    wants_check: bool,
+    wants_check: bool | None,
     print_questions: bool,
     quiet: bool,
     **flags: str | None,
@@ -83,8 +91,12 @@ def setup_command(
             return
         given = {name: text for name, text in flags.items() if text is not None}
         try:
-            _interview(given, state, terminal)
+            person = _person() if terminal else None
+            Interview(given, state, person).run()
             result = _finish(source, base, state)
+            if wants_check is None and person and state.answers["endpoint"] != "local":
+                there = state.answers.get("running") != "no"
+                wants_check = person.agrees("Check the endpoint now?", there)
             if wants_check:
                 result["check"] = check_spec(Path(result["spec"]))
                 result["exit_code"] = result["check"]["exit_code"]
@@ -129,13 +141,10 @@ def _questions(previous: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _interview(given: dict[str, str], state: State, terminal: bool) -> None:
-    person = None
-    if terminal:
-        from image_grounding.setup.terminal import Terminal  # slow to import
+def _person() -> "Terminal":
+    from image_grounding.setup.terminal import Terminal  # slow to import
 
-        person = Terminal()
-    Interview(given, state, person).run()
+    return Terminal()
 
 
 def _finish(source: Path | None, base: specs.Values, state: State) -> dict[str, Any]:

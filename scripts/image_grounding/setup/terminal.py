@@ -53,6 +53,14 @@ class Terminal:
         answer = self._select(question, choices, default) if choices else _OTHER
         return self._text(question, default, state) if answer == _OTHER else answer
 
+    def agrees(self, text: str, default: bool) -> bool:
+        """Whether they say yes; no where they have had enough."""
+        question = questionary.confirm(text, default, auto_enter=False, output=self._output)
+        try:
+            return bool(question.unsafe_ask())
+        except (EOFError, KeyboardInterrupt):
+            return False
+
     def _select(self, question: Question, choices: list[questionary.Choice], default: str) -> str:
         known = any(choice.value == default for choice in choices)
         return _answer(
