@@ -26,8 +26,8 @@ _CHANCE_OF_QUANTILE = 0.5
 _CHANCE_OF_SHARES = 1.5
 _SIDE_WORDS_MARGIN = 0.25  # of the expressions that say a side
 _REMEDY = (
-    "Do not scale. Measure the convention with check_endpoint.py, set vlm.coordinates to what it "
-    "finds, and run again with workflow.force_reprocess=true."
+    "Do not scale. Set vlm.coordinates to auto, which measures the convention, and run again with "
+    "workflow.force_reprocess=true."
 )
 
 FIRST_PIXEL = Check(
