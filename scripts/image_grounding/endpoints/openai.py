@@ -116,7 +116,11 @@ class OpenAIEndpoint:
     async def _once(self, request: dict[str, Any]) -> Reply:
         started = time.perf_counter()
         async with self._our_errors():
-            answer = await self._client.chat.completions.create(**request)
+            # As chat.completions.create, without its walk over the request by type hints: that is
+            # a sixth of a run's CPU time.
+            answer = await self._client.post(
+                "/chat/completions", body=request, cast_to=ChatCompletion
+            )
         return self._reply(answer, time.perf_counter() - started)
 
     async def models(self) -> list[str]:
