@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 from support.browser import LEFT_OUT, REQUIRED, find_browser, running_browser
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 BROWSER_TESTS_RUN = REQUIRED or find_browser() is not None
+
+
+# A slow machine is no defect.
+hypothesis.settings.register_profile(
+    "any_speed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any_speed")
 
 
 def pytest_configure(config: pytest.Config) -> None:

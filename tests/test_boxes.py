@@ -12,7 +12,7 @@ from support.model import server_size
 
 SIDE = st.integers(1, 12_000)
 SIZE = st.tuples(SIDE, SIDE)
-QUICK = settings(deadline=None, max_examples=200)
+QUICK = settings(max_examples=200)
 
 
 def like_a_photo(size: tuple[int, int]) -> bool:
@@ -97,7 +97,7 @@ def test_known_sizes(size, multiple, low, high, rounded):
     assert round_size(size, multiple, low, high) == rounded
 
 
-@settings(deadline=None, max_examples=1000)
+@settings(max_examples=1000)
 @given(size=SIZE, multiple=st.sampled_from([14, 28, 32]))
 def test_size_is_the_server_s(size, multiple):
     assume(like_a_photo(size))
@@ -105,7 +105,7 @@ def test_size_is_the_server_s(size, multiple):
     assert round_size(size, multiple, 4 * area, 1280 * area) == server_size(*size, multiple)
 
 
-@settings(deadline=None, max_examples=1000)
+@settings(max_examples=1000)
 @given(size=SIZE, multiple=st.sampled_from([28, 32]))
 def test_a_size_that_fits_stays(size, multiple):
     """So what is sent at a multiple of the patch is not resized again by the server."""
@@ -120,7 +120,7 @@ def test_a_size_that_fits_stays(size, multiple):
     assert CONVENTIONS["pixel_resized"].to_sent(box, frame) == box
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(
     size=st.tuples(st.integers(1, 200_000), st.integers(1, 200_000)),
     multiple=st.sampled_from([1, 28, 32]),
@@ -136,7 +136,7 @@ def test_sent_size_keeps_its_bounds(size, multiple, patches):
         assert sent == size
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(size=st.tuples(st.integers(200, 12_000), st.integers(200, 12_000)))
 def test_aspect_ratio_is_kept(size):
     assume(max(size) <= 4 * min(size))
@@ -232,7 +232,7 @@ NUMBER = (
 )
 
 
-@settings(deadline=None, max_examples=1000)
+@settings(max_examples=1000)
 @given(
     numbers=st.tuples(NUMBER, NUMBER, NUMBER, NUMBER),
     convention=st.sampled_from(sorted(CONVENTIONS)),
@@ -253,7 +253,7 @@ def test_a_box_is_good_or_counted(numbers, convention, original, sent):
         assert not dropped
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     convention=st.sampled_from(sorted(CONVENTIONS)),
     original=st.tuples(st.integers(2, 6000), st.integers(2, 6000)),

@@ -86,6 +86,7 @@ def test_retry_after_as_a_date_to_come() -> None:
     seconds = retry_after_seconds({"retry-after": date})
     assert seconds is not None and 900 < seconds <= 1000
     assert retry_after_seconds(None) is None
+    assert retry_after_seconds({"retry-after": "Fri, 31 Dec 99999 23:59:59 GMT"}) is None
     assert retry_after_seconds({}) is None
 
 

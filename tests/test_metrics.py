@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask
 from pycocotools.coco import COCO
@@ -60,7 +60,6 @@ def boxes(draw: st.DrawFn, most: int = 60) -> Box:
 
 
 @given(st.lists(boxes(), min_size=1, max_size=5), st.lists(boxes(), min_size=1, max_size=5))
-@settings(deadline=None)
 def test_iou_is_that_of_pycocotools(first: list[Box], second: list[Box]) -> None:
     def xywh(found: list[Box]) -> np.ndarray:
         return np.array([(a, b, c - a, d - b) for a, b, c, d in found], dtype=float)

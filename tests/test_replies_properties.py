@@ -81,13 +81,13 @@ def check(text: str) -> None:
         assert found.noun_chunk
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(texts)
 def test_readers_take_any_text_and_make_nothing_up(text: str) -> None:
     check(text)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(answers)
 def test_strict_json_is_read_the_same_by_both_parsers(answer: Any) -> None:
     """The lenient parser reads JSON and Python literals as what they say."""
@@ -97,7 +97,7 @@ def test_strict_json_is_read_the_same_by_both_parsers(answer: Any) -> None:
         assert read_values(f"So: {text}")[0].value == strict
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
 def test_any_string_is_read_back(string: str) -> None:
     for ascii_only in (True, False):
@@ -105,7 +105,7 @@ def test_any_string_is_read_back(string: str) -> None:
         assert read_values(f"{text} ")[0].value == [string]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(written, st.floats(0, 1))
 def test_a_cut_reply_is_never_whole(text: str, share: float) -> None:
     cut = text[: int(len(text) * share)]

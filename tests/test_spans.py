@@ -139,7 +139,7 @@ ANY_TEXT = st.text(max_size=60) | st.text(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(text=ANY_TEXT, data=st.data())
 def test_any_substring_at_word_boundaries_is_found(text, data):
     words = text.split()
@@ -157,7 +157,7 @@ def test_any_substring_at_word_boundaries_is_found(text, data):
         assert letters_of(text[span[0] : span[1]]) == letters_of(phrase)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     text=ANY_TEXT,
     phrases=st.lists(ANY_TEXT, max_size=4),

@@ -261,7 +261,8 @@ image_grounding:
 
 
 def test_everything_missing_is_named_at_once(write):
-    expected = ["image_grounding.data.input_jsonl is required", "results_dir is required"]
+    names = ["image_grounding.data.input_jsonl", "results_dir"]
+    expected = [f"{name} is required, in the spec (-e) or as key=value" for name in names]
     assert problems() == expected
     assert problems(path=write("autolabel_type: image_grounding\n")) == expected
     assert problems("results_dir=???", "data.input_jsonl=in.jsonl") == expected[1:]

@@ -17,9 +17,10 @@ class FailureLog:
 
     def __init__(self, step_dir: Path) -> None:
         self.by_reason: Counter[str] = Counter()
-        self.first: dict[str, str] = {}
+        self._first: dict[str, str] = {}
+        self.path = step_dir / "failures.jsonl"
         try:
-            self._file: IO[str] = (step_dir / "failures.jsonl").open("w", encoding="utf-8")
+            self._file: IO[str] = self.path.open("w", encoding="utf-8")
         except OSError as error:
             raise OutputError(f"cannot write to {step_dir}: {error.strerror}") from None
 
@@ -36,7 +37,7 @@ class FailureLog:
     ) -> None:
         """Write one failure; raises OutputError where it cannot be written."""
         self.by_reason[reason] += 1
-        self.first.setdefault(reason, f"line {line}: {message}")
+        self._first.setdefault(reason, f"line {line}: {message}")
         entry: dict[str, Any] = {
             "sample_id": sample_id,
             "image_path": image_path,
@@ -51,6 +52,13 @@ class FailureLog:
             self._file.flush()
         except OSError as error:
             raise OutputError(f"cannot write {self._file.name}: {error.strerror}") from None
+
+    def told(self) -> str:
+        """How many failed for each reason, and the first of them, in one sentence."""
+        return "; ".join(
+            f"{count} x {reason} ({self._first[reason]})"
+            for reason, count in self.by_reason.most_common()
+        )
 
     def close(self) -> None:
         """Close the file."""

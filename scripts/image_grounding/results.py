@@ -19,6 +19,8 @@ from image_grounding.samples import locate_image
 from image_grounding.spans import Span
 from image_grounding.steps import STEPS, Step
 
+SUMMARY_NAME = "run_summary.json"
+
 
 @dataclass(frozen=True)
 class GroundedExpression:
@@ -73,7 +75,8 @@ class Results:
     def __init__(self, path: Path, step: Step | None = None, image_root: str | None = None) -> None:
         self.path = path
         self.file = _records_file(path, step)
-        self.summary = _summary(path if path.is_dir() else path.parent)
+        folder = path if path.is_dir() else path.parent
+        self.summary = read_summary(folder) or read_summary(folder.parent)
         self._image_root = image_root
 
     def records(self) -> Iterator[Record]:
@@ -144,14 +147,13 @@ def _records_file(path: Path, step: Step | None) -> Path:
     raise InputError(f"no annotations.jsonl in {' or '.join(str(folder) for folder in folders)}")
 
 
-def _summary(folder: Path) -> dict[str, Any]:
-    for candidate in (folder, folder.parent):
-        try:
-            found = json.loads((candidate / "run_summary.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        return found if isinstance(found, dict) else {}
-    return {}
+def read_summary(folder: Path) -> dict[str, Any]:
+    """The summary of the latest run into a folder; empty where none can be read."""
+    try:
+        found = json.loads((folder / SUMMARY_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -21,6 +21,7 @@ from image_grounding.files import exclusive, to_json, write_atomic
 from image_grounding.outputs import write_annotations
 from image_grounding.pipeline import Pipeline
 from image_grounding.progress import Reporter
+from image_grounding.results import SUMMARY_NAME
 from image_grounding.samples import SampleReader
 from image_grounding.selection import Pilot, Selection
 from image_grounding.spec import Spec
@@ -100,19 +101,18 @@ def _run(
         spec.results_dir, selection.source, stores, None if stopped or pilot else first, pilot=pilot
     )
     if tally.usable_inputs == 0 and not stopped and first.by_reason.keys() <= INPUT_REASONS:
-        reasons = "; ".join(
-            f"{count} x {name} ({first.first[name]})"
-            for name, count in first.by_reason.most_common()
-        )
-        raise InputError(f"no line of {selection.source.path} can be used: {reasons}")
+        raise InputError(f"no line of {selection.source.path} can be used: {first.told()}")
     code = _exit_code(pipeline, failures)
     summary = make_summary(
         spec, teacher, asker, tally, written, failures,
         selection=selection.pilot.plain() if selection.pilot else None,
         status=_STATUS[code], seconds=time.monotonic() - started,
     )  # fmt: skip
-    write_atomic(spec.results_dir / "run_summary.json", to_json(summary, indent=2) + "\n")
+    write_atomic(spec.results_dir / SUMMARY_NAME, to_json(summary, indent=2) + "\n")
     _say_what_matters(reporter, summary)
+    for log in failures.values():
+        if log.by_reason:
+            reporter.say(f"failed: {log.told()}; all of them in {log.path}")
     return RunResult(code, summary, pipeline.stopped_by)
 
 
@@ -149,7 +149,8 @@ def _interruptible(pipeline: Pipeline, reporter: Reporter) -> Iterator[None]:
         if pipeline.interrupted:
             os._exit(Exit.INTERRUPTED)
         pipeline.interrupted = True
-        loop.call_soon_threadsafe(pipeline.interrupt)
+        with contextlib.suppress(RuntimeError):  # the loop is over: the outputs are being written
+            loop.call_soon_threadsafe(pipeline.interrupt)
         reporter.say("stopping: writing what is done; once more to stop at once")
 
     # Not put back afterwards: the outputs are still to be written.

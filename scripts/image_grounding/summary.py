@@ -2,6 +2,7 @@
 """``run_summary.json``: what a run did and what it cost."""
 
 import platform
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from image_grounding.annotators import Teacher
 from image_grounding.endpoints import Asker
 from image_grounding.failures import FailureLog
 from image_grounding.pipeline import Tally
+from image_grounding.results import read_summary
 from image_grounding.spec import Spec
 from image_grounding.steps import Step
 
+_ADDED = ("requests", "retries", "input_tokens", "output_tokens", "image_bytes")
 _PACKAGES = ("openai", "google-genai", "pillow", "onnxruntime")
 
 
@@ -31,30 +34,33 @@ def make_summary(
 ) -> dict[str, Any]:
     """The summary of one run; holds no secrets."""
     last = max(written, key=lambda step: step.number)
-    unread = max(tally.total - tally.lines, 0)
+    lines = max(tally.total, tally.lines)
+    usage = _usage(spec, asker)
     return {
         "status": status,
         "results_dir": str(spec.results_dir),
         # Relative paths in here and in the spec start from it.
         "working_folder": str(Path.cwd()),
         "annotations": str(spec.results_dir / "annotations.jsonl"),
+        "failures": [str(log.path) for log in failures.values() if log.by_reason],
         # None for the whole input; else what a pilot was told to take of it.
         "selection": selection,
         "counts": {
-            "lines": max(tally.total, tally.lines),
+            "lines": lines,
             "annotated": written[last],
             "annotated_by_step": {step.number: count for step, count in written.items()},
             "failed": sum(sum(log.by_reason.values()) for log in failures.values()),
             "failed_by_step": {step.number: dict(log.by_reason) for step, log in failures.items()},
             "from_checkpoints": tally.resumed,
             "repeated_lines": tally.repeated,
-            "not_attempted": unread,
+            "not_attempted": lines - tally.done - tally.failed - tally.repeated,
             "wrong_sizes": tally.wrong_sizes,
             "dropped_boxes": dict(tally.dropped_boxes),
         },
         "teacher": teacher.facts(),
         "checkpoints_of_another_teacher": dict(tally.foreign),
-        "usage": _usage(spec, asker),
+        "usage": usage,
+        "usage_of_all_runs": _added_up(read_summary(spec.results_dir), usage),
         "seconds": round(seconds, 2),
         "versions": _versions(),
         "spec": spec.redacted,
@@ -63,7 +69,7 @@ def make_summary(
 
 def _usage(spec: Spec, asker: Asker | None) -> dict[str, Any]:
     if asker is None:
-        return {"requests": 0, "retries": 0, "input_tokens": 0, "output_tokens": 0, "cost": None}
+        return {**dict.fromkeys(_ADDED, 0), "cost": None}
     meter, prices = asker.meter, spec.vlm.prices
     return {
         "requests": meter.requests,
@@ -75,6 +81,23 @@ def _usage(spec: Spec, asker: Asker | None) -> dict[str, Any]:
         "image_bytes": meter.uploaded_bytes,
         "cost": meter.cost(prices.input, prices.output),
         "latency": meter.latency(),
+    }
+
+
+def _added_up(previous: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str, Any]:
+    """What all runs into one folder took; a run that was killed left no word of its own."""
+    before = previous.get("usage_of_all_runs")
+    before = before if isinstance(before, dict) else {}
+
+    def known(name: str) -> float:
+        value = before.get(name)
+        return value if isinstance(value, int | float) else 0
+
+    unknown = usage["cost"] is None or (known("requests") and before.get("cost") is None)
+    return {
+        "runs": known("runs") + 1,
+        **{name: known(name) + usage[name] for name in _ADDED},
+        "cost": None if unknown else round(known("cost") + usage["cost"], 6),
     }
 
 

@@ -30,10 +30,12 @@ class VlmTeacher:
         self.asker = asker
         self.family = asked_family(spec.vlm.model, spec.vlm.coordinates)
         self.measurement: Measurement | None = None
-        self._spec = spec
         self._vlm = spec.vlm
         self._say = say
         self._convention = self.family.convention
+        self._cache = MeasurementCache(spec.results_dir, spec.vlm, self.transport)
+        if spec.vlm.coordinates == "auto" and not spec.workflow.force_reprocess:
+            self._adopt(self._cache.load())
         self._show_image = self._vlm.image.step_0 is True
 
     @property
@@ -48,20 +50,22 @@ class VlmTeacher:
             EndpointError: the endpoint cannot be used, or the model cannot place boxes.
         """
         if self._vlm.coordinates != "auto":
+            self._say(f"boxes are taken for {self._convention}, as the spec says: not measured")
             return
-        cache = MeasurementCache(self._spec.results_dir, self._vlm, self.transport)
-        known = None if self._spec.workflow.force_reprocess else cache.load()
-        if known is None:
-            known = await measure_convention(self.asker, self.family, self._vlm)
-            cache.save(known)
-        self._adopt(known)
-
-    def _adopt(self, measured: Measurement) -> None:
-        self.measurement = measured
-        self._convention = measured.chosen or self._convention
-        self._say(f"boxes come as {self._convention} (mean IoU {measured.iou:.2f} on probes)")
-        if warning := contradiction(self.family, measured):
+        if self.measurement is None:
+            measured = await measure_convention(self.asker, self.family, self._vlm)
+            self._cache.save(measured)
+            self._adopt(measured)
+        assert self.measurement
+        iou = self.measurement.iou
+        self._say(f"boxes come as {self._convention} (mean IoU {iou:.2f} on probes)")
+        if warning := contradiction(self.family, self.measurement):
             self._say(f"warning: {warning}")
+
+    def _adopt(self, measured: Measurement | None) -> None:
+        if measured:
+            self.measurement = measured
+            self._convention = measured.chosen or self._convention
 
     async def extract(self, caption: str, image: EncodedImage) -> Extraction:
         """Step 0; see ``Teacher.extract``."""

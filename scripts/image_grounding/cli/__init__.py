@@ -6,11 +6,12 @@ from importlib import import_module
 import click
 
 from image_grounding import __version__
+from image_grounding.cli.common import Tool
 
 _TOOLS = ("setup", "check", "run", "inspect", "export", "evaluate")
 
 
-class _Tools(click.Group):
+class _Tools(Tool, click.Group):
     """Loads a tool when it is asked for: each brings packages that the others do without."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

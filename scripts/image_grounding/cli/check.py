@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from image_grounding.cli.common import CONTEXT, print_json, reporting_errors
+from image_grounding.cli.common import CONTEXT, Tool, print_json, reporting_errors
 from image_grounding.errors import Exit
 from image_grounding.health import CheckUp, Status, Step, check_up
 from image_grounding.spec import Spec, load_spec
@@ -32,7 +32,7 @@ Exit codes: 0 usable; 2 usage or spec; 4 not usable; 130 interrupted; 1 a bug.
 """
 
 
-@click.command(context_settings=CONTEXT, epilog=_EPILOG)
+@click.command(cls=Tool, context_settings=CONTEXT, epilog=_EPILOG)
 @click.option(
     "-e", "--spec", "spec_file", type=click.Path(path_type=Path), help="The spec, a YAML file."
 )

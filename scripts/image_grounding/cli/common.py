@@ -14,6 +14,29 @@ from image_grounding.files import to_json
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
+class Tool(click.Command):
+    """A command whose usage errors, too, are a JSON object on stdout."""
+
+    def __call__(self) -> Any:
+        """Run it with the process's arguments and exit."""
+        with usage_errors():
+            sys.exit(self.main(standalone_mode=False) or Exit.DONE)
+
+
+@contextlib.contextmanager
+def usage_errors() -> Iterator[None]:
+    """Say what is wrong with a command line; exit."""
+    try:
+        yield
+    except click.ClickException as error:
+        error.show()
+        message, code = error.format_message(), error.exit_code
+        print_json({"status": "error", "exit_code": code, "error": message})
+        sys.exit(code)
+    except click.Abort:
+        sys.exit(Exit.INTERRUPTED)
+
+
 def print_json(value: Any) -> None:
     """Print the tool's one JSON object."""
     click.echo(to_json(value, indent=2))

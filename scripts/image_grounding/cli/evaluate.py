@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from image_grounding.cli.common import CONTEXT, print_json, printable, reporting_errors
+from image_grounding.cli.common import CONTEXT, Tool, print_json, printable, reporting_errors
 from image_grounding.cli.evaluate_view import show_evaluation
 from image_grounding.errors import Exit, InputError
 from image_grounding.evaluation.evaluate import Figure, evaluate
@@ -27,7 +27,7 @@ Exit codes: 0 done; 2 usage or input; 3 a metric is below its --min; 130 interru
 """
 
 
-@click.command(context_settings=CONTEXT, epilog=_EPILOG)
+@click.command(cls=Tool, context_settings=CONTEXT, epilog=_EPILOG)
 @click.argument("results_dir", type=click.Path(path_type=Path))
 @click.option(
     "--truth",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from image_grounding.cli.common import CONTEXT, print_json, reporting_errors
+from image_grounding.cli.common import CONTEXT, Tool, print_json, reporting_errors
 from image_grounding.cli.inspect_view import View
 from image_grounding.errors import Exit
 from image_grounding.exports import FORMATS, Plan, Setting, export_run
@@ -35,7 +35,7 @@ missing and their records left out (--copy-images); 130 interrupted; 1 a bug.
 """
 
 
-@click.command(context_settings=CONTEXT, epilog=_EPILOG)
+@click.command(cls=Tool, context_settings=CONTEXT, epilog=_EPILOG)
 @click.argument("results_dir", type=click.Path(path_type=Path))
 @click.option("--format", "name", type=click.Choice(list(FORMATS)), required=True)
 @click.option(

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from image_grounding.cli.common import CONTEXT, print_json, reporting_errors
+from image_grounding.cli.common import CONTEXT, Tool, print_json, reporting_errors
 from image_grounding.cli.inspect_view import View
 from image_grounding.errors import Exit, InputError, OutputError
 from image_grounding.inspection.advice import Decision, advise, review_report
@@ -38,7 +38,7 @@ review does not say to scale; 130 interrupted; 1 a bug.
 _OPEN_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 
 
-@click.command(context_settings=CONTEXT, epilog=_EPILOG)
+@click.command(cls=Tool, context_settings=CONTEXT, epilog=_EPILOG)
 @click.argument("results_dir", type=click.Path(path_type=Path))
 @click.option(
     "-o",

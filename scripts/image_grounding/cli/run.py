@@ -6,7 +6,14 @@ from pathlib import Path
 
 import click
 
-from image_grounding.cli.common import CONTEXT, error_facts, print_json, reporting_errors, say_error
+from image_grounding.cli.common import (
+    CONTEXT,
+    Tool,
+    error_facts,
+    print_json,
+    reporting_errors,
+    say_error,
+)
 from image_grounding.cli.tables import show_findings, show_records
 from image_grounding.dry_run import DryRun
 from image_grounding.errors import Exit
@@ -32,7 +39,7 @@ With --dry-run: 0 every line can be used; 2 none can; 3 some cannot.
 """
 
 
-@click.command(context_settings=CONTEXT, epilog=_EPILOG)
+@click.command(cls=Tool, context_settings=CONTEXT, epilog=_EPILOG)
 @click.option(
     "-e", "--spec", "spec_file", type=click.Path(path_type=Path), help="The spec, a YAML file."
 )

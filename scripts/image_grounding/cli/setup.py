@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from image_grounding.cli.check import check_spec
-from image_grounding.cli.common import CONTEXT, print_json, reporting_errors
+from image_grounding.cli.common import CONTEXT, Tool, print_json, reporting_errors
 from image_grounding.errors import Exit, SpecError
 from image_grounding.files import write_atomic
 from image_grounding.resources import bundle_root
@@ -51,7 +51,7 @@ def _with_a_flag_for_each_question(command: Callable[..., None]) -> Callable[...
     return command
 
 
-@click.command(context_settings=CONTEXT, epilog=_EPILOG)
+@click.command(cls=Tool, context_settings=CONTEXT, epilog=_EPILOG)
 @_with_a_flag_for_each_question
 @click.option("--from", "source", type=click.Path(path_type=Path), help="Edit this spec.")
 @click.option("--tao", is_flag=True, help="Write only keys that TAO's own schema knows.")

@@ -7,6 +7,7 @@ import ssl
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from image_grounding.errors import (
     EndpointError,
@@ -19,6 +20,11 @@ from image_grounding.errors import (
 )
 
 MAX_MESSAGE = 300
+_HOSTED = (".googleapis.com", ".nvidia.com", ".openai.com")
+_REMEDY_HOSTED = (
+    "the provider runs this address: check that this machine may reach the internet (DNS, "
+    "firewall, and HTTPS_PROXY where there is a proxy)"
+)
 _NO_HOST = ("getaddrinfo", "Name or service", "resol", "nodename")
 _MESSAGE_KEYS = ("error", "message", "detail")
 _MAX_NESTING = 20
@@ -38,8 +44,11 @@ def retry_after_seconds(headers: Mapping[str, str] | None) -> float | None:
     value = (headers or {}).get("retry-after", "").strip()
     if re.fullmatch(r"\d+(\.\d+)?", value):
         return float(value)
-    parsed = email.utils.parsedate_tz(value)
-    return max(email.utils.mktime_tz(parsed) - time.time(), 0.0) if parsed else None
+    try:
+        parsed = email.utils.parsedate_tz(value)
+        return max(email.utils.mktime_tz(parsed) - time.time(), 0.0) if parsed else None
+    except (ValueError, OverflowError):  # no date at all, whatever it looks like
+        return None
 
 
 def error_text(body: Any) -> str:
@@ -92,7 +101,11 @@ def network_error(error: BaseException, address: str) -> UnreachableError:
         what = "there is no such host"
     else:
         what = "the connection failed or was dropped"
-    return UnreachableError(f"cannot reach {address}: {what}")
+    host = urlsplit(address if "//" in address else f"//{address}").hostname or ""
+    hosted = " " in address or host.endswith(_HOSTED)
+    return UnreachableError(
+        f"cannot reach {address}: {what}", remedy=_REMEDY_HOSTED if hosted else None
+    )
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -28,6 +28,7 @@ from image_grounding.spec.schema import (
     without_empty_sections,
 )
 
+_SPEC_ENDINGS = (".yaml", ".yml")
 _PREFIX = "image_grounding"
 
 
@@ -152,7 +153,8 @@ def _parse(overrides: Sequence[str]) -> DictConfig:
         key, equals, value = text.partition("=")
         key = key.lstrip("+")
         if not equals or not key:
-            raise SpecError(f"an override is key=value, not {key.partition(':')[0]!r}")
+            hint = f"; a spec file is given with -e {key}" if key.endswith(_SPEC_ENDINGS) else ""
+            raise SpecError(f"an override is key=value, not {key.partition(':')[0]!r}{hint}")
         if key not in ("results_dir", "autolabel_type") and not key.startswith(f"{_PREFIX}."):
             key = f"{_PREFIX}.{key}"
         items.append(f"{key}={value}")
@@ -197,7 +199,9 @@ def _resolve(config: DictConfig) -> dict[str, Any]:
         _forget_unused_backends(config)
         missing = sorted(_missing(_plain(config)))
         if missing:
-            raise SpecError("\n".join(f"{key} is required" for key in missing))
+            raise SpecError(
+                "\n".join(f"{key} is required, in the spec (-e) or as key=value" for key in missing)
+            )
         values = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise SpecError(f"{error.full_key}: {_reason(error)}") from None
