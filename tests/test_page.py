@@ -308,24 +308,29 @@ def test_review_by_pointer_and_load(review, browser, tmp_path):
 @browser_test
 def test_marks_belong_to_the_boxes_that_were_seen(tmp_path, browser):
     picture = make_scene((64, 48)).save(tmp_path / "x.png")
-    path = tmp_path / "index.html"
+    path, kept = tmp_path / "index.html", tmp_path / "review.json"
 
     def write(box: tuple[int, int, int, int], more: int) -> None:
         cards = [
             make_card(number, picture, (64, 48), "a cup", [Phrase("a cup", [(box, 0.5)])])
             for number in range(more)
         ]
-        write_page(make_inspection(cards), path)
+        teacher = {"model": "test-vlm", "convention_iou": more / 10}  # as each run measures it
+        summary = {"results_dir": "/data/run", "teacher": teacher}
+        write_page(make_inspection(cards, summary=summary), path)
 
     write((1, 1, 30, 30), 1)
     with opened(browser, path) as page:
         press(page, "j 1")
-        write((1, 1, 30, 30), 2)  # another sample of the same run
+        kept.write_text(json.dumps(download(page)))
+        write((1, 1, 30, 30), 2)  # more samples of the same run
         page.reload()
         assert page.text_content("#reviewed") == "1 of 2 reviewed"
         write((1, 1, 30, 31), 2)  # another answer
         page.reload()
         assert page.text_content("#reviewed") == "0 of 2 reviewed"
+        page.set_input_files("#load", kept)
+        expect(page.locator("#reviewed")).to_contain_text("0 marks loaded")
 
 
 @browser_test
@@ -559,14 +564,18 @@ def test_word_diff_loses_nothing(before, after):
     assert "".join(text for kind, text in pieces if kind != "-") == after
 
 
-def test_identity_is_of_the_run_and_not_of_the_sample():
+def test_identity_is_of_the_results_folder_and_not_of_the_sample_or_the_run():
     inspection = make_inspection([])
-    same = replace(inspection, cards=(), headline="other", sampled_from=1)
+    run = {**inspection.summary, "teacher": {"convention_iou": 0.9}, "counts": {"annotated": 60}}
+    same = replace(inspection, cards=(), headline="other", sampled_from=1, summary=run)
     assert run_identity(same) == run_identity(inspection)
+    relative = {**run, "results_dir": "run", "working_folder": "/data"}
+    same = replace(inspection, summary=relative)
+    assert run_identity(same)["fingerprint"] == run_identity(inspection)["fingerprint"]
     others = [
         replace(inspection, step="0"),
-        replace(inspection, summary={**inspection.summary, "results_dir": "/data/other"}),
-        replace(inspection, summary={**inspection.summary, "teacher": {"model": "other"}}),
+        replace(inspection, summary={**run, "results_dir": "/data/other"}),
+        replace(inspection, summary={**relative, "working_folder": "/data/other"}),
         replace(inspection, summary={}),
     ]
     assert len({run_identity(one)["fingerprint"] for one in [inspection, *others]}) == 5

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from conftest import write_jsonl
 from image_grounding.errors import InputError
 from image_grounding.inspection.advice import advise
-from image_grounding.inspection.marks import judge, read_marks
+from image_grounding.inspection.marks import digest_of, judge, read_marks
 from image_grounding.inspection.review import review_run
 from image_grounding.inspection.wilson import Rate, trials_needed, wilson_interval
 from image_grounding.results import Results
@@ -281,7 +281,23 @@ def test_review_of_another_run_is_said(tmp_path):
     ran = run_review(tmp_path, lines, marks, picks={0: "random"}, run="another")
     assert ran.code == 0
     assert len(ran.json["warnings"]) == 2
-    assert "another run" in ran.err and "1 expressions that are not there" in ran.err
+    assert "another results folder" in ran.err and "1 expressions are not there" in ran.err
+
+
+def test_marks_do_not_count_for_boxes_that_changed(tmp_path):
+    """As the page wrote them: the run was done anew since, and one box moved."""
+    lines = [scored(i, 0.9) for i in range(3)]
+    results = Results(write_results(tmp_path, lines))
+    path = review_file(tmp_path, {(i, 0, None): "good" for i in range(3)})
+    review = json.loads(path.read_text())
+    for mark, record in zip(review["marks"], results.records(), strict=True):
+        mark["digest"] = digest_of(record, 0)
+    path.write_text(json.dumps(review))
+    lines[1]["expressions"][0]["instances"][0]["bbox"] = [*BOX[:3], 201]
+    lines[2]["expressions"][0]["instances"][0]["score"] = 0.4  # is no part of what was judged
+    write_jsonl(results.file, lines)
+    found = review_run(results, read_marks(path), {}, 0.95)
+    assert (found.figures.boxes, found.unknown_marks) == (Rate(2, 2), 1)
 
 
 def test_from_a_real_report(tmp_path):

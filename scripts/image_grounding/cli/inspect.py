@@ -165,9 +165,12 @@ def _review(
     advice = advise(reviewed, target, half_width)
     warnings = []
     if marks.run and run not in (None, marks.run):
-        warnings.append("the review is of another run, or this one was run again since")
+        warnings.append("the review was made of another results folder or step")
     if reviewed.unknown_marks:
-        warnings.append(f"marks on {reviewed.unknown_marks} expressions that are not there")
+        warnings.append(
+            f"marks left out: {reviewed.unknown_marks} expressions are not there, or have other "
+            "boxes now"
+        )
     for warning in warnings:
         view.say(f"warning: {warning}")
     content = review_report(reviewed, advice, target, half_width)

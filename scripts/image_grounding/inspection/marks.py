@@ -7,6 +7,7 @@ asked for, so that its boxes do not count. ``missing``: phrase and boxes are rig
 instance has no box. A box's own mark goes before that of its expression.
 """
 
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from jsonschema import Draft202012Validator
 
 from image_grounding.annotations import Instance
 from image_grounding.errors import InputError
+from image_grounding.files import to_json
 from image_grounding.resources import load_schema
 from image_grounding.results import Record
 
@@ -27,9 +29,16 @@ Said = dict[str | None, str]  # bbox_id, or None for the whole expression -> mar
 
 @dataclass(frozen=True)
 class Marks:
-    """A review read in. ``run`` is the fingerprint of the run that it is of, or None."""
+    """A review read in.
+
+    Attributes:
+        said: the marks.
+        seen: digests of the phrases and boxes that they were made on, where it says.
+        run: fingerprint of the results that it is of, or None.
+    """
 
     said: dict[Key, Said]
+    seen: dict[Key, str]
     run: str | None
 
 
@@ -50,6 +59,17 @@ class Judgement:
     boxes: tuple[tuple[int, Instance, bool], ...]
 
 
+def digest_of(record: Record, number: int) -> str:
+    """What a mark on an expression is about: its sample, its text and its boxes, in short.
+
+    Another run over the same sample keeps it only where the answer is the same.
+    """
+    expression = record.expressions[number]
+    boxes = [one.bbox for one in expression.instances]
+    about = [record.sample_id, expression.expression_id, expression.text, boxes]
+    return hashlib.sha256(to_json(about).encode()).hexdigest()[:12]
+
+
 def read_marks(path: Path) -> Marks:
     """Read a review.
 
@@ -66,18 +86,26 @@ def read_marks(path: Path) -> Marks:
         where = ".".join(map(str, violation.absolute_path)) or "the whole of it"
         raise InputError(f"{path} is no review: {where}: {violation.message[:200]}")
     said: defaultdict[Key, Said] = defaultdict(dict)
+    seen: dict[Key, str] = {}
     for item in content["marks"]:
-        said[item["sample_id"], item["expression_id"]][item.get("bbox_id")] = item["mark"]
+        key = item["sample_id"], item["expression_id"]
+        said[key][item.get("bbox_id")] = item["mark"]
+        if digest := item.get("digest"):
+            seen[key] = digest
     if not said:
         raise InputError(f"the review {path} holds no mark; mark some cards and download it again")
-    return Marks(dict(said), content.get("run", {}).get("fingerprint"))
+    return Marks(dict(said), seen, content.get("run", {}).get("fingerprint"))
 
 
 def judge(record: Record, marks: Marks) -> Iterator[Judgement]:
-    """What the marks say of a record's expressions; nothing of those without a mark."""
+    """What the marks say of a record's expressions.
+
+    Nothing of those without a mark, or whose marks were made on other boxes.
+    """
     for number, expression in enumerate(record.expressions):
-        said = marks.said.get((record.sample_id, expression.expression_id))
-        if not said:
+        key = record.sample_id, expression.expression_id
+        said = marks.said.get(key)
+        if not said or marks.seen.get(key) not in (None, digest_of(record, number)):
             continue
         if "wrong_phrase" in said.values():
             yield Judgement(number, phrase=False, missing=False, boxes=())

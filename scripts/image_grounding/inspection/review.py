@@ -77,7 +77,7 @@ class Review:
         flags: for each check, rates of flagged phrases and of flagged boxes.
         threshold: the least score that reaches the target, or None.
         has_scores: whether any reviewed box has one.
-        unknown_marks: marks on expressions that the results do not hold.
+        unknown_marks: marked expressions that the results do not hold, or not with these boxes.
         random_left: cards drawn at random that have no mark yet.
     """
 

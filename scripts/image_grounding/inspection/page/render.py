@@ -9,6 +9,7 @@ under Trusted Types no way from a string to markup.
 
 import base64
 import hashlib
+import os.path
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from markupsafe import Markup
 
 from image_grounding.errors import OutputError
 from image_grounding.files import to_json, write_atomic
+from image_grounding.inspection.marks import digest_of
 from image_grounding.inspection.model import Card, Inspection
 from image_grounding.inspection.page.diff import word_diff
 from image_grounding.inspection.page.thumbnails import Thumbnail, make_thumbnails
@@ -58,13 +60,14 @@ def write_page(inspection: Inspection, path: Path) -> None:
 
 
 def run_identity(inspection: Inspection) -> dict[str, str]:
-    """Which run a review belongs to: its folder, and a hash of folder, teacher and step.
+    """Which results a review belongs to: their folder, and a hash of folder and step.
 
-    It is the same for another sample of the same run.
+    It is the same for another sample and after another run into the folder: what a mark was made
+    on is told by its own digest.
     """
+    there = str(inspection.summary.get("working_folder", ""))
     results = str(inspection.summary.get("results_dir", ""))
-    teacher = inspection.summary.get("teacher", {})
-    known = to_json([results, teacher, inspection.step])
+    known = to_json([os.path.join(there, results), inspection.step])
     return {
         "results": results,
         "fingerprint": hashlib.sha256(known.encode()).hexdigest()[:20],
@@ -100,6 +103,7 @@ def _card(card: Card) -> dict[str, Any]:
                 "id": expression.expression_id,
                 "text": expression.text,
                 "span": expression.char_span,
+                "digest": digest_of(record, number),
                 "boxes": [
                     {"id": bbox_id, "bbox": one.bbox, "score": one.score}
                     for bbox_id, one in zip(

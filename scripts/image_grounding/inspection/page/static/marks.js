@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the reviewer said, kept in this browser. A mark belongs to a phrase with just these boxes:
-// the page of another sample of the run still knows it, the page of another answer does not.
+// What the reviewer said, kept in this browser for each results folder. A mark belongs to a phrase
+// with just these boxes, by their digest: the page of another sample or of a longer run still knows
+// it, the page of another answer does not.
 
 const MARKS = { good: "good", wrong_box: "wrong box", wrong_phrase: "wrong phrase", missing: "missing" };
 const WHOLE = ""; // the place of an expression's own mark, beside those of its boxes
@@ -25,8 +26,7 @@ class Marks {
   }
 
   key(card, e) {
-    const { id, text, boxes } = card.expressions[e];
-    return JSON.stringify([card.sample, id, text, boxes.map((box) => box.bbox)]);
+    return card.expressions[e].digest;
   }
 
   get(card, e, b = null) {
@@ -62,6 +62,7 @@ class Marks {
             sample_id: card.sample,
             expression_id: expression.id,
             bbox_id: place === WHOLE ? null : expression.boxes[place].id,
+            digest: expression.digest,
             mark: own[place],
           });
         }
@@ -85,9 +86,9 @@ class Marks {
       });
     }
     let taken = 0;
-    for (const { sample_id, expression_id, bbox_id, mark } of JSON.parse(text).marks) {
+    for (const { sample_id, expression_id, bbox_id, digest, mark } of JSON.parse(text).marks) {
       const place = places.get(JSON.stringify([sample_id, expression_id, bbox_id ?? null]));
-      if (place && Object.hasOwn(MARKS, mark)) {
+      if (place && Object.hasOwn(MARKS, mark) && (digest ?? this.key(...place)) === this.key(...place)) {
         this.set(...place, mark);
         taken += 1;
       }
