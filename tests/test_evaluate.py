@@ -14,7 +14,7 @@ from PIL import Image
 from conftest import Project, read_jsonl, write_jsonl
 from image_grounding.errors import InputError
 from image_grounding.evaluation.evaluate import Evaluation, evaluate
-from image_grounding.evaluation.truth import read_truth
+from image_grounding.evaluation.truth import NEEDS, read_truth
 from image_grounding.results import Results
 from support.loopback import Loopback
 from support.scripts import Ran, run_script
@@ -428,6 +428,65 @@ def test_a_real_run_against_its_scenes(
     assert wrong["any_box.recall_at_1"] is not None
     assert wrong["any_box.recall_at_1"] < 0.5
     assert wrong["expressions.f1"] == 1.0
+
+
+def by_category(folder: Path, project: Project, name: str) -> Path:
+    """Plain COCO of where the rectangles are: neither phrases nor captions, as instances_*.json."""
+    boxes = [
+        (image, colour, box)
+        for image, scene in enumerate(project.scenes.values())
+        for colour, box in scene.boxes
+    ]
+    names = sorted({name.format(colour) for _, colour, _ in boxes})
+    content = {
+        "images": [
+            {"id": number, "file_name": file, "width": scene.size[0], "height": scene.size[1]}
+            for number, (file, scene) in enumerate(project.scenes.items())
+        ],
+        "categories": [{"id": number, "name": one} for number, one in enumerate(names)],
+        "annotations": [
+            {"id": number, "image_id": image, "category_id": names.index(name.format(colour)),
+             "bbox": [a, b, c - a, d - b], "area": (c - a) * (d - b), "iscrowd": 0}
+            for number, (image, colour, (a, b, c, d)) in enumerate(boxes)
+        ],
+    }  # fmt: skip
+    path = folder / "instances_val2017.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_category_names_of_several_words_are_found(
+    make_project: Callable[..., Project], server: Loopback, tmp_path: Path
+) -> None:
+    project = make_project(count=3)
+    assert project.run(server).code == 0
+    ran = run_evaluate(project.results, by_category(tmp_path, project, "{} rectangle"))
+    assert ran.code == 0, ran.err
+    for name in ("any_box.recall_at_1", "expressions.precision", "boxes.f1"):
+        assert ran.json["metrics"][name]["value"] == 1.0
+    assert ran.json["warnings"] == []
+
+    # Names that no expression has: not zeros alone, but what was compared and what is needed.
+    ran = run_evaluate(project.results, by_category(tmp_path, project, "{} car"))
+    assert ran.code == 0, ran.err
+    (warning,) = ran.json["warnings"]
+    assert f"warning: {warning}" in ran.err
+    assert NEEDS["coco"] in warning
+    colours = [colour for scene in project.scenes.values() for colour, _ in scene.boxes]
+    for text in (f"'a {colours[0]} rectangle'", f"'{colours[0]} car'"):
+        assert text in warning.lower()
+    assert f"0 of {ran.json['counts']['expressions']} expressions" in warning
+
+
+def test_a_tenth_of_the_truth_is_too_little(tmp_path: Path) -> None:
+    truth = record("9.jpg", [expression(f"thing {index}", [CAR], None) for index in range(11)])
+    run = record("9.jpg", [expression("thing 0", [CAR], None)])
+    files = [write_jsonl(tmp_path / f"{name}.jsonl", [row]) for name, row in
+             (("run", run), ("truth", truth))]  # fmt: skip
+    (warning,) = evaluated(files[0], files[1]).warnings
+    assert "1 of its 11 phrases" in warning
+    assert "such as none with phrases such as 'thing 1' and 'thing 2'" in warning
+    assert NEEDS["records"] in warning
 
 
 @pytest.mark.parametrize("name", ["coco", "odvg", "flickr30k", "refcoco", "tao"])

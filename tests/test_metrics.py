@@ -5,6 +5,7 @@ import contextlib
 import io
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -388,11 +389,32 @@ def test_a_span_that_is_no_place(span: tuple[int, int]) -> None:
         (["vase", "berry"], ["vases", "the berries"], [[0], [1]]),
         (["fire_hydrant"], ["fire hydrants"], [[0]]),
         (["car"], [""], [[]]),
+        (["bear", "teddy bear"], ["a brown bear", "two teddy bears"], [[0], [1]]),
+        (["knife", "person", "shirt"], ["knives", "people in white shirts"], [[0], [1], []]),
+        (["pizza", "cup", "tea"], ["three slices of pizza", "a cup of tea"], [[0], [1], []]),
     ],
 )
 def test_categories_by_noun(names: list[str], nouns: list[str], expected: list[list[int]]) -> None:
     phrases = [Phrase(name, None, None) for name in names]
     assert match_categories(phrases, [said(noun) for noun in nouns]) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "noun", "name", "found"),
+    [
+        ("A blue rectangle", "rectangle", "blue rectangle", True),
+        ("the two Blue rectangles on the left", "rectangles", "blue rectangle", True),
+        ("A red rectangle", "rectangle", "blue rectangle", False),
+        ("a wooden dining table by the door", "table", "dining table", True),
+        ("a man by the dining table", "man", "dining table", False),
+        ("the traffic lights", "traffic lights", "traffic light", True),
+        ("a sports ball", "the ball", "sports ball", True),
+        ("a ball", "ball", "sports ball", False),
+    ],
+)
+def test_categories_of_several_words(text: str, noun: str, name: str, found: bool) -> None:
+    expression = replace(said(text), noun_chunk=noun)
+    assert match_categories([Phrase(name, None, None)], [expression]) == [[0] if found else []]
 
 
 def test_which_caption() -> None:

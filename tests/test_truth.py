@@ -12,7 +12,8 @@ import pytest
 from conftest import write_jsonl
 from image_grounding.errors import InputError
 from image_grounding.evaluation.model import Annotation, Phrase
-from image_grounding.evaluation.truth import read_truth
+from image_grounding.evaluation.truth import NEEDS, READERS, read_truth
+from support.scripts import ROOT
 from support.truth import CAPTION, expression, record
 
 
@@ -328,6 +329,16 @@ def test_records_of_step_0_say_nothing_of_boxes(tmp_path: Path) -> None:
     row = record("9.jpg", [expression("a man", [])], pipeline_steps=["step0_expression_extraction"])
     path = write_jsonl(tmp_path / "records.jsonl", [row])
     assert only(path).phrases[0].boxes is None
+
+
+# What is documented
+
+
+def test_what_each_format_needs_is_documented() -> None:
+    text = (ROOT / "references" / "output_format.md").read_text(encoding="utf-8")
+    assert NEEDS.keys() == READERS.keys()
+    for name, needed in NEEDS.items():
+        assert f"| `{name}` | {needed} |" in text.splitlines()
 
 
 # What is refused

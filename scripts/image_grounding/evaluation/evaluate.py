@@ -8,8 +8,9 @@ from typing import Any
 from image_grounding.evaluation.average_precision import AveragePrecision
 from image_grounding.evaluation.bootstrap import CONFIDENCE, Interval, Weights, intervals
 from image_grounding.evaluation.calibration import expected_calibration_error, reliability
+from image_grounding.evaluation.doubts import doubts
 from image_grounding.evaluation.metrics import IOU, figures
-from image_grounding.evaluation.pairing import Pairing, pair_up
+from image_grounding.evaluation.pairing import pair_up
 from image_grounding.evaluation.tally import Tally
 from image_grounding.evaluation.truth import Truth
 from image_grounding.results import Results
@@ -70,7 +71,7 @@ def evaluate(results: Results, truth: Truth, resamples: int = 1_000, seed: int =
         counts=counts,
         reliability=tuple(reliability(sums)),
         iou_histogram=tuple(tally.iou_histogram),
-        warnings=tuple(_warnings(pairing, counts, resamples)),
+        warnings=tuple(doubts(pairing, tally, counts, truth, resamples)),
         details={
             "results": str(results.file),
             "truth": str(truth.path),
@@ -117,27 +118,3 @@ def _counts(sums: Mapping[str, float], tally: Tally) -> dict[str, int]:
         "boxes_judged_without_score": tally.without_score,
         "boxes_not_judged": tally.not_judged,
     }
-
-
-def _warnings(pairing: Pairing, counts: Mapping[str, int], resamples: int) -> list[str]:
-    found = []
-    if counts["records_of_another_image_size"]:
-        found.append(
-            f"{counts['records_of_another_image_size']} records have another image size than the "
-            "truth: boxes of resized or rotated (EXIF) images cannot be compared"
-        )
-    if counts["boxes_judged_without_score"]:
-        found.append(
-            f"{counts['boxes_judged_without_score']} boxes have no score: they rank last, are not "
-            "in the calibration, and there is no average precision"
-        )
-    if not any(pair.grounded for pair in pairing.pairs):
-        found.append("step 1 has not run: only expressions are evaluated")
-    if counts["images_only_in_truth"] > counts["images_evaluated"]:
-        found.append(
-            f"most of the truth is not evaluated: {counts['images_only_in_truth']} of its images "
-            "have no record"
-        )
-    if resamples and counts["images_evaluated"] < 2:
-        found.append("one image alone gives no interval")
-    return found

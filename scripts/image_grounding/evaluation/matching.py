@@ -18,6 +18,20 @@ SPAN_OVERLAP = 0.5
 TEXT_LIKENESS = 90.0
 
 _PUNCTUATION = re.compile(r"[^\w\s]|_")
+# What follows the head noun of an expression.
+_AFTER_HEAD = re.compile(
+    "about|above|across|against|along|among|around|at|behind|below|beneath|beside|between|by|for|"
+    "from|has|holding|in|inside|into|is|near|next|of|off|on|onto|out|outside|over|riding|sitting|"
+    "standing|that|to|towards?|under|up|wearing|which|whose?|with|without"
+)
+# "a pair of scissors" is of scissors, "a cup of tea" is of a cup.
+_MEASURE = re.compile(
+    "(bunch|couple|crowd|flock|group|herd|lot|number|pair|piece|pile|row|set|slice|stack)(es|s)?"
+)
+_IRREGULAR = {
+    "people": "person", "men": "man", "women": "woman", "children": "child", "mice": "mouse",
+    "geese": "goose", "feet": "foot", "teeth": "tooth",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -100,17 +114,53 @@ def match_phrases(
 def match_categories(
     phrases: Sequence[Phrase], expressions: Sequence[GroundedExpression]
 ) -> list[list[int]]:
-    """For each category the expressions whose noun it is: many "the red car" are of "car".
+    """For each category the expressions that it names: many "the red car" are of "car".
 
-    The last words of the noun chunk are the category's name, as a plural too. Synonyms ("man"
-    for "person") are not known.
+    The category's words are the last ones up to the expression's head noun, so that "blue
+    rectangle" names "A blue rectangle" whose noun is "rectangle"; the last one may be a plural.
+    Where several categories do, the one of most words: "a teddy bear" is no bear. Synonyms
+    ("man" for "person") are not known.
     """
-    names = [_comparable(phrase.text).split() for phrase in phrases]
-    nouns = [_comparable(expression.noun_chunk).split() for expression in expressions]
-    return [
-        [number for number, noun in enumerate(nouns) if name and _ends_in(noun, name)]
-        for name in names
-    ]
+    names = [_words(phrase.text) for phrase in phrases]
+    found: list[list[int]] = [[] for _ in phrases]
+    for number, expression in enumerate(expressions):
+        heads = _heads(expression)
+        fitting = [
+            index
+            for index, name in enumerate(names)
+            if name and any(_ends_in(head, name) for head in heads)
+        ]
+        most = max((len(names[index]) for index in fitting), default=0)
+        for index in fitting:
+            if len(names[index]) == most:
+                found[index].append(number)
+    return found
+
+
+def _heads(expression: GroundedExpression) -> list[list[str]]:
+    """Words that end with the head noun: of the noun chunk, and of the text up to its end."""
+    noun, text = _words(expression.noun_chunk), _words(expression.text)
+    head = _head(noun)
+    up_to_head = next(
+        (
+            text[: start + len(head)]
+            for start in range(len(text))
+            if head and text[start : start + len(head)] == head
+        ),
+        [],
+    )
+    return [head, up_to_head]
+
+
+def _head(words: list[str]) -> list[str]:
+    """``words`` without what follows the head noun, and without "a pair of" before it."""
+    start = 0
+    for index, word in enumerate(words):
+        if word == "of" and _MEASURE.fullmatch(words[index - 1]):
+            start = index + 1
+        elif _AFTER_HEAD.fullmatch(word) and index > start:
+            return words[start:index]
+    return words[start:]
 
 
 def _ends_in(words: list[str], name: list[str]) -> bool:
@@ -119,9 +169,13 @@ def _ends_in(words: list[str], name: list[str]) -> bool:
 
 
 def _same_noun(first: str, second: str) -> bool:
-    short, long = sorted((first, second), key=len)
-    plurals = {short + "s", short + "es", short.removesuffix("y") + "ies"}
-    return first == second or (short != "" and long in plurals)
+    short, long = sorted((_IRREGULAR.get(one, one) for one in (first, second)), key=len)
+    plurals = {short + "s", short + "es", re.sub("y$", "ies", short), re.sub("fe?$", "ves", short)}
+    return short == long or (short != "" and long in plurals)
+
+
+def _words(text: str) -> list[str]:
+    return _comparable(text).split()
 
 
 def _comparable(text: str) -> str:

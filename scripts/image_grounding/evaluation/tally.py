@@ -27,6 +27,7 @@ COLUMNS = (
     "found_merged", "iou_merged", "true_boxes", "boxes", "boxes_right",
     *calibration.COLUMNS,
 )  # fmt: skip
+_EXAMPLES = 2
 
 
 class Tally:
@@ -37,6 +38,8 @@ class Tally:
         without_score: how many judged boxes have none.
         not_judged: boxes of expressions that the truth does not have, or says nothing of.
         iou_histogram: of best boxes, phrases by IoU in ``IOU_BINS`` bins of equal width.
+        lone_expressions: the first expressions that no phrase of the truth is.
+        lone_phrases: the first phrases of the truth that have no expression.
     """
 
     def __init__(self, pairing: Pairing) -> None:
@@ -46,6 +49,8 @@ class Tally:
         self.without_score = 0
         self.not_judged = 0
         self.iou_histogram = [0] * IOU_BINS
+        self.lone_expressions: list[str] = []
+        self.lone_phrases: list[str] = []
         phrases = (phrase for pair in pairing.pairs for phrase in pair.annotation.phrases)
         self._boxed_only = any(phrase.boxes for phrase in phrases)
         for pair in pairing.pairs:
@@ -63,15 +68,16 @@ class Tally:
             if phrase.boxes or not self._boxed_only:
                 self._count(group, "phrases", 1)
                 self._count(group, "phrases_matched", bool(found))
+                _keep_first(self.lone_phrases, [] if found else [phrase.text])
             if pair.grounded and phrase.boxes is not None:
                 self._add_boxes(group, phrase, [pair.expressions[number] for number in found])
             else:
                 self.not_judged += sum(len(pair.expressions[one].instances) for one in found)
         self._count(group, "expressions", len(pair.expressions))
         self._count(group, "expressions_matched", len(used))
-        self.not_judged += sum(
-            len(one.instances) for number, one in enumerate(pair.expressions) if number not in used
-        )
+        lone = [one for number, one in enumerate(pair.expressions) if number not in used]
+        _keep_first(self.lone_expressions, [one.text for one in lone])
+        self.not_judged += sum(len(one.instances) for one in lone)
 
     def _add_boxes(
         self, group: int, phrase: Phrase, expressions: Sequence[GroundedExpression]
@@ -108,6 +114,12 @@ class Tally:
 
     def _count(self, group: int, name: str, much: float) -> None:
         self._columns[name][group] += much
+
+
+def _keep_first(examples: list[str], more: Sequence[str]) -> None:
+    for text in more:
+        if len(examples) < _EXAMPLES and text not in examples:
+            examples.append(text)
 
 
 def _boxes_of(expressions: Sequence[GroundedExpression]) -> list[Instance]:

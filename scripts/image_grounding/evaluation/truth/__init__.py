@@ -25,6 +25,22 @@ READERS: Mapping[str, Callable[[Path, Counter[str]], Iterator[Annotation]]] = {
     "records": read_records,
 }
 
+# What each format must hold for its phrases to be found; for messages and the documents.
+NEEDS: Mapping[str, str] = {
+    "coco": (
+        "for every annotation a `phrase` as the captions have it, or `tokens_positive`, character "
+        "spans in its image's `caption`, or a `category_id` whose name is the noun of expressions"
+    ),
+    "odvg": (
+        "`grounding` with `caption` and `regions` (`phrase`, `bbox`, `tokens_positive` where "
+        "known), or `referring` with `phrase`, or `detection` whose `category` is the noun of "
+        "expressions"
+    ),
+    "refcoco": "`sentences` (`sent` or `raw`) worded as the expressions are, and instances.json",
+    "flickr30k": "Sentences of the run's own captions, with their phrases marked, and Annotations",
+    "records": "`caption` and `expressions` with `text`, `char_span` where known, `instances`",
+}
+
 
 @dataclass(frozen=True)
 class Truth:

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What makes the figures of an evaluation doubtful, in sentences."""
+
+from collections.abc import Mapping, Sequence
+
+from image_grounding.evaluation.pairing import Pairing
+from image_grounding.evaluation.tally import Tally
+from image_grounding.evaluation.truth import NEEDS, Truth
+
+# Where less of the expressions, or of the truth, has a counterpart, texts were not comparable.
+_LEAST_SHARE = 0.1
+
+
+def doubts(
+    pairing: Pairing, tally: Tally, counts: Mapping[str, int], truth: Truth, resamples: int
+) -> list[str]:
+    """Sentences about what makes the figures of an evaluation doubtful."""
+    found = _unlike_texts(tally, counts, truth)
+    if counts["records_of_another_image_size"]:
+        found.append(
+            f"{counts['records_of_another_image_size']} records have another image size than the "
+            "truth: boxes of resized or rotated (EXIF) images cannot be compared"
+        )
+    if counts["boxes_judged_without_score"]:
+        found.append(
+            f"{counts['boxes_judged_without_score']} boxes have no score: they rank last, are not "
+            "in the calibration, and there is no average precision"
+        )
+    if not any(pair.grounded for pair in pairing.pairs):
+        found.append("step 1 has not run: only expressions are evaluated")
+    if counts["images_only_in_truth"] > counts["images_evaluated"]:
+        found.append(
+            f"most of the truth is not evaluated: {counts['images_only_in_truth']} of its images "
+            "have no record"
+        )
+    if resamples and counts["images_evaluated"] < 2:
+        found.append("one image alone gives no interval")
+    return found
+
+
+def _unlike_texts(tally: Tally, counts: Mapping[str, int], truth: Truth) -> list[str]:
+    """A sentence where hardly any text of one side is on the other, so that figures are of none."""
+    said, lone = counts["expressions"], counts["expressions_not_in_truth"]
+    true, missed = counts["truth_phrases"], counts["truth_phrases_without_expression"]
+    if not (said and true) or not (_few(said, lone) or _few(true, missed)):
+        return []
+    of_categories = any(one.categories for one in truth.annotations)
+    return [
+        f"the figures are of next to nothing: {said - lone} of {said} expressions are in the "
+        f"truth, and {true - missed} of its {true} phrases are expressions. Compared were "
+        f"expressions such as {_examples(tally.lone_expressions)} with "
+        f"{'category names' if of_categories else 'phrases'} such as "
+        f"{_examples(tally.lone_phrases)}. The truth ({truth.format}) needs {NEEDS[truth.format]}"
+    ]
+
+
+def _few(whole: int, without: int) -> bool:
+    return whole - without < _LEAST_SHARE * whole
+
+
+def _examples(texts: Sequence[str]) -> str:
+    return " and ".join(map(repr, texts)) or "none"
