@@ -194,3 +194,17 @@ def test_causes_in_a_circle_end() -> None:
     first, second = RuntimeError("a"), RuntimeError("b")
     first.__cause__, second.__cause__ = second, first
     assert "dropped" in str(network_error(first, "x"))
+
+
+@pytest.mark.parametrize(
+    ("address", "hosted"),
+    [
+        ("https://generativelanguage.googleapis.com", True),
+        ("https://integrate.api.nvidia.com/v1", True),
+        ("http://gpu-box:8000/v1", False),
+    ],
+)
+def test_a_provider_s_server_is_not_the_user_s_to_start(address: str, hosted: bool) -> None:
+    error = network_error(OSError("getaddrinfo failed"), address)
+    assert ("internet" in error.remedy) == hosted
+    assert ("has been started" in error.remedy) != hosted

@@ -136,6 +136,11 @@ def test_what_was_measured_is_kept_beside_the_results(
     assert ran.code == 0
     assert len(server.calls) == probes + samples + 2, "the measurement is not made again"
     assert ran.json["teacher"]["convention_iou"] >= 0.97
+    nothing = run(project, server, out)  # is left to do, and what is known stays known
+    assert nothing.json["teacher"] == ran.json["teacher"]
+    assert nothing.json["usage"]["requests"] == 0
+    in_all = nothing.json["usage_of_all_runs"]
+    assert (in_all["runs"], in_all["requests"]) == (3, probes + samples + 2)
     server.names.append("other-vlm")
     run(project, server, out, "vlm.openai.model_name=other-vlm", "workflow.force_reprocess=true")
     assert len(server.calls) == 2 * probes + samples + 2 + 3 * 2, "another model is measured"

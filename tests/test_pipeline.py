@@ -427,6 +427,8 @@ def test_an_endpoint_that_goes_down_ends_the_run(server: Loopback, make_project:
     ran = project.run(server, "workflow.max_attempts=1")
     assert ran.code == 4
     assert "in a row" in ran.json["error"]
+    counts = ran.json["counts"]
+    assert counts["lines"] == counts["annotated"] + counts["failed"] + counts["not_attempted"]
     done = len(project.annotations())
     assert 0 < done < 10
     server.fault = lambda call: None
@@ -434,6 +436,19 @@ def test_an_endpoint_that_goes_down_ends_the_run(server: Loopback, make_project:
     assert again.code == 0, again.err
     assert again.json["counts"]["from_checkpoints"] == done
     assert len(project.annotations()) == 60
+
+
+def test_failures_are_told_with_their_file(server: Loopback, make_project: Maker) -> None:
+    project = make_project(2)
+    with project.input.open("a") as file:
+        file.write(json.dumps({"image_path": "gone\x1b[31m.png", "caption": "a cup"}) + "\n")
+    ran = project.run(server)
+    assert ran.code == 3
+    (path,) = ran.json["failures"]
+    assert Path(path) == project.results / "step_0_expression_extraction" / "failures.jsonl"
+    (told,) = [line for line in ran.err.splitlines() if line.startswith("failed: ")]
+    assert "1 x image_missing (line 3: " in told and told.endswith(path)
+    assert "\x1b" not in ran.err
 
 
 def test_two_runs_cannot_share_a_results_folder(server: Loopback, make_project: Maker) -> None:

@@ -59,3 +59,19 @@ def test_every_source_file_names_its_licence() -> None:
             if path.suffix in (".py", ".yaml", ".sh"):
                 head = path.read_text(encoding="utf-8")[:200]
                 assert "SPDX-License-Identifier: Apache-2.0" in head, path
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        (["inspect.py"], "RESULTS_DIR"),
+        (["export.py", "results", "--format", "yolo", "-o", "x"], "'yolo' is not one of"),
+        (["run_pipeline.py", "--limit", "2", "--sample", "3"], "exclude each other"),
+        (["run_pipeline.py", "spec.yaml"], "-e spec.yaml"),
+    ],
+)
+def test_usage_errors_are_json_too(line: list[str], error: str) -> None:
+    ran = run_script(*line)
+    assert ran.code == ran.json["exit_code"] == 2
+    assert error in ran.json["error"]
+    assert error in ran.err

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from image_grounding.terminal import printable
+
 _PLAIN_EVERY_S = 5.0
 _LIVE_EVERY_S = 0.25
 
@@ -58,7 +60,7 @@ class Plain:
 
     def say(self, message: str) -> None:
         """Print a message."""
-        print(message, file=sys.stderr, flush=True)
+        print(printable(message), file=sys.stderr, flush=True)
 
     async def watch(self, look: Callable[[], Snapshot]) -> None:
         """Print a line every few seconds."""
@@ -77,7 +79,7 @@ class Live:
 
     def say(self, message: str) -> None:
         """Print a message above the bar."""
-        self._console.print(escape(message), highlight=False, soft_wrap=True)
+        self._console.print(escape(printable(message)), highlight=False, soft_wrap=True)
 
     async def watch(self, look: Callable[[], Snapshot]) -> None:
         """Redraw a few times a second."""

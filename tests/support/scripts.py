@@ -56,7 +56,7 @@ def run_script(
     command = [str(SCRIPTS / name), *arguments]
     folder = str(cwd or "/")
     variables = clean_environment(**environment)
-    if any(name.startswith("PYTHON") for name in environment):  # read when a Python begins
+    if any(one.startswith("PYTHON") for one in environment):  # read when a Python begins
         done = subprocess.run(
             [sys.executable, *command],
             cwd=folder,
@@ -77,7 +77,7 @@ def run_script(
             process.join()
         out, err = (Path(paths[stream]).read_text(encoding="utf-8") for stream in ("out", "err"))
         assert process.exitcode is not None
-        assert process.exitcode >= 0, f"{name} did not end in {timeout} s: {err}"
+        assert process.exitcode >= 0, f"{name} was killed, or did not end in {timeout} s: {err}"
         return Ran(process.exitcode, out, err)
 
 

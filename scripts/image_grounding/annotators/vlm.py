@@ -32,10 +32,9 @@ class VlmTeacher:
         self.measurement: Measurement | None = None
         self._vlm = spec.vlm
         self._say = say
-        self._convention = self.family.convention
         self._cache = MeasurementCache(spec.results_dir, spec.vlm, self.transport)
         if spec.vlm.coordinates == "auto" and not spec.workflow.force_reprocess:
-            self._adopt(self._cache.load())
+            self.measurement = self._cache.load()
         self._show_image = self._vlm.image.step_0 is True
 
     @property
@@ -52,20 +51,20 @@ class VlmTeacher:
         if self._vlm.coordinates != "auto":
             self._say(f"boxes are taken for {self._convention}, as the spec says: not measured")
             return
-        if self.measurement is None:
+        measured = self.measurement
+        if measured is None:
             measured = await measure_convention(self.asker, self.family, self._vlm)
             self._cache.save(measured)
-            self._adopt(measured)
-        assert self.measurement
-        iou = self.measurement.iou
-        self._say(f"boxes come as {self._convention} (mean IoU {iou:.2f} on probes)")
-        if warning := contradiction(self.family, self.measurement):
+            self.measurement = measured
+        self._say(f"boxes come as {self._convention} (mean IoU {measured.iou:.2f} on probes)")
+        if warning := contradiction(self.family, measured):
             self._say(f"warning: {warning}")
 
-    def _adopt(self, measured: Measurement | None) -> None:
-        if measured:
-            self.measurement = measured
-            self._convention = measured.chosen or self._convention
+    @property
+    def _convention(self) -> str:
+        """What was measured, else what the spec or the family says."""
+        measured = self.measurement
+        return (measured and measured.chosen) or self.family.convention
 
     async def extract(self, caption: str, image: EncodedImage) -> Extraction:
         """Step 0; see ``Teacher.extract``."""

@@ -10,6 +10,7 @@ import click
 
 from image_grounding.errors import Exit, ImageGroundingError
 from image_grounding.files import to_json
+from image_grounding.terminal import printable
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -19,32 +20,20 @@ class Tool(click.Command):
 
     def __call__(self) -> Any:
         """Run it with the process's arguments and exit."""
-        with usage_errors():
+        try:
             sys.exit(self.main(standalone_mode=False) or Exit.DONE)
-
-
-@contextlib.contextmanager
-def usage_errors() -> Iterator[None]:
-    """Say what is wrong with a command line; exit."""
-    try:
-        yield
-    except click.ClickException as error:
-        error.show()
-        message, code = error.format_message(), error.exit_code
-        print_json({"status": "error", "exit_code": code, "error": message})
-        sys.exit(code)
-    except click.Abort:
-        sys.exit(Exit.INTERRUPTED)
+        except click.ClickException as error:
+            error.show()
+            message, code = error.format_message(), error.exit_code
+            print_json({"status": "error", "exit_code": code, "error": message})
+            sys.exit(code)
+        except click.Abort:
+            sys.exit(Exit.INTERRUPTED)
 
 
 def print_json(value: Any) -> None:
     """Print the tool's one JSON object."""
     click.echo(to_json(value, indent=2))
-
-
-def printable(text: str) -> str:
-    """Text without what moves a terminal's cursor or recolours it; names of files may hold it."""
-    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 @contextlib.contextmanager
@@ -69,7 +58,7 @@ def error_facts(error: ImageGroundingError) -> dict[str, str]:
 def say_error(error: ImageGroundingError) -> None:
     """The same on stderr."""
     for name, text in error_facts(error).items():
-        click.echo(f"{name}: {text}", err=True)
+        click.echo(f"{name}: {printable(text)}", err=True)
 
 
 def fail(code: Exit, error: ImageGroundingError) -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
-from image_grounding.cli.common import CONTEXT, Tool, print_json, printable, reporting_errors
+from image_grounding.cli.common import CONTEXT, Tool, print_json, reporting_errors
 from image_grounding.cli.evaluate_view import show_evaluation
 from image_grounding.errors import Exit, InputError
 from image_grounding.evaluation.evaluate import Figure, evaluate
 from image_grounding.evaluation.output import as_json, write_evaluation
 from image_grounding.evaluation.truth import READERS, read_truth
 from image_grounding.results import Results
+from image_grounding.terminal import printable
 
 _EPILOG = """\b
 Examples:

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from image_grounding.cli.common import printable
 from image_grounding.inspection.model import Inspection
+from image_grounding.terminal import printable
 
 _COLOURS = {"pass": "green", "warn": "yellow", "fail": "red"}
 

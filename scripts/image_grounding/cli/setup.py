@@ -21,6 +21,7 @@ from image_grounding.setup.questions import QUESTIONS, to_plain
 from image_grounding.setup.state import State
 from image_grounding.setup.writer import check, render
 from image_grounding.spec.schema import misplaced, without_empty_sections
+from image_grounding.terminal import printable
 
 if TYPE_CHECKING:
     from image_grounding.setup.terminal import Terminal
@@ -82,7 +83,7 @@ def setup_command(
 
     def say(message: str) -> None:
         if terminal or not quiet:
-            click.echo(_printable(message), err=True)
+            click.echo(printable(message), err=True)
 
     with reporting_errors():
         base, state = _begin(source, tao, overwrite, say)
@@ -208,10 +209,3 @@ def _command(name: str, *arguments: str) -> str:
     script = bundle_root() / "scripts" / _SCRIPTS[name]
     tool = [str(script)] if script.parent.is_dir() else ["-m", "image_grounding", name]
     return shlex.join([sys.executable, *tool, *arguments])
-
-
-def _printable(text: str) -> str:
-    """``text`` without what could steer a terminal: captions and paths are anybody's."""
-    return "".join(
-        char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text
-    )

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from image_grounding.terminal import printable
+
 
 def show_records(path: Path, count: int) -> None:
     """The phrases and boxes of the first ``count`` records of a file."""
@@ -23,7 +25,7 @@ def show_records(path: Path, count: int) -> None:
                 for one in found:
                     score = "" if one["score"] is None else f"{one['score']:.2f}"
                     row = (record["image_path"], expression["text"], str(one["bbox"]), score)
-                    table.add_row(*(escape(text) for text in row))
+                    table.add_row(*(escape(printable(text)) for text in row))
     Console(stderr=True).print(table)
 
 
@@ -46,6 +48,6 @@ def show_findings(report: Mapping[str, Any]) -> None:
     unusable, sizes = report["unusable"], report["wrong_sizes"]
     wrong = [f"line {one['line']}: {one['message']}" for one in unusable["first"]] + sizes["first"]
     for text in wrong:
-        console.print(escape(text), highlight=False, soft_wrap=True)
+        console.print(escape(printable(text)), highlight=False, soft_wrap=True)
     if (more := unusable["total"] + sizes["total"] - len(wrong)) > 0:
         console.print(f"... and {more} more")

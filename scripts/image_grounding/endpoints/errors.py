@@ -101,11 +101,9 @@ def network_error(error: BaseException, address: str) -> UnreachableError:
         what = "there is no such host"
     else:
         what = "the connection failed or was dropped"
-    host = urlsplit(address if "//" in address else f"//{address}").hostname or ""
-    hosted = " " in address or host.endswith(_HOSTED)
-    return UnreachableError(
-        f"cannot reach {address}: {what}", remedy=_REMEDY_HOSTED if hosted else None
-    )
+    hosted = (urlsplit(address).hostname or "").endswith(_HOSTED)
+    remedy = _REMEDY_HOSTED if hosted else None
+    return UnreachableError(f"cannot reach {address}: {what}", remedy=remedy)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -27,6 +27,7 @@ from image_grounding.spec import Gemini
 from image_grounding.spec.model import AutoBool
 
 API_VERSION = "v1beta"
+_GOOGLE = "https://generativelanguage.googleapis.com"
 _BLOCKED = frozenset(
     {"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "MODEL_ARMOR"}
     | {"IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION"}
@@ -151,7 +152,7 @@ class GeminiEndpoint:
     async def _our_errors(self) -> AsyncIterator[None]:
         """What the SDK raises, as our errors; bounded by the timeout."""
         timeout = self._settings.timeout
-        address = safe_address(self._settings.base_url) or "Google's Gemini API"
+        address = safe_address(self._settings.base_url or _GOOGLE)
         try:
             async with asyncio.timeout(timeout):
                 yield

@@ -116,8 +116,8 @@ class OpenAIEndpoint:
     async def _once(self, request: dict[str, Any]) -> Reply:
         started = time.perf_counter()
         async with self._our_errors():
-            # As chat.completions.create, without its walk over the request by type hints: that is
-            # a sixth of a run's CPU time.
+            # As chat.completions.create, without its walk over the request by type hints, which
+            # takes more than a millisecond of CPU.
             answer = await self._client.post(
                 "/chat/completions", body=request, cast_to=ChatCompletion
             )

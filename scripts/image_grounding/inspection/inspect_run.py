@@ -89,7 +89,8 @@ def _headline(findings: list[Finding], tally: Tally) -> str:
 
 def _facts(results: Results, tally: Tally) -> tuple[tuple[str, str], ...]:
     summary, counts = results.summary, tally.counts
-    teacher, usage = _section(summary, "teacher"), _section(summary, "usage")
+    teacher = _section(summary, "teacher")
+    usage = _section(summary, "usage_of_all_runs") or _section(summary, "usage")
     iou = teacher.get("convention_iou")
     reasons = [
         f"{count} x {reason} (step {step})"
