@@ -144,7 +144,9 @@ def test_a_pilot_reads_no_further_than_it_must(server: Loopback, make_project: M
         yield from islice(SampleReader(project.input, str(project.folder)), 2)
         raise AssertionError("there was nothing left to find")
 
-    written = write_annotations(project.results, two_and_no_more(), stores, None, pilot=True)
+    written = write_annotations(
+        project.results, two_and_no_more(), stores, {}, whole=False, pilot=True
+    )
     assert set(written.values()) == {2}
     assert project.annotations() == before
 

@@ -394,7 +394,7 @@ def fatal_cases() -> list[tuple[str, Callable[[Loopback], None], list[str], str]
     return [
         ("key", wrong_key, [], "refused the key"),
         ("closed port", dead, [], "refused"),
-        ("model", other_model, [], "no such model"),
+        ("model", other_model, [], "it serves other"),
     ]
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -167,6 +168,73 @@ def test_force_reprocess_asks_everything(server: Loopback, make_project: Maker) 
     ran = project.run(server, "workflow.force_reprocess=true")
     assert ran.code == 3
     assert project.annotations() == [], "an old answer must not stand in for a failed new one"
+
+
+def test_what_is_finished_outlives_an_endpoint_that_does_not(
+    server: Loopback, make_project: Maker
+) -> None:
+    """force_reprocess replaces results, it does not throw them away."""
+    project = make_project(6, size=(64, 48))
+    project.run(server)
+    before = project.annotations()
+    server.fault = lambda call: Answer(status=503)
+    again = ("workflow.force_reprocess=true", "workflow.max_attempts=1")
+    ran = project.run(server, *again)
+    failed = {entry["sample_id"] for entry in project.failures("0")}
+    left = [record for record in before if record["sample_id"] not in failed]
+    assert (ran.code, project.annotations()) == (3, left), ran.err
+    server.fault = lambda call: None
+    assert project.run(server).code == 0
+    assert project.annotations() == before
+
+
+def test_failures_are_told_until_they_are_mended(server: Loopback, make_project: Maker) -> None:
+    """A pilot says nothing of samples that it does not take; nor does a run that is stopped."""
+    project = make_project(4, size=(64, 48))
+    rows: list[Any] = [*read_jsonl(project.input), "no JSON"]
+    write_jsonl(project.input, [*rows, rows[3]])
+    phrase = "EXPRESSIONS"
+    server.fault = lambda call: Answer(status=400) if phrase in call.prompt else None
+    ran = project.run(server)
+    assert ran.json["counts"]["failed"] == 6
+    everything = [entry["line"] for entry in project.failures("1")]
+    assert sorted(everything) == [1, 2, 3, 4, 6]
+    server.fault = lambda call: None
+    ran = project.run(server, "--limit", "2")
+    assert ran.code == 0, ran.err
+    assert sorted(entry["line"] for entry in project.failures("1")) == [3, 4, 6]
+    assert [entry["line"] for entry in project.failures("0")] == [5]
+    assert (ran.json["counts"]["failed"], ran.json["counts"]["failed_earlier"]) == (0, 4)
+    server.names = ["gone"]
+    assert project.run(server).code == 4
+    assert sorted(entry["line"] for entry in project.failures("1")) == [3, 4, 6]
+    server.names = ["test-vlm"]
+    path = project.results / "step_1_grounding" / "failures.jsonl"
+    with path.open("a", encoding="utf-8") as file:  # as a run that was killed leaves it
+        file.write(path.read_text(encoding="utf-8") + '{"sample_id": "cut')
+    assert project.run(server, "--limit", "1").code == 0
+    assert sorted(entry["line"] for entry in project.failures("1")) == [3, 4, 6]
+    assert project.run(server).code == 3
+    assert project.failures("1") == []
+
+
+def test_an_image_that_changes_while_the_run_is_at_work(
+    server: Loopback, make_project: Maker
+) -> None:
+    project = make_project(2, size=(64, 48))
+    first = project.folder / "scene0.png"
+
+    def fault(call: Call) -> Answer | None:
+        if call.number == 3:
+            make_scene((64, 48), seed=99).save(first)
+        return None
+
+    server.fault = fault
+    ran = project.run(server, "workflow.max_workers=1")
+    assert ran.code == 3, ran.err
+    (failure,) = project.failures("1")
+    assert (failure["line"], failure["reason"]) == (1, "changed_meanwhile")
+    assert [record["image_path"] for record in project.annotations()] == ["scene1.png"]
 
 
 def test_checkpoints_of_another_model_are_named_and_kept(

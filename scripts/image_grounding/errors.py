@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every error that a user can cause or meet, with the exit code it ends a script with."""
 
+from collections.abc import Mapping
 from enum import IntEnum
 
 
@@ -41,15 +42,22 @@ class SampleError(ImageGroundingError):
         message: what happened, for a person.
         excerpt: the start of the model's reply, where there was one.
         attempts: how often a model was asked.
+        dropped: boxes of the reply that could not be used, by reason.
     """
 
     def __init__(
-        self, reason: str, message: str, excerpt: str | None = None, attempts: int = 0
+        self,
+        reason: str,
+        message: str,
+        excerpt: str | None = None,
+        attempts: int = 0,
+        dropped: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__(message)
         self.reason = reason
         self.excerpt = excerpt
         self.attempts = attempts
+        self.dropped = dropped or {}
 
 
 class EndpointError(ImageGroundingError):
@@ -64,6 +72,7 @@ class EndpointError(ImageGroundingError):
     reason = "endpoint_error"
     transient = False
     fatal = False
+    excerpt: str | None = None
     remedy = "run check_endpoint.py with the same spec: it says what works and what does not"
 
     def __init__(

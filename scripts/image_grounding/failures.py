@@ -1,28 +1,49 @@
 # SPDX-License-Identifier: Apache-2.0
 """``failures.jsonl``: what did not succeed, written as it happens."""
 
+import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from image_grounding.errors import OutputError
-from image_grounding.files import to_json
+from image_grounding.files import atomic_writer, to_json
 
 # Reasons that lie in the input: another model would not change them.
 INPUT_REASONS = frozenset({"bad_line", "image_missing", "image_unreadable", "image_too_large"})
 
 
 class FailureLog:
-    """The failures of one step in this run; counts them by reason."""
+    """The failures of one step; counts those of this run by reason.
+
+    What earlier runs left stays in the file while this one works, so that a run which is
+    killed takes nothing away. ``settle`` then leaves what is still true.
+    """
 
     def __init__(self, step_dir: Path) -> None:
         self.by_reason: Counter[str] = Counter()
+        self.carried_over = 0
         self._first: dict[str, str] = {}
+        self._failed: set[str] = set()
         self.path = step_dir / "failures.jsonl"
+        # Of earlier runs, and not looked at by this one yet.
+        self._open = {_key(entry) for entry in _entries(self.path)}
         try:
-            self._file: IO[str] = self.path.open("w", encoding="utf-8")
+            self._before = self.path.stat().st_size if self.path.exists() else 0
+            self._file: IO[str] = self.path.open("a", encoding="utf-8")
         except OSError as error:
-            raise OutputError(f"cannot write to {step_dir}: {error.strerror}") from None
+            raise self._cannot_write(error) from None
+        if self._before and not self._ends_well():
+            self._write("\n")
+
+    def attempted(self, sample_id: str | None, line: int) -> None:
+        """What an earlier run said of this sample, or of this bad line, holds no more."""
+        self._open.discard(sample_id or f"line {line}")
+
+    def has(self, sample_id: str) -> bool:
+        """Whether the sample failed in this run."""
+        return sample_id in self._failed
 
     def add(
         self,
@@ -38,6 +59,8 @@ class FailureLog:
         """Write one failure; raises OutputError where it cannot be written."""
         self.by_reason[reason] += 1
         self._first.setdefault(reason, f"line {line}: {message}")
+        if sample_id:
+            self._failed.add(sample_id)
         entry: dict[str, Any] = {
             "sample_id": sample_id,
             "image_path": image_path,
@@ -47,11 +70,31 @@ class FailureLog:
             "attempts": attempts,
             "reply_excerpt": excerpt,
         }
-        try:
-            self._file.write(to_json(entry) + "\n")
-            self._file.flush()
-        except OSError as error:
-            raise OutputError(f"cannot write {self._file.name}: {error.strerror}") from None
+        self._write(to_json(entry) + "\n")
+
+    def settle(self, *, whole: bool) -> None:
+        """Close the file, without the entries of earlier runs that no longer hold.
+
+        Args:
+            whole: this run went through all of its input; else the entries of samples that it
+                did not attempt are kept.
+
+        Raises:
+            OutputError: the file cannot be written; the entries stay.
+        """
+        self._file.close()
+        if not self._before:
+            return
+        said: set[tuple[str, str]] = set()  # runs that were killed may have said it again
+        with atomic_writer(self.path) as file:
+            for entry, mine in _entries_since(self.path, self._before):
+                where = (_key(entry), str(entry.get("line")))
+                kept = not mine and not whole and where[0] in self._open and where not in said
+                said.add(where)
+                self.carried_over += kept
+                if mine or kept:
+                    file.write(to_json(entry) + "\n")
+        self._before = 0
 
     def told(self) -> str:
         """How many failed for each reason, and the first of them, in one sentence."""
@@ -63,3 +106,44 @@ class FailureLog:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    def _ends_well(self) -> bool:
+        with self.path.open("rb") as file:
+            file.seek(-1, 2)
+            return file.read() == b"\n"
+
+    def _write(self, text: str) -> None:
+        try:
+            self._file.write(text)
+            self._file.flush()
+        except OSError as error:
+            raise self._cannot_write(error) from None
+
+    def _cannot_write(self, error: OSError) -> OutputError:
+        return OutputError(f"cannot write {self.path}: {error.strerror}")
+
+
+def _key(entry: dict[str, Any]) -> str:
+    return str(entry.get("sample_id") or f"line {entry.get('line')}")
+
+
+def _entries(path: Path) -> Iterator[dict[str, Any]]:
+    return (entry for entry, _ in _entries_since(path, 0))
+
+
+def _entries_since(path: Path, start: int) -> Iterator[tuple[dict[str, Any], bool]]:
+    """The entries of a file that may have been cut, and whether they stand behind ``start``."""
+    position = 0
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                mine = position >= start
+                position += len(line)
+                try:
+                    entry = json.loads(line)
+                except (ValueError, RecursionError):
+                    continue
+                if isinstance(entry, dict):
+                    yield entry, mine
+    except OSError:
+        return

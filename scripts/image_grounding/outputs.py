@@ -21,6 +21,11 @@ from image_grounding.records import extraction_of_record, make_record
 from image_grounding.samples import BadLine, Sample
 from image_grounding.steps import EXTRACTION, GROUNDING, Step
 
+_MESSAGES = {
+    "repeated_failure": "the same image and caption failed on an earlier line",
+    "changed_meanwhile": "the image changed while the run was at work; run again",
+}
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -54,8 +59,9 @@ def write_annotations(
     results_dir: Path,
     items: Iterable[Sample | BadLine],
     stores: Mapping[Step, CheckpointStore],
-    repeated_failures: FailureLog | None,
+    failures: Mapping[Step, FailureLog],
     *,
+    whole: bool,
     pilot: bool = False,
 ) -> dict[Step, int]:
     """Write every step's ``annotations.jsonl``, and the last one's at the top.
@@ -64,8 +70,9 @@ def write_annotations(
         results_dir: where to.
         items: the input, from its start.
         stores: the checkpoints of the steps that ran.
-        repeated_failures: takes the repetitions of a pair that failed; None for a run that
-            was stopped or a pilot, where no checkpoint only means "not yet".
+        failures: what failed in this run. Takes the repetitions of a pair that failed, and
+            samples whose image or step-0 record changed while the run was at work.
+        whole: the run went through all of the input; else no checkpoint may mean "not yet".
         pilot: read no further than the last finished sample, though pairs may repeat there.
 
     Returns:
@@ -88,18 +95,22 @@ def write_annotations(
             except SampleError:
                 continue
             lines = _lines(sample, done)
+            failed = next((log for log in failures.values() if log.has(sample.sample_id)), None)
+            if failed:  # what an earlier run finished is kept, but this one says it failed
+                lines = {step: line for step, line in lines.items() if step is not last}
             for step, line in lines.items():
                 written[step] += 1
                 matched += sample.occurrence == 1
                 for file in files[step]:
                     file.write(line)
-            if repeated_failures and last not in lines and sample.occurrence > 1:
-                repeated_failures.add(
+            if whole and last not in lines and not (failed and sample.occurrence == 1):
+                reason = "repeated_failure" if failed else "changed_meanwhile"
+                (failed or failures[last]).add(
                     line=sample.line,
-                    reason="repeated_failure",
-                    message="the same image and caption failed on an earlier line",
+                    reason=reason,
+                    message=_MESSAGES[reason],
                     sample_id=sample.sample_id,
-                    image_path=sample.fields["image_path"],
+                    image_path=sample.image_path,
                 )
             if pilot and matched == checkpoints:
                 break

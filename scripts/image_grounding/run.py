@@ -93,18 +93,21 @@ def _run(
     teacher = make_teacher(spec, reporter.say)
     asker = teacher.asker if isinstance(teacher, VlmTeacher) else None
     pipeline = asyncio.run(_work(spec, reporter, selection, stores, failures, teacher))
-    tally = pipeline.tally
     stopped = pipeline.interrupted or pipeline.stopped_by is not None
-    first = next(iter(failures.values()))
     pilot = selection.pilot is not None
+    whole = not stopped and not pilot
     written = write_annotations(
-        spec.results_dir, selection.source, stores, None if stopped or pilot else first, pilot=pilot
+        spec.results_dir, selection.source, stores, failures, whole=whole, pilot=pilot
     )
-    if tally.usable_inputs == 0 and not stopped and first.by_reason.keys() <= INPUT_REASONS:
+    for log in failures.values():
+        log.settle(whole=whole)
+    first = next(iter(failures.values()))
+    nothing_usable = pipeline.findings.usable_inputs == 0 and not stopped
+    if nothing_usable and first.by_reason.keys() <= INPUT_REASONS:
         raise InputError(f"no line of {selection.source.path} can be used: {first.told()}")
     code = _exit_code(pipeline, failures)
     summary = make_summary(
-        spec, teacher, asker, tally, written, failures,
+        spec, teacher, asker, pipeline, written, failures,
         selection=selection.pilot.plain() if selection.pilot else None,
         status=_STATUS[code], seconds=time.monotonic() - started,
     )  # fmt: skip

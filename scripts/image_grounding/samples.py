@@ -51,6 +51,11 @@ class Sample:
         given: str | int | None = self.fields.get("image_id")
         return self.image.stem if given is None or given == "" else given
 
+    @property
+    def image_path(self) -> str:
+        """The image's path as the line gives it."""
+        return str(self.fields["image_path"])
+
 
 @dataclass(frozen=True)
 class BadLine:

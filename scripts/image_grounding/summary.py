@@ -11,7 +11,7 @@ from image_grounding import __version__
 from image_grounding.annotators import Teacher
 from image_grounding.endpoints import Asker
 from image_grounding.failures import FailureLog
-from image_grounding.pipeline import Tally
+from image_grounding.pipeline import Pipeline
 from image_grounding.results import read_summary
 from image_grounding.spec import Spec
 from image_grounding.steps import Step
@@ -24,7 +24,7 @@ def make_summary(
     spec: Spec,
     teacher: Teacher,
     asker: Asker | None,
-    tally: Tally,
+    pipeline: Pipeline,
     written: dict[Step, int],
     failures: dict[Step, FailureLog],
     *,
@@ -34,6 +34,7 @@ def make_summary(
 ) -> dict[str, Any]:
     """The summary of one run; holds no secrets."""
     last = max(written, key=lambda step: step.number)
+    tally, findings = pipeline.tally, pipeline.findings
     lines = max(tally.total, tally.lines)
     usage = _usage(spec, asker)
     return {
@@ -54,11 +55,13 @@ def make_summary(
             "from_checkpoints": tally.resumed,
             "repeated_lines": tally.repeated,
             "not_attempted": lines - tally.done - tally.failed - tally.repeated,
-            "wrong_sizes": tally.wrong_sizes,
-            "dropped_boxes": dict(tally.dropped_boxes),
+            # Of earlier runs, of samples that this one did not attempt.
+            "failed_earlier": sum(log.carried_over for log in failures.values()),
+            "wrong_sizes": findings.wrong_sizes,
+            "dropped_boxes": dict(findings.dropped_boxes),
         },
         "teacher": teacher.facts(),
-        "checkpoints_of_another_teacher": dict(tally.foreign),
+        "checkpoints_of_another_teacher": dict(findings.foreign),
         "usage": usage,
         "usage_of_all_runs": _added_up(read_summary(spec.results_dir), usage),
         "seconds": round(seconds, 2),

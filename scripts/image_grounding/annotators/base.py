@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from image_grounding.annotations import Expression, Extraction, Grounding
+from image_grounding.errors import EndpointError
 from image_grounding.frames import Transport
 from image_grounding.images import EncodedImage
 
@@ -17,12 +18,19 @@ class Teacher(Protocol):
         """The size that it wants images at."""
         ...
 
-    async def prepare(self) -> None:
+    async def prepare(self, *, grounding: bool) -> None:
         """Make sure, before the first sample is spent, that it can do the work.
+
+        Args:
+            grounding: whether boxes will be asked for.
 
         Raises:
             EndpointError: it cannot.
         """
+        ...
+
+    async def explained(self, error: EndpointError) -> EndpointError:
+        """``error``, or one that says more, once it has ended a run."""
         ...
 
     async def extract(self, caption: str, image: EncodedImage) -> Extraction:

@@ -11,7 +11,8 @@ from image_grounding.annotators.asking import ask_for_boxes, ask_until_read
 from image_grounding.annotators.convention import measure_convention
 from image_grounding.boxes import PixelBox, to_original
 from image_grounding.endpoints import Asker, Question
-from image_grounding.errors import RejectedRequestError
+from image_grounding.endpoints.diagnosis import explained
+from image_grounding.errors import EndpointError, RejectedRequestError
 from image_grounding.families import UNKNOWN, Family, family_of
 from image_grounding.frames import Frame, Transport
 from image_grounding.images import EncodedImage
@@ -42,12 +43,14 @@ class VlmTeacher:
         """The size that images are sent at; see ``transport_for``."""
         return transport_for(self.family, self._convention, self._vlm)
 
-    async def prepare(self) -> None:
+    async def prepare(self, *, grounding: bool) -> None:
         """Measure the box convention, unless the spec names it or it is known from before.
 
         Raises:
             EndpointError: the endpoint cannot be used, or the model cannot place boxes.
         """
+        if not grounding:
+            return
         if self._vlm.coordinates != "auto":
             self._say(f"boxes are taken for {self._convention}, as the spec says: not measured")
             return
@@ -59,6 +62,10 @@ class VlmTeacher:
         self._say(f"boxes come as {self._convention} (mean IoU {measured.iou:.2f} on probes)")
         if warning := contradiction(self.family, measured):
             self._say(f"warning: {warning}")
+
+    async def explained(self, error: EndpointError) -> EndpointError:
+        """``error``, or what the endpoint says of it when it is asked."""
+        return await explained(error, self.asker, self._vlm)
 
     @property
     def _convention(self) -> str:

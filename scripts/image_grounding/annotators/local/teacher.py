@@ -15,6 +15,7 @@ from image_grounding.annotations import Expression, Extraction, Grounding, Insta
 from image_grounding.annotators.local.detector import Detection, Detector
 from image_grounding.annotators.local.vocabulary import clean_caption, find_mentions
 from image_grounding.boxes import to_original
+from image_grounding.errors import EndpointError
 from image_grounding.frames import Transport
 from image_grounding.images import EncodedImage
 from image_grounding.resources import asset_path
@@ -36,8 +37,12 @@ class LocalTeacher:
         """The detector looks at 416x416: more than a megapixel is of no use to it."""
         return Transport(max_pixels=1_000_000)
 
-    async def prepare(self) -> None:
+    async def prepare(self, *, grounding: bool) -> None:
         """The model is loaded; there is nothing else to find out."""
+
+    async def explained(self, error: EndpointError) -> EndpointError:
+        """``error``: nothing is behind an address here."""
+        return error
 
     async def extract(self, caption: str, image: EncodedImage) -> Extraction:
         """Step 0: lead-ins off, mentions of known things with their modifiers."""
