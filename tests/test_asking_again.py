@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Replies that cannot be used: asked for once more, with more room where they were cut."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -102,6 +103,45 @@ def test_boxes_that_cannot_be_used_are_asked_for_again(
     assert (failure["reason"], failure["attempts"]) == ("reply_unusable", 2)
     assert failure["reply_excerpt"] == UNUSABLE.text
     assert len(limits(server, "1")) == 2
+
+
+def boxes(first: list[int], second: list[int], third: list[int]) -> Answer:
+    """A reply with one box for each expression of a scene."""
+    listed = [{"id": i, "bbox_2d": box} for i, box in enumerate((first, second, third))]
+    return Answer(text=json.dumps({"instances": listed}))
+
+
+GOOD, OUTSIDE, FLAT, SHORT = [10, 10, 90, 90], [2000, 10, 2100, 90], [10, 10, 10, 90], [10, 20, 30]
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"), [(OUTSIDE, "outside"), (FLAT, "no_area"), (SHORT, "malformed")]
+)
+def test_an_expression_whose_boxes_are_all_bad_is_not_unseen(
+    bad: list[int], reason: str, server: Loopback, make_project: Maker
+) -> None:
+    project = make_project(1)
+    server.fault = first_times("1", boxes(GOOD, bad, GOOD), boxes(GOOD, GOOD, GOOD))
+    assert project.run(server).code == 0
+    (record,) = project.annotations()
+    assert [len(one["instances"]) for one in record["expressions"]] == [1, 1, 1]
+    server.fault = first_times("1", boxes(GOOD, bad, GOOD), boxes(GOOD, GOOD, bad))
+    ran = project.run(server, "workflow.force_reprocess=true")
+    assert ran.code == 3
+    (failure,) = project.failures("1")
+    assert failure["reason"] == "reply_unusable" and f"1 x {reason}" in failure["message"]
+    assert ran.json["counts"]["dropped_boxes"] == {reason: 1}
+    assert project.annotations() == []
+
+
+def test_a_reply_cut_between_two_lines_is_cut(server: Loopback, make_project: Maker) -> None:
+    line = Answer(text='{"id": 0, "bbox_2d": [10, 10, 90, 90]}\n', finish="length")
+    server.fault = first_times("1", line)
+    project = make_project(1)
+    assert project.run(server, "vlm.openai.max_tokens=500").code == 0
+    assert limits(server, "1") == [500, 1000]
+    (record,) = project.annotations()
+    assert [len(one["instances"]) for one in record["expressions"]] == [1, 1, 1]
 
 
 def test_a_whole_reply_that_met_the_limit_is_whole(server: Loopback, make_project: Maker) -> None:

@@ -12,9 +12,10 @@ import pytest
 from conftest import Project, write_jsonl
 from image_grounding.boxes import box_iou
 from image_grounding.families import family_of
-from image_grounding.frames import CONVENTIONS, Box, Transport
+from image_grounding.frames import CONVENTIONS, Transport
 from image_grounding.measuring import ProbeResult, make_probes
 from image_grounding.measuring.measurement import MIN_LEAD, decide
+from image_grounding.replies import RawInstance
 from support.loopback import Answer, Call, Loopback
 from support.model import Model
 from support.scenes import make_scene
@@ -251,8 +252,9 @@ def answers(transport: Transport, convention: str, share: float = 1.0) -> list[P
     results = []
     for probe in make_probes(transport):
         known = list(probe.truth.items())[: round(share * len(probe.truth))]
-        numbers: dict[str, list[Box]] = {
-            name: [CONVENTIONS[convention].from_sent(box, probe.image.frame)] for name, box in known
+        numbers = {
+            name: [RawInstance(0, CONVENTIONS[convention].from_sent(box, probe.image.frame), None)]
+            for name, box in known
         }
         results.append(ProbeResult(probe, numbers))
     return results

@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -20,9 +21,7 @@ from image_grounding.prompts import (
 )
 from image_grounding.replies import (
     ExtractionReply,
-    GroundingReply,
     RawExpression,
-    RawInstance,
     ReplyStatus,
     read_extraction,
     read_grounding,
@@ -119,14 +118,18 @@ GROUNDING = [
     Row("draft, then final", one('"bbox_2d": [1, 1, 2, 2]') + "\nWait, the final answer:\n" + WHOLE, REPAIRED, BOTH),
     Row("final without the draft's second thing", WHOLE + "\nNo dog after all:\n" + one('"bbox_2d": [10, 20, 30, 40]'), REPAIRED, CARS),
     Row("draft, then a final that is cut", WHOLE + "\nBetter:\n" + one('"bbox_2d": [1, 1, 2, 2]')[:-2] + ', {"id": 1, "bb', TRUNCATED, [(0, 1, 1, 2, 2, None)]),
+    Row("an object for each expression", one('"bbox_2d": [10, 20, 30, 40]') + '\n{"instances": [{"id": 1, "bbox_2d": [5, 6, 7, 8]}]}', REPAIRED, BOTH_BARE),
+    Row("an object for each expression, the last unseen", WHOLE + '\n{"instances": []}', REPAIRED, BOTH),
+    Row("zeros for what is not there", '[{"id": 0, "bbox_2d": [10, 20, 30, 40]}, {"id": 1, "bbox_2d": [0, 0, 0, 0]}]', OK, CARS),
+    Row("-1 for what is not there", '{"a red car": [[10, 20, 30, 40]], "the dog": [-1, -1, -1, -1]}', OK, CARS),
     Row("draft list, then final list", '[{"label": "the dog", "bbox": [1, 1, 2, 2]}] or rather [{"label": "the dog", "bbox": [5, 6, 7, 8]}]', REPAIRED, [(1, 5, 6, 7, 8, None)]),
     Row("draft, then final, keyed", '{"the dog": [1, 1, 2, 2]} or rather {"the dog": [5, 6, 7, 8]}', REPAIRED, [(1, 5, 6, 7, 8, None)]),
     Row("one list for each expression", 'Car:\n[{"label": "a red car", "bbox": [10, 20, 30, 40]}]\nDog:\n[{"label": "the dog", "bbox": [5, 6, 7, 8]}]', REPAIRED, BOTH_BARE),
     Row("schema echoed before the answer", f"Schema: {SCHEMA}\nAnswer: {WHOLE}", REPAIRED, BOTH),
     Row("schema and nothing else", SCHEMA, UNPARSEABLE),
     Row("prompt's example echoed before the answer", '{"instances": [{"id": 0, "label": "...", "bbox_2d": [x1, y1, x2, y2], "score": 0.0}]}\n' + WHOLE, REPAIRED, BOTH),
-    Row("prompt's example and nothing else", '{"instances": [{"id": 0, "label": "...", "bbox_2d": [x1, y1, x2, y2], "score": 0.0}]}', REPAIRED, [], {"malformed": 1}),
-    Row("prompt's example filled with zeros", '{"instances": [{"id": 0, "label": "...", "bbox_2d": [0, 0, 0, 0], "score": 0.0}]}', OK, [(0, 0, 0, 0, 0, 0.0)]),
+    Row("prompt's example and nothing else", '{"instances": [{"id": 0, "label": "...", "bbox_2d": [x1, y1, x2, y2], "score": 0.0}]}', UNPARSEABLE),
+    Row("prompt's example filled with zeros", '{"instances": [{"id": 0, "label": "...", "bbox_2d": [0, 0, 0, 0], "score": 0.0}]}', UNPARSEABLE),
     # other forms
     Row("bare list", LIST, OK, BOTH_BARE),
     Row("Qwen: fenced list", f"```json\n{LIST}\n```", OK, BOTH_BARE),
@@ -258,8 +261,68 @@ GROUNDING = [
 @pytest.mark.parametrize("row", GROUNDING, ids=[row.name for row in GROUNDING])
 def test_grounding(row: Row) -> None:
     reply = read_grounding(row.text, row.asked)
-    expected = tuple(RawInstance(box[0], box[1:5], box[5]) for box in row.boxes)
-    assert reply == GroundingReply(row.status, expected, Counter(row.dropped))
+    boxes = [(raw.expression, *raw.numbers, raw.score) for raw in reply.instances]
+    assert (reply.status, boxes) == (row.status, list(row.boxes))
+    assert reply.dropped == Counter(row.dropped)
+
+
+NAMED = '"x_min": 10, "y_min": 20, "x_max": 30, "y_max": 40'
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        (f'[{{"id": 0, {NAMED}}}]', (20, 10, 40, 30)),
+        (f'[{{"id": 0, "bbox": {{{NAMED}}}}}]', (20, 10, 40, 30)),
+        (f'{{"a red car": [{{{NAMED}}}]}}', (20, 10, 40, 30)),
+        (f'[{{"id": 0, "boxes": [{{"box_2d": {{{NAMED}}}}}]}}]', (20, 10, 40, 30)),
+        ('[{"id": 0, "box_2d": [20, 10, 40, 30]}]', (20, 10, 40, 30)),
+    ],
+)
+def test_corners_with_names_are_what_they_are_called(text: str, numbers: tuple[int, ...]) -> None:
+    """Under a convention that writes y first, too; a list is in the convention's order."""
+    (raw,) = read_grounding(text, TWO).instances
+    assert raw.numbers_in("norm1000_yxyx") == numbers
+    assert raw.numbers_in("norm1_xyxy") == raw.numbers
+
+
+@pytest.mark.parametrize(
+    ("text", "spoiled"),
+    [
+        (WHOLE, set()),
+        ('[{"id": 0, "bbox_2d": [1, 2, 3]}, {"id": 1, "bbox_2d": [5, 6, 7, 8]}]', {0}),
+        ('[{"id": 1, "bbox_2d": [1, null, 3, 4]}, {"id": 1, "bbox_2d": [5, 6, 7, 8]}]', {1}),
+        ('[{"id": 0, "label": "a red car"}, {"id": 1, "bbox_2d": "left"}]', {0, 1}),
+        ('{"a red car": [[1, 2]], "the dog": []}', {0}),
+        ('[{"id": 7, "bbox_2d": [1, 2, 3]}, {"id": 1, "bbox_2d": [5, 6, 7, 8]}]', set()),
+        ('[{"id": 0, "bbox_2d": null}, {"id": 1, "bbox_2d": [0, 0, 0, 0]}]', set()),
+    ],
+)
+def test_what_is_spoiled_is_not_unseen(text: str, spoiled: set[int]) -> None:
+    assert read_grounding(text, TWO).spoiled == spoiled
+
+
+ITEMS = ['{"id": 0, "bbox_2d": [10, 20, 30, 40]}', '{"id": 1, "bbox_2d": [5, 6, 7, 8]}']
+
+
+@pytest.mark.parametrize(
+    ("text", "open_ended"),
+    [
+        (WHOLE, False),
+        (f"```json\n{WHOLE}\n", False),
+        (f"[{', '.join(ITEMS)}]", False),
+        ('{"instances": []}', False),
+        ("\n".join(ITEMS), True),
+        (ITEMS[0], True),
+        (f"{ITEMS[0]}\n", True),
+        (f'{{"instances": [{ITEMS[0]}]}}\n{{"instances": [{ITEMS[1]}]}}\n', True),
+        ('{"expressions": ["a"]}\n{"expressions": ["b"]}', True),
+    ],
+)
+def test_more_may_follow_a_line(text: str, open_ended: bool) -> None:
+    """What the token limit ends there is not whole, though no bracket is open."""
+    read = read_extraction(text) if "expressions" in text else read_grounding(text, TWO)
+    assert read.open_ended is open_ended
 
 
 def test_rows_have_names_of_their_own() -> None:
@@ -367,6 +430,8 @@ EXTRACTION: list[tuple[str, str, ExtractionReply]] = [
      ExtractionReply(OK, "赤い車", expressions("赤い車"))),
     ("draft, then final", f'{{"expressions": ["x"]}} No: {STEP_0}',
      ExtractionReply(REPAIRED, CAPTION, CAR_DOG)),
+    ("nothing more behind it", f'{STEP_0}\n{{"expressions": []}}',
+     ExtractionReply(REPAIRED, CAPTION, CAR_DOG)),
     ("schema, then answer", f"{E0_SCHEMA}\n{STEP_0}", ExtractionReply(REPAIRED, CAPTION, CAR_DOG)),
     ("schema", E0_SCHEMA, ExtractionReply(UNPARSEABLE)),
     ("example, then answer", f'{{"cleaned_caption": "...", "expressions": [{{"text": "...", '
@@ -388,7 +453,7 @@ EXTRACTION: list[tuple[str, str, ExtractionReply]] = [
 
 @pytest.mark.parametrize(("name", "text", "expected"), EXTRACTION, ids=[e[0] for e in EXTRACTION])
 def test_extraction(name: str, text: str, expected: ExtractionReply) -> None:
-    assert read_extraction(text) == expected
+    assert replace(read_extraction(text), open_ended=False) == expected
 
 
 def test_an_extraction_cut_anywhere_keeps_only_what_is_whole() -> None:

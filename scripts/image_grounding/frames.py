@@ -105,7 +105,7 @@ def _norm1000_xyxy_to_sent(box: Box, frame: Frame) -> Box:
 
 def _norm1000_yxyx_to_sent(box: Box, frame: Frame) -> Box:
     """[ymin, xmin, ymax, xmax] in 0..1000 of the whole image -> pixels as sent."""
-    return _norm1000_xyxy_to_sent(_swap_axes(box), frame)
+    return _norm1000_xyxy_to_sent(swap_axes(box), frame)
 
 
 def _norm1_xyxy_to_sent(box: Box, frame: Frame) -> Box:
@@ -133,7 +133,7 @@ def _sent_to_norm1000_xyxy(box: Box, frame: Frame) -> Box:
 
 def _sent_to_norm1000_yxyx(box: Box, frame: Frame) -> Box:
     """Pixels as sent -> [ymin, xmin, ymax, xmax] in 0..1000 of the whole image."""
-    return _swap_axes(_sent_to_norm1000_xyxy(box, frame))
+    return swap_axes(_sent_to_norm1000_xyxy(box, frame))
 
 
 def _sent_to_norm1_xyxy(box: Box, frame: Frame) -> Box:
@@ -147,7 +147,8 @@ def _sent_to_pixel_resized(box: Box, frame: Frame) -> Box:
     return Frame(frame.sent, _server_size(frame)).original_to_sent(box)
 
 
-def _swap_axes(box: Box) -> Box:
+def swap_axes(box: Box) -> Box:
+    """``box`` with x and y exchanged."""
     return (box[1], box[0], box[3], box[2])
 
 
@@ -202,6 +203,12 @@ CONVENTIONS: Mapping[str, Convention] = MappingProxyType(
         ),
     }
 )
+
+
+def y_first(convention: str) -> bool:
+    """Whether a convention writes y before x."""
+    return CONVENTIONS[convention].order.startswith("[y")
+
 
 # Conventions whose numbers depend on the size of the image that the model sees.
 PIXEL_CONVENTIONS = frozenset({"pixel_sent", "pixel_resized"})

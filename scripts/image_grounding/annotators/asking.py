@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A question until its answer can be read: the real prompts, readers and second asks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from image_grounding.endpoints import Asker, Finish, Question
@@ -22,14 +22,21 @@ async def ask_until_read(
     asker: Asker,
     question: Question,
     read: Callable[[str], R],
-    usable: Callable[[R], bool] = lambda reply: True,
+    spoiled: Callable[[R], Mapping[str, int]] = lambda reply: {},
 ) -> R:
     """A reply that could be read whole; asked for again, once, where it could not.
+
+    Args:
+        asker: who asks.
+        question: what.
+        read: the reader of its reply.
+        spoiled: what in a reply cannot be used, by reason, though something is said by it.
 
     Raises:
         SampleError: ``reply_truncated``, ``reply_unparseable`` or ``reply_unusable``.
         EndpointError: the endpoint failed.
     """
+    dropped: Mapping[str, int] = {}
     for asked in range(1, _ASKS + 1):
         if asked > 1:
             asker.meter.asked_again += 1
@@ -37,17 +44,18 @@ async def ask_until_read(
         reply = read(answer.text)
         cut = answer.finish is Finish.LENGTH
         unread = reply.status is ReplyStatus.UNPARSEABLE
-        if reply.status is ReplyStatus.TRUNCATED or (unread and cut):
+        if reply.status is ReplyStatus.TRUNCATED or (cut and (unread or reply.open_ended)):
             reason, what = "reply_truncated", "was cut before its end"
             question = question.with_room()
         elif unread:
             reason, what = "reply_unparseable", "holds no JSON of the wanted kind"
-        elif not usable(reply):
-            reason, what = "reply_unusable", "has boxes, but none that can be used"
+        elif dropped := spoiled(reply):
+            reasons = ", ".join(f"{count} x {name}" for name, count in dropped.items())
+            reason, what = "reply_unusable", f"has boxes that cannot be used ({reasons})"
         else:
             return reply
     message = f"the model's reply {what} (asked {_ASKS} times)"
-    raise SampleError(reason, message, answer.text[:MAX_MESSAGE], _ASKS)
+    raise SampleError(reason, message, answer.text[:MAX_MESSAGE], _ASKS, dropped)
 
 
 async def ask_for_boxes(
@@ -55,7 +63,7 @@ async def ask_for_boxes(
     family: Family,
     texts: Sequence[str],
     image: EncodedImage,
-    usable: Callable[[GroundingReply], bool] = lambda reply: True,
+    spoiled: Callable[[GroundingReply], Mapping[str, int]] = lambda reply: {},
 ) -> GroundingReply:
     """Step 1's question: the model's own numbers for each of ``texts``.
 
@@ -68,4 +76,4 @@ async def ask_for_boxes(
     def read(text: str) -> GroundingReply:
         return read_grounding(text, texts)
 
-    return await ask_until_read(asker, question, read, usable)
+    return await ask_until_read(asker, question, read, spoiled)

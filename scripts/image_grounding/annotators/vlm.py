@@ -2,7 +2,7 @@
 """The teacher that asks a vision-language model behind an endpoint."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -96,11 +96,15 @@ class VlmTeacher:
         def converted(reply: GroundingReply) -> Grounding:
             return _grounding(reply, len(texts), self._convention, image.frame)
 
-        def usable(reply: GroundingReply) -> bool:
-            nothing_there = not reply.instances and not reply.dropped
-            return nothing_there or any(converted(reply).instances)
+        def spoiled(reply: GroundingReply) -> Mapping[str, int]:
+            """Why an expression would look unseen that the reply does not call so."""
+            grounding = converted(reply)
+            said = reply.spoiled | {raw.expression for raw in reply.instances}
+            lost = any(not grounding.instances[index] for index in said)
+            nothing = not any(grounding.instances)
+            return grounding.dropped if lost or nothing else {}
 
-        return converted(await ask_for_boxes(self.asker, self.family, texts, image, usable))
+        return converted(await ask_for_boxes(self.asker, self.family, texts, image, spoiled))
 
     def provenance(self) -> dict[str, Any]:
         """Backend, model, prompt version and box convention (None before it is measured)."""
@@ -159,7 +163,7 @@ def _grounding(reply: GroundingReply, count: int, convention: str, frame: Frame)
     dropped = Counter(reply.dropped)
     found: list[dict[PixelBox, float | None]] = [{} for _ in range(count)]
     for raw in reply.instances:
-        box = to_original(raw.numbers, convention, frame, dropped)
+        box = to_original(raw.numbers_in(convention), convention, frame, dropped)
         if box is None:
             continue
         boxes = found[raw.expression]

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from image_grounding.boxes import PixelBox, box_iou, to_original
 from image_grounding.errors import SampleError
-from image_grounding.frames import CONVENTIONS, PIXEL_CONVENTIONS, Box
+from image_grounding.frames import CONVENTIONS, PIXEL_CONVENTIONS
 from image_grounding.images import EncodedImage
 from image_grounding.measuring.probes import Probe
-from image_grounding.replies import GroundingReply
+from image_grounding.replies import GroundingReply, RawInstance
 
 # A model that finds flat rectangles worse than this cannot ground.
 MIN_IOU = 0.5
@@ -33,15 +33,15 @@ class ProbeResult:
     """
 
     probe: Probe
-    answers: Mapping[str, Sequence[Box]]
+    answers: Mapping[str, Sequence[RawInstance]]
     problem: str | None = None
 
     def boxes(self, expression: str, convention: str) -> list[PixelBox]:
         """The answers for an expression, in pixels of the probe."""
         frame = self.probe.image.frame
         found = (
-            to_original(numbers, convention, frame, Counter())
-            for numbers in self.answers.get(expression, ())
+            to_original(raw.numbers_in(convention), convention, frame, Counter())
+            for raw in self.answers.get(expression, ())
         )
         return [box for box in found if box]
 
@@ -102,9 +102,9 @@ async def _ask_one(ask: Ask, probe: Probe) -> ProbeResult:
         reply = await ask(names, probe.image)
     except SampleError as error:
         return ProbeResult(probe, {}, str(error))
-    answers: dict[str, list[Box]] = {name: [] for name in names}
+    answers: dict[str, list[RawInstance]] = {name: [] for name in names}
     for raw in reply.instances:
-        answers[names[raw.expression]].append(raw.numbers)
+        answers[names[raw.expression]].append(raw)
     return ProbeResult(probe, answers)
 
 

@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from image_grounding.replies.lenient import CutObject
-from image_grounding.replies.text import ReplyStatus, Shape, find_json, first, lowered
+from image_grounding.replies.text import PLACEHOLDERS, ReplyStatus, Shape, find_json, first, lowered
 
 _CAPTION_KEYS = ("cleaned_caption", "clean_caption", "caption")
 _LIST_KEYS = ("expressions", "referring_expressions", "phrases")
 _TEXT_KEYS = ("text", "expression", "phrase", "referring_expression", "label")
 _CHUNK_KEYS = ("noun_chunk", "noun", "head")
-# The prompt's own placeholder, echoed.
-_PLACEHOLDERS = frozenset({"...", "\u2026"})
 
 
 @dataclass(frozen=True)
@@ -26,11 +24,15 @@ class RawExpression:
 
 @dataclass(frozen=True)
 class ExtractionReply:
-    """What a reply to step 0 says; ``cleaned_caption`` is None where it says none."""
+    """What a reply to step 0 says; ``cleaned_caption`` is None where it says none.
+
+    ``open_ended`` as in ``Found``.
+    """
 
     status: ReplyStatus
     cleaned_caption: str | None = None
     expressions: tuple[RawExpression, ...] = ()
+    open_ended: bool = False
 
 
 def read_extraction(text: str) -> ExtractionReply:
@@ -38,13 +40,17 @@ def read_extraction(text: str) -> ExtractionReply:
     found = find_json(text, _shape)
     if not found:
         return ExtractionReply(ReplyStatus.UNPARSEABLE)
-    value = found.values[-1]
+    read = [_read(value) for value in found.values]
+    # The last that the model wrote is its answer, but for an empty one behind it.
+    caption, expressions = next((one for one in reversed(read) if one[1]), read[-1])
+    return ExtractionReply(found.status, caption, expressions, found.open_ended)
+
+
+def _read(value: Any) -> tuple[str | None, tuple[RawExpression, ...]]:
     keys = lowered(value) if isinstance(value, dict) else {}
     items = value if isinstance(value, list) else first(keys, _LIST_KEYS)
     expressions = (_expression(item) for item in (items if isinstance(items, list) else []))
-    return ExtractionReply(
-        found.status, _text(first(keys, _CAPTION_KEYS)), tuple(one for one in expressions if one)
-    )
+    return _text(first(keys, _CAPTION_KEYS)), tuple(one for one in expressions if one)
 
 
 def _shape(value: Any) -> Shape:
@@ -80,7 +86,7 @@ def _expression(item: Any) -> RawExpression | None:
 
 def _text(value: Any) -> str | None:
     text = value.strip() if isinstance(value, str) else ""
-    return text if text and text not in _PLACEHOLDERS else None
+    return text if text and text not in PLACEHOLDERS else None
 
 
 def as_span(value: Any) -> tuple[int, int] | None:

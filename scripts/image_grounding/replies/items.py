@@ -4,13 +4,13 @@
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from image_grounding.frames import Box
 from image_grounding.replies.lenient import CutList, CutObject
 from image_grounding.replies.matching import normalized
-from image_grounding.replies.text import MAX_LEVELS, Shape, first, lowered
+from image_grounding.replies.text import MAX_LEVELS, PLACEHOLDERS, Shape, first, lowered
 
 _LIST_KEYS = ("instances", "objects", "detections", "results", "annotations", "groundings")
 _BOX_KEYS = (
@@ -30,6 +30,14 @@ _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
 
 @dataclass(frozen=True)
+class RawBox:
+    """Four numbers; (x1, y1, x2, y2) where each came under its ``name``, else as a list."""
+
+    numbers: Box
+    named: bool = False
+
+
+@dataclass(frozen=True)
 class Item:
     """Boxes, each with its score, under one id or label.
 
@@ -39,7 +47,7 @@ class Item:
 
     id: int | None
     label: str | None
-    boxes: tuple[tuple[Box | None, float | None], ...] = ()
+    boxes: tuple[tuple[RawBox | None, float | None], ...] = ()
     cut: bool = False
 
 
@@ -51,8 +59,10 @@ class Reader:
 
     def shape(self, value: Any) -> Shape:
         """How much ``value`` looks like an answer; see ``Shape``."""
-        if isinstance(value, dict) and isinstance(first(lowered(value), _LIST_KEYS), list):
-            return Shape.STRONG
+        if isinstance(value, dict) and isinstance(
+            listed := first(lowered(value), _LIST_KEYS), list
+        ):
+            return Shape.NONE if listed and all(map(_is_example, listed)) else Shape.STRONG
         if isinstance(value, CutList) and any(self.shape(one) is Shape.STRONG for one in value):
             return Shape.NONE  # a stray bracket before the answer
         if value == []:
@@ -98,9 +108,15 @@ class Reader:
                 yield from self._read(one, name, level + 1)
 
 
+def _is_example(item: Any) -> bool:
+    """Whether an item is the prompt's own, echoed."""
+    label = first(lowered(item), _LABEL_KEYS) if isinstance(item, dict) else None
+    return isinstance(label, str) and label in PLACEHOLDERS
+
+
 def _described(keys: Mapping[str, Any], key: str | None) -> Iterator[Item]:
     """An object with boxes, and with scores, a label or an id or several of them."""
-    boxes = _boxes(_box_value(keys)) if has_box(keys) else [None]
+    boxes = _boxes_of(keys)
     scores = first(keys, _SCORE_KEYS)
     scores = scores if isinstance(scores, list) else [scores] * len(boxes)
     scores = [as_score(score) for score in scores[: len(boxes)]]
@@ -117,7 +133,7 @@ def _described(keys: Mapping[str, Any], key: str | None) -> Iterator[Item]:
         yield _item(key, scored)
 
 
-def _item(key: str | None, boxes: list[tuple[Box | None, float | None]]) -> Item:
+def _item(key: str | None, boxes: list[tuple[RawBox | None, float | None]]) -> Item:
     """An item under a key of an object, which may be an id in quotes."""
     number = as_number(key) if key and key.strip().isdecimal() else None
     return Item(int(number) if number is not None else None, key, tuple(boxes))
@@ -130,18 +146,22 @@ def has_box(keys: Mapping[str, Any]) -> bool:
     )
 
 
-def _box_value(keys: Mapping[str, Any]) -> Any:
+def _boxes_of(keys: Mapping[str, Any], level: int = 0) -> list[RawBox | None]:
+    """The boxes of an object, by its keys as ``lowered`` gives them."""
     for names in _CORNER_KEYS:
         if all(name in keys for name in names):
-            return [keys[name] for name in names]
-    return first(keys, _BOX_KEYS)
+            found = _boxes([keys[name] for name in names], level + 1)
+            return [replace(box, named=True) if box else None for box in found]
+    return _boxes(first(keys, _BOX_KEYS), level + 1) if has_box(keys) else [None]
 
 
-def _boxes(value: Any, level: int = 0) -> list[Box | None]:
-    """The boxes in a (nested) value; None for one that is not four finite numbers."""
+def _boxes(value: Any, level: int = 0) -> list[RawBox | None]:
+    """The boxes in a (nested) value; None for one that is not four finite numbers.
+
+    Four zeros, or four times -1, are how some models say that there is nothing.
+    """
     if isinstance(value, dict):
-        keys = lowered(value)
-        return _boxes(_box_value(keys), level + 1) if has_box(keys) else [None]
+        return _boxes_of(lowered(value), level)
     if isinstance(value, str):
         value = re.split(r"[\s,]+", value.strip("[]() \t\n"))
     if value is None or value == []:
@@ -151,8 +171,10 @@ def _boxes(value: Any, level: int = 0) -> list[Box | None]:
     if any(isinstance(one, list | dict) for one in value):
         return [box for one in value for box in _boxes(one, level + 1)]
     match [as_number(one) for one in value]:
+        case [0 | -1 as nothing, *others] if others == [nothing] * 3:
+            return []
         case [float(x1), float(y1), float(x2), float(y2)]:
-            return [(x1, y1, x2, y2)]
+            return [RawBox((x1, y1, x2, y2))]
     return [None]
 
 

@@ -21,6 +21,8 @@ _MAX_CHARS = 250_000
 _MAX_STARTS = 4
 # Levels of an answer that are looked at; real ones have four.
 MAX_LEVELS = 8
+# What stands for a text in the prompts' examples, which some models echo.
+PLACEHOLDERS = frozenset({"...", "\u2026"})
 _BLOCK = r"(?:think|thinking|thought|reasoning)"
 _THOUGHT = re.compile(rf"\s*[<◁]{_BLOCK}[>▷]", re.IGNORECASE)
 _THOUGHT_END = re.compile(rf"[<◁]/{_BLOCK}[>▷]", re.IGNORECASE)
@@ -50,17 +52,17 @@ class Shape(IntEnum):
 class Found:
     """The values of a reply that are its answer, in order, and how well it could be read.
 
-    One value, unless it is of weak shape: a model may write one object a line.
+    Several where a model writes one object a line, a draft before the answer, or an answer for
+    each thing asked. Such a reply is ``open_ended``: nothing in it says that no more follows.
     """
 
     values: tuple[Any, ...]
     status: ReplyStatus
+    open_ended: bool = False
 
 
 def find_json(text: str, shape_of: Callable[[Any], Shape]) -> Found | None:
     """The JSON values in ``text`` that are the answer, or None where there is none.
-
-    Of several strong values the last that the model wrote is the answer, also where it was cut.
 
     Args:
         text: a model's reply.
@@ -71,7 +73,7 @@ def find_json(text: str, shape_of: Callable[[Any], Shape]) -> Found | None:
     if isinstance(whole, str):  # JSON in a JSON string
         text, whole = whole, _loads(whole)
     if shape_of(whole):
-        return Found((whole,), ReplyStatus.OK)
+        return _found([whole], shape_of(whole), ReplyStatus.OK)
     if _ESCAPED.search(text):  # the same without the string around it
         text = text.replace('\\"', '"')
     found, inside_cut = _search(text[:_MAX_CHARS], shape_of)
@@ -79,12 +81,15 @@ def find_json(text: str, shape_of: Callable[[Any], Shape]) -> Found | None:
         return None
     strongest = max(shape for shape, _ in found)
     values = [value for shape, value in found if shape is strongest]
-    if strongest is Shape.STRONG:
-        values = values[-1:]
     # What looks only weakly like an answer may be a part of one that has no end.
     weak_part = strongest is Shape.WEAK and inside_cut
     cut = weak_part or isinstance(values[-1], CutObject | CutList)
-    return Found(tuple(values), ReplyStatus.TRUNCATED if cut else ReplyStatus.REPAIRED)
+    return _found(values, strongest, ReplyStatus.TRUNCATED if cut else ReplyStatus.REPAIRED)
+
+
+def _found(values: list[Any], shape: Shape, status: ReplyStatus) -> Found:
+    one_a_line = shape is Shape.WEAK and isinstance(values[-1], dict)
+    return Found(tuple(values), status, one_a_line or len(values) > 1)
 
 
 def _without_thoughts(text: str) -> str:
