@@ -93,6 +93,29 @@ def test_boxes_are_right_in_every_convention(
     assert teacher["convention_iou"] >= 0.97
 
 
+@pytest.mark.parametrize(
+    ("model", "more"),
+    [
+        (Model("pixel_sent"), ["vlm.gemini.model=gemini-3.5-flash-lite", "vlm.backend=gemini"]),
+        (Model("pixel_resized"), ["vlm.gemini.model=gemini-3.5-flash-lite", "vlm.backend=gemini"]),
+        (Model("pixel_sent"), ["vlm.image.max_pixels=4000000"]),
+        (Model("pixel_resized"), ["vlm.image.max_pixels=4000000"]),
+        (Model("pixel_resized", resize_most=16384), ["vlm.image.max_pixels=4000000"]),
+        (Model("pixel_resized", resize_most=16384), []),
+    ],
+    ids=str,
+)
+def test_pixels_are_right_however_large_images_travel(
+    model: Model, more: list[str], photos: Project, tmp_path: Path
+) -> None:
+    with Loopback(model) as server:
+        server.names += ["gemini-3.5-flash-lite"]
+        gateway = f"vlm.gemini.base_url={server.gemini_url}"
+        ran = run(photos, server, tmp_path, gateway, *more, GOOGLE_API_KEY="a-key-for-the-test")
+        assert ran.code == 0, ran.err
+        assert mean_iou(photos, tmp_path) >= 0.97
+
+
 @pytest.mark.parametrize("form", ["objects", "list", "keyed", "fenced", "prose"])
 @pytest.mark.parametrize("structured", ["auto", "false"])
 def test_every_form_of_reply_is_measured(

@@ -152,9 +152,14 @@ def swap_axes(box: Box) -> Box:
     return (box[1], box[0], box[3], box[2])
 
 
+def server_max_pixels(multiple: int) -> int:
+    """Most pixels that a server of the ``pixel_resized`` kind shows to its model."""
+    return 1280 * multiple**2
+
+
 def _server_size(frame: Frame) -> Size:
-    area = frame.resize_multiple**2
-    return round_size(frame.sent, frame.resize_multiple, 4 * area, 1280 * area)
+    step = frame.resize_multiple
+    return round_size(frame.sent, step, 4 * step**2, server_max_pixels(step))
 
 
 @dataclass(frozen=True)

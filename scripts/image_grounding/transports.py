@@ -4,10 +4,9 @@
 from dataclasses import replace
 
 from image_grounding.families import Family
-from image_grounding.frames import PIXEL_CONVENTIONS, Transport
+from image_grounding.frames import PIXEL_CONVENTIONS, Transport, server_max_pixels
 from image_grounding.spec import Vlm
 
-_PATCH = 28
 # Image tokens that Gemini 3 spends at most at each level (ai.google.dev, "Media resolution");
 # what a token can hold is not published: 32 x 32 pixels, as with other models of the time.
 _GEMINI_TOKENS = {
@@ -22,14 +21,19 @@ _PIXELS_A_TOKEN = 32 * 32
 def transport_for(family: Family, convention: str, vlm: Vlm) -> Transport:
     """The transport of a run.
 
-    Where a model answers in pixels, both sides are multiples of a patch: then a server that
-    rounds them before the model sees the image ("smart resize") changes nothing.
+    Where a model answers in pixels, both sides are multiples of a patch, and there are no more
+    of them than a server leaves alone: then one that resizes images before the model sees them
+    ("smart resize") changes nothing. ``vlm.image.max_pixels`` has the last word; what a server
+    does to larger images is then told by the measurement.
     """
     transport = family.transport
     if vlm.backend == "gemini":
         tokens = _GEMINI_TOKENS[vlm.gemini.media_resolution]
         transport = replace(transport, max_pixels=tokens * _PIXELS_A_TOKEN)
-    if convention in PIXEL_CONVENTIONS and transport.multiple == 1:
-        transport = replace(transport, multiple=_PATCH, min_pixels=4 * _PATCH**2)
+    if convention in PIXEL_CONVENTIONS:
+        step = transport.resize_multiple
+        most = min(transport.max_pixels, server_max_pixels(step))
+        least = max(transport.min_pixels, 4 * step**2)
+        transport = replace(transport, multiple=step, min_pixels=least, max_pixels=most)
     limit = vlm.image.max_pixels
     return replace(transport, max_pixels=limit) if limit else transport

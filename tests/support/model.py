@@ -31,6 +31,7 @@ class Model:
     nonsense: bool = False
     with_scores: bool = True
     resize_multiple: int = 28
+    resize_most: int = 1280  # squares of resize_multiple that an image is shown at
 
     def answer(self, prompt: str, image: Image.Image | None) -> str:
         if caption := _after(prompt, "CAPTION: "):
@@ -87,7 +88,7 @@ class Model:
                 numbers = (y1 / height, x1 / width, y2 / height, x2 / width)
                 return [round(number * 1000) for number in numbers]
             case "pixel_resized":
-                w, h = server_size(width, height, self.resize_multiple)
+                w, h = server_size(width, height, self.resize_multiple, self.resize_most)
                 numbers = (x1 * w / width, y1 * h / height, x2 * w / width, y2 * h / height)
                 return [round(number) for number in numbers]
         raise AssertionError(self.convention)
@@ -111,9 +112,9 @@ class Model:
         return json.dumps({"instances": items})
 
 
-def server_size(width: int, height: int, multiple: int) -> tuple[int, int]:
+def server_size(width: int, height: int, multiple: int, most: int = 1280) -> tuple[int, int]:
     """The size after the resize that Qwen-VL servers do (own derivation, for the truth)."""
-    low, high = 4 * multiple**2, 1280 * multiple**2
+    low, high = 4 * multiple**2, most * multiple**2
     w = max(multiple, round(width / multiple) * multiple)
     h = max(multiple, round(height / multiple) * multiple)
     if w * h > high:

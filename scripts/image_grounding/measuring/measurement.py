@@ -112,7 +112,7 @@ def decide(results: Sequence[ProbeResult], expected: str) -> Measurement:
     """Which convention the answers are in.
 
     The best one must reach ``MIN_IOU`` and lead the next by ``MIN_LEAD``. The two in pixels
-    are no rivals: images then travel at sizes at which they are the same. Of those,
+    are no rivals: images mostly travel at sizes at which they are the same. Where they are,
     ``expected`` (the family's) is taken, else the one that holds whatever a server resizes.
     """
     means = {
@@ -125,6 +125,6 @@ def decide(results: Sequence[ProbeResult], expected: str) -> Measurement:
     lead = iou - max(value for name, value in ranked.items() if name not in same)
     if iou < MIN_IOU or lead < MIN_LEAD:
         return Measurement(ranked, None)
-    if best in PIXEL_CONVENTIONS:
+    if best in PIXEL_CONVENTIONS and iou - min(means[name] for name in same) < MIN_LEAD:
         best = expected if expected in PIXEL_CONVENTIONS else "pixel_resized"
     return Measurement(ranked, best)

@@ -2,6 +2,7 @@
 """Probe pictures: flat rectangles in plain colours, whose true boxes are known."""
 
 import io
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -18,7 +19,8 @@ COLOURS: Mapping[str, tuple[int, int, int]] = MappingProxyType(
 
 # Size, then (x1, y1, x2, y2) of each colour as fractions of it. No side is near 1000 pixels,
 # no picture is square and no place looks the same with x and y exchanged: whatever the
-# convention, the others put the boxes elsewhere.
+# convention, the others put the boxes elsewhere. The last one is drawn as large as images travel:
+# what a server does to large images shows there alone.
 _LAYOUTS: tuple[tuple[Size, Mapping[str, Box]], ...] = (
     (
         (644, 420),
@@ -61,7 +63,14 @@ class Probe:
 
 def make_probes(transport: Transport) -> tuple[Probe, ...]:
     """Three probes of different shapes, drawn at sizes that ``transport`` leaves alone."""
-    return tuple(_draw(fit_size(size, transport), layout, transport) for size, layout in _LAYOUTS)
+    sizes = [size for size, _ in _LAYOUTS]
+    width, height = sizes[-1]
+    grown = math.sqrt(transport.max_pixels / (width * height))
+    sizes[-1] = (int(width * grown), int(height * grown))
+    return tuple(
+        _draw(fit_size(size, transport), layout, transport)
+        for size, (_, layout) in zip(sizes, _LAYOUTS, strict=True)
+    )
 
 
 def plain_square(colour: str, transport: Transport) -> EncodedImage:
