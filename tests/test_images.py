@@ -14,7 +14,8 @@ from PIL import Image, ImageDraw, ImageFilter
 from image_grounding.errors import SampleError
 from image_grounding.families import family_of
 from image_grounding.frames import Transport
-from image_grounding.images import EncodedImage, ImageStore, encode_image, same_file
+from image_grounding.image_store import ImageStore
+from image_grounding.images import EncodedImage, encode_image, read_header, same_file
 from support.scenes import make_scene
 from support.vision import decode, regions
 
@@ -324,6 +325,21 @@ def test_missing(tmp_path, name):
 
 def test_folder(tmp_path):
     assert failure(tmp_path).reason == "image_unreadable"
+
+
+@pytest.mark.parametrize("target", ["pipe", "/dev/zero"])
+def test_what_never_ends_is_not_opened(tmp_path, target):
+    os.mkfifo(tmp_path / "pipe")
+    path = tmp_path / "a.jpg"
+    path.symlink_to(tmp_path / target)
+    assert failure(path).reason == "image_unreadable"
+    assert read_header(path) is None
+
+
+def test_a_file_beyond_all_pictures_is_not_read(tmp_path):
+    path = put(tmp_path / "a.png", picture("PNG"))
+    os.truncate(path, 900_000_000)
+    assert failure(path).reason == "image_too_large"
 
 
 @pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "\ud800"], ids=["long", "NUL", "surrogate"])

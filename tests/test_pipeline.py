@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from PIL import Image, ImageFilter
 
 from conftest import Project, read_jsonl, write_jsonl
 from image_grounding.boxes import box_iou
@@ -485,3 +486,20 @@ def test_the_summary_says_what_it_cost(server: Loopback, make_project: Maker) ->
     assert usage["cost"] == pytest.approx(400 * 2e-6 + 80 * 10e-6)
     assert summary["teacher"]["convention"] == "norm1000_xyxy"
     assert summary["spec"]["image_grounding"]["vlm"]["openai"]["model_name"] == "test-vlm"
+
+
+@pytest.mark.parametrize("demanded", [True, False])
+def test_an_image_that_travels_twice_is_still_small(
+    demanded: bool, server: Loopback, tmp_path: Path
+) -> None:
+    """Both steps of one busy photo stay under 0.6 MB, as base64."""
+    busy = Image.effect_noise((1100, 900), 60).convert("RGB").filter(ImageFilter.GaussianBlur(1))
+    busy.save(tmp_path / "busy.png")
+    rows = [{"image_path": "busy.png", "caption": f"a red box {index}"} for index in range(2)]
+    write_jsonl(tmp_path / "input.jsonl", rows)
+    server.needs_image = demanded
+    more = ["workflow.max_workers=1"] if demanded else ["vlm.image.step_0=true"]
+    assert Project(tmp_path, {}).run(server, *more).code == 0
+    last = [len(call.image) for call in server.calls[-2:] if call.image]
+    assert len(last) == 2
+    assert sum(last) * 4 / 3 < 600_000

@@ -23,11 +23,14 @@ class Transport:
         max_pixels: most pixels (width x height) of an image as sent.
         multiple: both sides are multiples of this many pixels; 1 for any size.
         min_pixels: fewest pixels; smaller images are enlarged to it.
+        max_bytes: what the file as sent should not pass. Base64 makes four bytes of three:
+            what travels of one image stays under 0.6 MB.
     """
 
     max_pixels: int
     multiple: int = 1
     min_pixels: int = 1
+    max_bytes: int = 440_000
 
     @property
     def resize_multiple(self) -> int:

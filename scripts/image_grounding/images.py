@@ -1,17 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Image files to the bytes that are sent, with the frame they are in."""
 
-import asyncio
 import base64
 import contextlib
 import hashlib
 import io
-import os
-from collections import OrderedDict
+import stat
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +32,10 @@ _TURN = {
     8: Image.Transpose.ROTATE_90,
 }
 MAX_FILE_PIXELS = 200_000_000
+# More than any picture of so many pixels takes.
+_MAX_FILE_BYTES = 4 * MAX_FILE_PIXELS
 # Tried in order until the file is small enough.
-_JPEG_QUALITIES = (85, 75, 60, 45)
-# Base64 makes four of three bytes: what travels of one image stays under 0.6 MB.
-_MAX_BYTES = 440_000
+_JPEG_QUALITIES = (85, 75, 60, 45, 30)
 
 Image.MAX_IMAGE_PIXELS = None  # our own limit is checked before anything is decoded
 
@@ -77,10 +74,10 @@ def encode_image(path: Path, transport: Transport) -> EncodedImage:
     """
     with _as_sample_errors(path):
         raw = path.read_bytes()
-        stat = path.stat()
+        status = path.stat()
         mark = {
-            "size": stat.st_size,
-            "mtime_ns": stat.st_mtime_ns,
+            "size": status.st_size,
+            "mtime_ns": status.st_mtime_ns,
             "sha256": hashlib.sha256(raw).hexdigest(),
         }
         with Image.open(io.BytesIO(raw), formats=_FORMATS) as image:
@@ -109,17 +106,39 @@ def upright_size(path: Path) -> Size:
     Raises:
         SampleError: as ``encode_image``.
     """
+    return _header(path).size
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the head of an image file says: its upright size, and how it is stored."""
+
+    size: Size
+    orientation: int
+
+
+def read_header(path: Path) -> Header | None:
+    """The header of an image file, without decoding it; None where it cannot be used."""
+    try:
+        return _header(path)
+    except SampleError:
+        return None
+
+
+def _header(path: Path) -> Header:
     with _as_sample_errors(path), Image.open(path, formats=_FORMATS) as image:
         _check_pixels(image, path)
+        orientation = _orientation(image)
         # A TIFF gives its upright size before it is loaded.
-        turned = _orientation(image) >= 5 and image.format != "TIFF"
-        return image.size[::-1] if turned else image.size
+        turned = orientation >= 5 and image.format != "TIFF"
+        return Header(image.size[::-1] if turned else image.size, orientation)
 
 
 @contextlib.contextmanager
 def _as_sample_errors(path: Path) -> Iterator[None]:
     """What goes wrong with an image file costs its samples, never the run."""
     try:
+        _check_file(path)
         yield
     except SampleError:
         raise
@@ -135,6 +154,17 @@ def _as_sample_errors(path: Path) -> Iterator[None]:
             else f"cannot decode the image {path}: {_reason(error)}"
         )
         raise SampleError("image_unreadable", message) from None
+
+
+def _check_file(path: Path) -> None:
+    """Before it is opened: a pipe would wait for ever, a device never end."""
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise SampleError("image_unreadable", f"cannot read the image {path}: Is a directory")
+    if not stat.S_ISREG(status.st_mode):
+        raise SampleError("image_unreadable", f"cannot read the image {path}: it is no file")
+    if status.st_size > _MAX_FILE_BYTES:
+        raise SampleError("image_too_large", f"{path} has {status.st_size} bytes, over 800 million")
 
 
 def _check_pixels(image: Image.Image, path: Path) -> None:
@@ -155,18 +185,20 @@ def _encode(image: Image.Image, raw: bytes, transport: Transport) -> tuple[bytes
     frame = Frame(size, sent, transport.resize_multiple)
     source_format = image.format or ""
     plain = image.mode in ("RGB", "L") and "transparency" not in image.info
-    small = len(raw) <= _MAX_BYTES
+    small = len(raw) <= transport.max_bytes
     if source_format in _MIME and plain and small and not rotated and sent == size:
         image.load()  # a cut or broken file must fail here, not at the endpoint
         return raw, _MIME[source_format], frame, rotated
-    return _jpeg(_upright(image, orientation, sent)), "image/jpeg", frame, rotated
+    data = _jpeg(_upright(image, orientation, sent), transport.max_bytes)
+    return data, "image/jpeg", frame, rotated
 
 
-def _jpeg(image: Image.Image) -> bytes:
+def _jpeg(image: Image.Image, max_bytes: int) -> bytes:
+    """``image`` as a JPEG of at most so many bytes, if the lowest quality manages it."""
     for quality in _JPEG_QUALITIES:
         buffer = io.BytesIO()
         image.save(buffer, "JPEG", quality=quality, subsampling=0 if quality >= 85 else 2)
-        if buffer.tell() <= _MAX_BYTES:
+        if buffer.tell() <= max_bytes:
             break
     return buffer.getvalue()
 
@@ -209,29 +241,6 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-@dataclass(frozen=True)
-class Header:
-    """What the head of an image file says: its upright size, and how it is stored."""
-
-    size: Size
-    orientation: int
-
-
-def read_header(path: Path) -> Header | None:
-    """The header of an image file, without decoding it; None where it cannot be used."""
-    try:
-        with Image.open(path, formats=_FORMATS) as image:
-            orientation = _orientation(image)
-            if image.width * image.height > MAX_FILE_PIXELS:
-                return None
-            if orientation > 1 and image.format == "TIFF":
-                image.load()  # turns itself upright
-            turned = _orientation(image) >= 5
-            return Header(image.size[::-1] if turned else image.size, orientation)
-    except Exception:  # decoders raise nearly anything on a broken file
-        return None
-
-
 def same_file(path: Path, mark: dict[str, Any]) -> bool:
     """Whether ``path`` still holds what ``mark`` was taken from.
 
@@ -239,63 +248,18 @@ def same_file(path: Path, mark: dict[str, Any]) -> bool:
     A file that is gone counts as the same: what was made from it stands.
     """
     try:
-        stat = path.stat()
-        if stat.st_size != mark.get("size"):
+        status = path.stat()
+        if status.st_size != mark.get("size"):
             return False
-        if stat.st_mtime_ns == mark.get("mtime_ns"):
+        if status.st_mtime_ns == mark.get("mtime_ns"):
             return True
-        return hashlib.sha256(path.read_bytes()).hexdigest() == mark.get("sha256")
+        return _digest(path, status.st_mtime_ns) == mark.get("sha256")
     except (OSError, ValueError):
         return True
 
 
-class ImageStore:
-    """Encoded images, shared by the samples that use them.
-
-    Keeps the latest ones up to ``budget`` bytes; a file that several samples want at once is
-    read once.
-    """
-
-    def __init__(self, budget: int = 32_000_000) -> None:
-        self._budget = budget
-        self._held = 0
-        self._images: OrderedDict[tuple[Path, Transport], asyncio.Task[EncodedImage]] = (
-            OrderedDict()
-        )
-        self._threads = ThreadPoolExecutor(os.cpu_count() or 2, "images")
-
-    async def load(self, path: Path, transport: Transport) -> EncodedImage:
-        """The image at ``path``, encoded for ``transport``.
-
-        Raises:
-            SampleError: as ``encode_image``.
-        """
-        key = (path, transport)
-        task = self._images.get(key)
-        if task is None:
-            task = asyncio.create_task(self._encode(key))
-            # An error nobody waits for any more (an interrupted run) is no news.
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
-            self._images[key] = task
-        else:
-            self._images.move_to_end(key)
-        return await asyncio.shield(task)
-
-    async def _encode(self, key: tuple[Path, Transport]) -> EncodedImage:
-        loop = asyncio.get_running_loop()
-        try:
-            image = await loop.run_in_executor(self._threads, encode_image, *key)
-        except BaseException:
-            self._images.pop(key, None)
-            raise
-        self._held += len(image.data)
-        for oldest, task in list(self._images.items()):
-            if self._held <= self._budget:
-                break
-            if task.done():  # this one is not yet, so that it stays
-                self._held -= len(self._images.pop(oldest).result().data)
-        return image
-
-    def close(self) -> None:
-        """Let the threads go."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+@lru_cache(maxsize=4096)
+def _digest(path: Path, mtime_ns: int) -> str:
+    """Of a file that several samples and steps look at."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -18,7 +18,8 @@ from image_grounding.checkpoints import (
     grounding_to_plain,
 )
 from image_grounding.frames import Size
-from image_grounding.images import EncodedImage, ImageStore
+from image_grounding.image_store import ImageStore
+from image_grounding.images import EncodedImage
 from image_grounding.outputs import Finished, load_finished
 from image_grounding.records import extraction_of_record
 from image_grounding.samples import Sample, wrong_size

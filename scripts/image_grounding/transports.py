@@ -35,5 +35,8 @@ def transport_for(family: Family, convention: str, vlm: Vlm) -> Transport:
         most = min(transport.max_pixels, server_max_pixels(step))
         least = max(transport.min_pixels, 4 * step**2)
         transport = replace(transport, multiple=step, min_pixels=least, max_pixels=most)
-    limit = vlm.image.max_pixels
-    return replace(transport, max_pixels=limit) if limit else transport
+    if limit := vlm.image.max_pixels:
+        grown = max(limit / transport.max_pixels, 1)
+        most = round(transport.max_bytes * grown)
+        transport = replace(transport, max_pixels=limit, max_bytes=most)
+    return transport

@@ -32,16 +32,19 @@ class VlmTeacher:
         self.family = asked_family(spec.vlm.model, spec.vlm.coordinates)
         self.measurement: Measurement | None = None
         self._vlm = spec.vlm
+        self._show_image = spec.vlm.image.step_0 is True
         self._say = say
         self._cache = MeasurementCache(spec.results_dir, spec.vlm, self.transport)
         if spec.vlm.coordinates == "auto" and not spec.workflow.force_reprocess:
             self.measurement = self._cache.load()
-        self._show_image = self._vlm.image.step_0 is True
 
     @property
     def transport(self) -> Transport:
         """The size that images are sent at; see ``transport_for``."""
-        return transport_for(self.family, self._convention, self._vlm)
+        transport = transport_for(self.family, self._convention, self._vlm)
+        if self._show_image:  # it travels twice
+            transport = replace(transport, max_bytes=transport.max_bytes // 2)
+        return transport
 
     async def prepare(self, *, grounding: bool) -> None:
         """Measure the box convention, unless the spec names it or it is known from before.
