@@ -160,7 +160,7 @@ def test_step_1_takes_records_of_others(server: Loopback, make_project: Maker) -
     assert ran.code == 3, ran.err
     first, second = project.annotations()
     assert [one["char_span"] for one in first["expressions"]] == [[0, 15], [20, 36]]
-    assert first["expressions"][0]["expression_id"] == "expr_00000"
+    assert first["expressions"][0]["source_expression_id"] == "expr_00000"
     assert first["expressions"][1]["noun_chunk"] == "a blue rectangle"
     assert second["expressions"][0]["mine"] == 1
     assert second["caption"] == "A green rectangle."

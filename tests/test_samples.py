@@ -405,10 +405,21 @@ def record(**fields) -> str:
 
 def test_step_0_record_keeps_the_sample_id(file):
     (plain,) = read(file, line())
-    (sample,) = read(file, record(), step_0_records=True)
+    (sample,) = read(file, record(sample_id=plain.sample_id), step_0_records=True)
     assert sample.step_0_record
     assert sample.sample_id == plain.sample_id
     assert sample.fields["expressions"][0]["expression_id"] == "e0"
+
+
+@pytest.mark.parametrize("given", [None, "theirs"])
+def test_ids_of_the_records_of_others_do_not_depend_on_the_order(file, given):
+    rows = [line(expressions=expressions(text), sample_id=given) for text in ("a dog", "a cat")]
+    ids = [
+        [sample.sample_id for sample in SampleReader(write_jsonl(file, order), step_0_records=True)]
+        for order in (rows, rows[::-1])
+    ]
+    assert ids[0] == ids[1][::-1]
+    assert len(set(ids[0])) == 2
 
 
 def test_step_0_record_without_caption(file):

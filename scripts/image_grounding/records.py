@@ -50,15 +50,17 @@ def make_record(
 def _expression(
     expression: Expression, given: Mapping[str, Any], own_id: str, instances: Sequence[Any]
 ) -> dict[str, Any]:
-    expression_id = given.get("expression_id") or own_id
+    theirs = given.get("expression_id")
+    kept = {} if theirs in (None, "", own_id) else {"source_expression_id": theirs}
     return {
         **given,
-        "expression_id": expression_id,
+        # Those of others are not unique over a run.
+        **kept,
+        "expression_id": own_id,
         "text": expression.text,
         "char_span": list(expression.char_span) if expression.char_span else None,
         "noun_chunk": expression.noun_chunk,
         "instances": [
-            # Not from a given expression_id: those of others are not always unique.
             {"bbox_id": f"{own_id}-b{index}", "bbox": list(one.bbox), "score": one.score}
             for index, one in enumerate(instances)
         ],

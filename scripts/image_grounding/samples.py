@@ -154,10 +154,12 @@ class SampleReader:
             raise SampleError("bad_line", problem)
         sample_id = make_sample_id(fields["image_path"], fields["caption"])
         if self._step_0_records:
-            # Hand-made files may hold one pair on several lines with other expressions.
+            # Files of others may hold one pair on several lines with other expressions, and so
+            # may ours, edited by hand.
             listed = _what_is_asked(fields)
+            ours = fields.get("sample_id") == sample_id
             key = hash(listed)
-            if first_expressions.setdefault(_key(sample_id), key) != key:
+            if not ours or first_expressions.setdefault(_key(sample_id), key) != key:
                 sample_id = make_sample_id(fields["image_path"], fields["caption"], listed)
         seen[_key(sample_id)] += 1
         return Sample(
