@@ -62,4 +62,4 @@ class Breaker:
 
 def _ended(error: Exception, why: str) -> UnusableEndpointError:
     remedy = error.remedy if isinstance(error, EndpointError) else None
-    return UnusableEndpointError(f"{error} ({why}; stopping)", remedy=remedy)
+    return UnusableEndpointError(f"{error}; the run stops: {why}", remedy=remedy)
