@@ -88,7 +88,7 @@ def test_killed_in_the_middle(server: Loopback, make_project: Maker) -> None:
     assert read_jsonl(project.folder / "fresh" / "annotations.jsonl") == fresh.annotations()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted(number: signal.Signals, server: Loopback, make_project: Maker) -> None:
     project = make_project(40, size=(64, 48))
     process = start(project, server)
@@ -107,6 +107,52 @@ def test_interrupted(number: signal.Signals, server: Loopback, make_project: Mak
     assert again.code == 0
     assert again.json["counts"]["from_checkpoints"] >= done
     assert len(project.annotations()) == 40
+
+
+def test_interrupted_while_the_outputs_are_written(server: Loopback, make_project: Maker) -> None:
+    """They are written to their end: what was paid for is not left to the next run."""
+    project = make_project(1, size=(64, 48))
+    lines = 4000
+    write_jsonl(project.input, read_jsonl(project.input) * lines)
+    process = start(project, server)
+    temporary = project.results / ".annotations.jsonl.tmp"
+    while not temporary.exists():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert json.loads(out)["status"] == "interrupted"
+    assert len(project.annotations()) == lines
+
+
+@pytest.mark.parametrize("how", ["closed", "reader gone"])
+def test_nobody_reads_the_messages(how: str, server: Loopback, make_project: Maker) -> None:
+    project = make_project(3, size=(64, 48))
+    command = [sys.executable, str(SCRIPTS / "run_pipeline.py"), *project.overrides(server)]
+    if how == "closed":
+        command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *command]
+    process = subprocess.Popen(
+        command, cwd="/", env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stderr is not None
+    process.stderr.close()
+    assert process.stdout is not None
+    summary = json.loads(process.stdout.read())
+    assert (process.wait(timeout=60), summary["counts"]["annotated"]) == (0, 3)
+    assert len(project.annotations()) == 3
+    for path in project.results.rglob("*"):
+        assert path.is_dir() or b"as the spec says" not in path.read_bytes()
+
+
+def test_nobody_reads_the_result(server: Loopback, make_project: Maker) -> None:
+    project = make_project(2, size=(64, 48))
+    process = start(project, server)
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, "Traceback" in err, "Broken" in err) == (0, False, False), err
+    assert len(project.annotations()) == 2
 
 
 def test_interrupted_twice_ends_at_once(server: Loopback, make_project: Maker) -> None:

@@ -108,7 +108,8 @@ class Pipeline:
             tasks = (stop, watch, everything, *workers)
             for task in tasks:
                 task.cancel()
-            results = await asyncio.gather(*tasks, return_exceptions=True)
+            # Whatever becomes of the progress line, it ends no run.
+            _, _, *results = await asyncio.gather(*tasks, return_exceptions=True)
             self._work_on.close()
             await self._explain()
             with contextlib.suppress(Exception):

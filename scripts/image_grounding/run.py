@@ -145,7 +145,7 @@ async def _work(
 
 @contextlib.contextmanager
 def _interruptible(pipeline: Pipeline, reporter: Reporter) -> Iterator[None]:
-    """SIGINT and SIGTERM stop the run softly, a second one at once."""
+    """SIGINT, SIGTERM and a closed terminal stop the run softly, a second signal at once."""
     loop = asyncio.get_running_loop()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -157,8 +157,11 @@ def _interruptible(pipeline: Pipeline, reporter: Reporter) -> Iterator[None]:
         reporter.say("stopping: writing what is done; once more to stop at once")
 
     # Not put back afterwards: the outputs are still to be written.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # What nohup, or a shell's "&", had us ignore stays ignored.
+        if number and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, on_signal)
     yield
 
 

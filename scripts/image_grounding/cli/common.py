@@ -10,7 +10,7 @@ import click
 
 from image_grounding.errors import Exit, ImageGroundingError
 from image_grounding.files import to_json
-from image_grounding.terminal import printable
+from image_grounding.terminal import outlast_readers, printable
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -20,6 +20,7 @@ class Tool(click.Command):
 
     def __call__(self) -> Any:
         """Run it with the process's arguments and exit."""
+        outlast_readers()
         try:
             sys.exit(self.main(standalone_mode=False) or Exit.DONE)
         except click.ClickException as error:
@@ -43,8 +44,6 @@ def reporting_errors() -> Iterator[None]:
         yield
     except ImageGroundingError as error:
         fail(error.exit_code, error)
-    except BrokenPipeError:
-        sys.exit(Exit.DONE)
     except KeyboardInterrupt:
         sys.exit(Exit.INTERRUPTED)
 
