@@ -112,7 +112,7 @@ def test_interrupted(number: signal.Signals, server: Loopback, make_project: Mak
 def test_interrupted_while_the_outputs_are_written(server: Loopback, make_project: Maker) -> None:
     """They are written to their end: what was paid for is not left to the next run."""
     project = make_project(1, size=(64, 48))
-    lines = 4000
+    lines = 1500
     write_jsonl(project.input, read_jsonl(project.input) * lines)
     process = start(project, server)
     temporary = project.results / ".annotations.jsonl.tmp"
@@ -347,3 +347,4 @@ def test_disk_full(make_project: Maker, server: Loopback, tmp_path: Path) -> Non
     assert "cannot write" in done.stdout
     assert "Traceback" not in done.stderr
     assert (project.results / "annotations.jsonl").read_bytes() == before
+    assert not list(project.results.rglob("*.tmp"))

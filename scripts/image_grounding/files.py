@@ -48,10 +48,12 @@ def atomic_writer(path: Path) -> Iterator[IO[str]]:
         with temporary.open("w", encoding="utf-8", newline="\n") as file:
             yield file
         os.replace(temporary, path)
-    except OSError as error:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        if isinstance(error, OSError):
+            raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        raise
 
 
 @contextlib.contextmanager
