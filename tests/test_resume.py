@@ -334,7 +334,8 @@ def test_disk_full(make_project: Maker, server: Loopback, tmp_path: Path) -> Non
     project.run(server)
     before = (project.results / "annotations.jsonl").read_bytes()
     rows = read_jsonl(project.input)
-    write_jsonl(project.input, [*rows, {**rows[0], "caption": "There is a red rectangle"}])
+    more = [{**rows[0], "caption": "There is a red rectangle"}, *rows[1:] * 30]  # over a buffer
+    write_jsonl(project.input, [*rows, *more])
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64)); import signal; "
     limit += "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); import runpy, sys; "
     limit += "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
