@@ -24,8 +24,17 @@ _TOOLS = ("check", "evaluate", "export", "inspect", "run", "setup")
 _STREAMS = ("in", "out", "err")
 
 _FORKS = multiprocessing.get_context("forkserver")
+# What these import only at their first request.
+_LATE = (
+    *("httpcore2", "h11", "truststore", "anyio._backends._asyncio", "omegaconf._impl"),
+    *(f"PIL.{kind}ImagePlugin" for kind in ("Jpeg", "Png", "Bmp", "Gif", "Ppm")),
+)
 _FORKS.set_forkserver_preload(
-    ["openai", "google.genai", *(f"image_grounding.cli.{tool}" for tool in _TOOLS)]
+    [
+        *(f"image_grounding.endpoints.{name}" for name in ("openai", "gemini")),
+        *(f"image_grounding.cli.{tool}" for tool in _TOOLS),
+        *_LATE,
+    ]
 )
 
 
