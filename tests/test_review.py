@@ -10,7 +10,7 @@ from image_grounding.errors import InputError
 from image_grounding.inspection.advice import advise
 from image_grounding.inspection.marks import digest_of, judge, read_marks
 from image_grounding.inspection.review import review_run
-from image_grounding.inspection.wilson import Rate, trials_needed, wilson_interval
+from image_grounding.inspection.wilson import Rate, trials_needed, trials_to_tell, wilson_interval
 from image_grounding.results import Results
 from support.results import make_line, write_results
 from support.scripts import run_script
@@ -55,6 +55,18 @@ def test_trials_needed_are_the_fewest(share, half_width):
 
     assert width(needed) <= 2 * half_width
     assert needed == 1 or width(needed - 1) > 2 * half_width
+
+
+@pytest.mark.parametrize(("share", "target"), [(1.0, 0.95), (0.9, 0.95), (0.97, 0.95), (0, 0.5)])
+def test_trials_to_tell_are_the_fewest(share, target):
+    needed = trials_to_tell(share, target)
+
+    def told(total):
+        low, high = wilson_interval(share * total, total)
+        return low >= target or high < target
+
+    assert told(needed) and not told(needed - 1)
+    assert share < 1 or needed == 73  # n / (n + 1.96 ** 2) reaches 0.95
 
 
 # --- what marks mean
@@ -175,7 +187,7 @@ def test_precision_by_hand(tmp_path):
     assert (found["complete"]["good"], found["complete"]["reviewed"]) == (18, 19)
     bands = {name: (one["good"], one["reviewed"]) for name, one in found["scores"].items()}
     assert bands == {"0.3-0.5": (1, 3), "0.9-1": (16, 16)}
-    assert found["more"]["boxes"] == trials_needed(17 / 19, 0.05) - 19
+    assert found["more"]["boxes"] == trials_to_tell(17 / 19, 0.95) - 19
     assert found["decision"] == "review_more"
     assert (found["basis"], found["random_cards_left"], found["warnings"]) == ("random", 0, [])
 
@@ -214,22 +226,48 @@ def test_without_a_report_all_cards_count_and_it_is_said(tmp_path):
 
 
 def test_threshold_keeps_what_it_says(tmp_path):
-    """Wrong boxes all score below 0.6; of the whole data 75 of 100 boxes are above."""
-    lines = [scored(i, 0.5 + (i % 20) / 50 if i % 4 else 0.3) for i in range(100)]
+    """Wrong boxes all score below 0.6; enough are above to be sure of the target."""
+    lines = [scored(i, 0.5 + (i % 20) / 50 if i % 4 else 0.3) for i in range(200)]
     scores = [line["expressions"][0]["instances"][0]["score"] for line in lines]
-    marks = {(i, 0, None): "good" if scores[i] >= 0.6 else "wrong_box" for i in range(80)}
-    ran = run_review(tmp_path, lines, marks, picks=dict.fromkeys(range(80), "random"))
+    marks = {(i, 0, None): "good" if scores[i] >= 0.6 else "wrong_box" for i in range(160)}
+    ran = run_review(tmp_path, lines, marks, picks=dict.fromkeys(range(160), "random"))
     threshold = ran.json["threshold"]
     kept = [score for score in scores if score >= threshold["score"]]
-    assert threshold["share_kept"] == pytest.approx(len(kept) / 100)
-    reviewed = [score for score in scores[:80] if score >= threshold["score"]]
+    assert threshold["share_kept"] == pytest.approx(len(kept) / 200)
+    reviewed = [score for score in scores[:160] if score >= threshold["score"]]
     assert threshold["reviewed"] == len(reviewed)
-    assert threshold["precision"] >= 0.95
-    lower = max(score for score in scores[:80] if score < threshold["score"])
-    below = [score for score in scores[:80] if score >= lower]
-    assert sum(score >= 0.6 for score in below) / len(below) < 0.95
+    assert threshold["interval"][0] >= 0.95
+    lower = max(score for score in scores[:160] if score < threshold["score"])
+    below = [score for score in scores[:160] if score >= lower]
+    assert wilson_interval(sum(score >= 0.6 for score in below), len(below))[0] < 0.95
     assert ran.json["decision"] == "scale_above_score"
     assert f"at least {threshold['score']:g}" in ran.err
+
+
+def test_a_threshold_needs_enough_boxes_to_be_sure(tmp_path):
+    """19 of 20 right is 95 % of them, and may be 76 % of all."""
+    lines = [scored(i, 0.9 if i < 20 else 0.3) for i in range(80)]
+    marks = {(i, 0, None): "wrong_box" if i == 0 or i >= 20 else "good" for i in range(80)}
+    ran = run_review(tmp_path, lines, marks, picks=dict.fromkeys(range(80), "random"))
+    assert (ran.json["threshold"], ran.json["decision"]) == (None, "change")
+
+
+@pytest.mark.parametrize("said_by", ["report", "review"])
+def test_cards_that_were_picked_say_nothing_of_the_rest(tmp_path, said_by):
+    lines = [scored(i, 0.9) for i in range(100)]
+    marks = {(i, 0, None): "good" for i in range(100)}
+    if said_by == "report":
+        ran = run_review(tmp_path, lines, marks, picks=dict.fromkeys(range(100), "flag"))
+    else:
+        path = review_file(tmp_path, marks)
+        review = json.loads(path.read_text())
+        path.write_text(json.dumps({**review, "marks": [
+            {**mark, "picked": "flag"} for mark in review["marks"]
+        ]}))  # fmt: skip
+        results = write_results(tmp_path, lines)
+        ran = run_script("inspect.py", str(results), "--review", str(path))
+    assert (ran.json["basis"], ran.json["decision"]) == ("picked", "review_more")
+    assert "without --only" in ran.err
 
 
 def test_no_threshold_without_scores(tmp_path):
@@ -245,7 +283,8 @@ ADVICE = [
     ((100, 0, 0, 0), False, 0.02, "scale", "Scale:"),
     ((70, 0, 0, 30), False, 0.02, "scale", "miss an instance"),
     ((97, 3, 0, 0), False, 0.02, "review_more", "not known yet"),
-    ((96, 4, 0, 0), False, 0.2, "review_more", "smaller --half-width"),
+    ((96, 4, 0, 0), False, 0.2, "scale", "surely in 90% of all"),
+    ((94, 6, 0, 0), False, 0.2, "change", "measure the convention"),
     ((60, 40, 0, 0), False, 0.02, "change", "measure the convention"),
     ((60, 40, 0, 0), True, 0.02, "change", "raise the resolution"),
     ((60, 0, 40, 0), False, 0.02, "change", "change step 0"),

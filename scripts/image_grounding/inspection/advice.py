@@ -40,18 +40,30 @@ def advise(review: Review, target: float, half_width: float) -> Advice:
     """Weigh the intervals against the wanted precision.
 
     Scaling takes lower bounds at the target; an upper bound below it asks for a change; what
-    lies between is not known yet.
+    lies between is not known yet. Where it is known as narrowly as was wished, the share itself
+    decides, so that reviewing comes to an end.
     """
     figures = review.figures
     judged = [rate for rate in (figures.phrases, figures.boxes) if rate.total]
+    told = [_told(rate, target, half_width) for rate in judged]
     sentences = [*_caveats(review)]
-    if all(rate.interval[0] >= target for rate in judged):
+    if review.basis == "picked":
+        decision = Decision.REVIEW_MORE
+        sentences.append(
+            "Make a report without --only and review its cards: only such as were drawn at random "
+            "say how good the data are."
+        )
+    elif all(told):
         decision = Decision.SCALE
         what = "phrases and boxes" if figures.boxes.total else "phrases"
-        sentences.append(f"Scale: {what} are right in at least {target:.0%} of cases.")
-    elif any(rate.interval[1] < target for rate in judged):
+        low = min(rate.interval[0] for rate in judged)
+        how = f"at least {target:.0%} of cases"
+        if low < target:
+            how = f"{target:.0%} of the reviewed cases or more, and surely in {low:.0%} of all"
+        sentences.append(f"Scale: {what} are right in {how}.")
+    elif False in told:
         decision = Decision.CHANGE
-        enough = figures.phrases.interval[1] >= target
+        enough = told[0] is not False
         if enough and review.threshold and review.threshold.share_kept >= _WORTH_KEEPING:
             decision = Decision.SCALE_ABOVE_SCORE
             sentences.append(
@@ -61,17 +73,28 @@ def advise(review: Review, target: float, half_width: float) -> Advice:
                 "such boxes are right."
             )
         else:
-            sentences += _changes(figures, target)
+            sentences += _changes(figures, target, half_width)
     else:
         decision = Decision.REVIEW_MORE
-        sentences.append(_more(review, target, half_width))
-    low = figures.complete.share
-    if low is not None and low < _OFTEN_INCOMPLETE:
+        cards = review.still_to_review(target, half_width)["cards"]
         sentences.append(
-            f"{1 - low:.0%} of the phrases miss an instance: a higher resolution "
+            f"Whether {target:.0%} is reached is not known yet: review about {cards} cards more."
+        )
+    low_share = figures.complete.share
+    if low_share is not None and low_share < _OFTEN_INCOMPLETE:
+        sentences.append(
+            f"{1 - low_share:.0%} of the phrases miss an instance: a higher resolution "
             "(vlm.image.max_pixels) or a stronger model sees more."
         )
     return Advice(decision, tuple(sentences))
+
+
+def _told(rate: Rate, target: float, half_width: float) -> bool | None:
+    """Whether a rate reaches the target; None where that is not known yet."""
+    low, high = rate.interval
+    if low >= target or high < target:
+        return low >= target
+    return (rate.share or 0.0) >= target if rate.known_within(half_width) else None
 
 
 def _caveats(review: Review) -> list[str]:
@@ -81,6 +104,11 @@ def _caveats(review: Review) -> list[str]:
             "The figures are of all reviewed cards, the worst among them, because none is known to "
             "be drawn at random: the data as a whole may be better."
         )
+    elif review.basis == "picked":
+        caveats.append(
+            "The figures are of cards that were picked for a flag or as the worst: they stand for "
+            "such records alone."
+        )
     elif review.random_left:
         caveats.append(
             f"{review.random_left} cards drawn at random have no mark yet; the figures lean to the "
@@ -89,14 +117,14 @@ def _caveats(review: Review) -> list[str]:
     return caveats
 
 
-def _changes(figures: Figures, target: float) -> list[str]:
+def _changes(figures: Figures, target: float, half_width: float) -> list[str]:
     sentences = ["Do not scale yet."]
-    if figures.phrases.interval[1] < target:
+    if _told(figures.phrases, target, half_width) is False:
         sentences.append(
             f"Phrases are right in {figures.phrases.share:.0%}: change step 0, with a stronger "
             "model, a lower temperature or cleaner captions."
         )
-    if figures.boxes.total and figures.boxes.interval[1] < target:
+    if figures.boxes.total and _told(figures.boxes, target, half_width) is False:
         small, rest = figures.by_area[0], _sum(figures.by_area[1:])
         if small.total and rest.total and small.interval[1] < rest.interval[0]:
             sentences.append(
@@ -109,18 +137,6 @@ def _changes(figures: Figures, target: float) -> list[str]:
                 "convention with check_endpoint.py; if it is right, change the model."
             )
     return sentences
-
-
-def _more(review: Review, target: float, half_width: float) -> str:
-    if cards := review.still_to_review(half_width)["cards"]:
-        return (
-            f"Whether {target:.0%} is reached is not known yet: review about {cards} cards more "
-            f"for +-{half_width * 100:g} points."
-        )
-    return (
-        f"The precision is so near {target:.0%} that the interval of +-{half_width * 100:g} points "
-        "holds it: take a smaller --half-width and review more, or decide as it is."
-    )
 
 
 def _sum(rates: list[Rate]) -> Rate:
@@ -156,7 +172,7 @@ def review_report(
             "share_kept": round(threshold.share_kept, 4),
             **threshold.precision.as_json(),
         },
-        "more": {"half_width": half_width, **review.still_to_review(half_width)},
+        "more": {"half_width": half_width, **review.still_to_review(target, half_width)},
     }
 
 

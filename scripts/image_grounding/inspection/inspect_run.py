@@ -2,7 +2,7 @@
 """A run's results to an ``Inspection``, in one pass."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -11,7 +11,7 @@ from image_grounding.images import read_header
 from image_grounding.inspection.charts import Charts
 from image_grounding.inspection.checks import CHECKS, RECORD_CHECKS, Subject, check_record
 from image_grounding.inspection.checks.dataset import Tally
-from image_grounding.inspection.model import Card, Finding, Inspection, Level
+from image_grounding.inspection.model import Card, Finding, Inspection, Level, Picked
 from image_grounding.inspection.sampling import Sampler
 from image_grounding.results import Results
 from image_grounding.spec import Limits
@@ -46,7 +46,9 @@ def inspect_run(
         charts.add(record)
         if only is None or any(flag.check == only for flag in flags):
             sampler.add(Card(index, record, flags, image))
-    step = GROUNDING if tally.counts["grounded_records"] else EXTRACTION
+    # Where no record is left, what failed belongs to the last step that ran.
+    grounded = tally.counts["grounded_records"] or not tally.counts["records"]
+    step = results.step or (GROUNDING if grounded else EXTRACTION)
     for failed_step, fields in results.failures():
         if failed_step.number <= step.number:
             tally.add_failure(failed_step.number, str(fields.get("reason", "unknown")))
@@ -61,7 +63,11 @@ def inspect_run(
         failures={step: dict(reasons) for step, reasons in tally.failures.items()},
         findings=tuple(findings),
         charts=charts.charts(),
-        cards=sampler.cards(),
+        cards=tuple(
+            # Of one flag alone they stand for nothing but that flag.
+            card if only is None else replace(card, picked=Picked.FLAG)
+            for card in sampler.cards()
+        ),
         step=step.number,
         sampled_from=sampler.seen,
         summary=results.summary,

@@ -35,11 +35,13 @@ class Marks:
         said: the marks.
         seen: digests of the phrases and boxes that they were made on, where it says.
         run: fingerprint of the results that it is of, or None.
+        picks: why the samples that they are on were in the report, where it says.
     """
 
     said: dict[Key, Said]
     seen: dict[Key, str]
     run: str | None
+    picks: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -87,14 +89,17 @@ def read_marks(path: Path) -> Marks:
         raise InputError(f"{path} is no review: {where}: {violation.message[:200]}")
     said: defaultdict[Key, Said] = defaultdict(dict)
     seen: dict[Key, str] = {}
+    picks: dict[str, str] = {}
     for item in content["marks"]:
         key = item["sample_id"], item["expression_id"]
         said[key][item.get("bbox_id")] = item["mark"]
         if digest := item.get("digest"):
             seen[key] = digest
+        if picked := item.get("picked"):
+            picks[item["sample_id"]] = picked
     if not said:
         raise InputError(f"the review {path} holds no mark; mark some cards and download it again")
-    return Marks(dict(said), seen, content.get("run", {}).get("fingerprint"))
+    return Marks(dict(said), seen, content.get("run", {}).get("fingerprint"), picks)
 
 
 def judge(record: Record, marks: Marks) -> Iterator[Judgement]:

@@ -2,7 +2,7 @@
 """Precision of boxes and phrases from a review, with its uncertainty.
 
 Cards are not drawn evenly: the worst are always among them. So the headline figures, those by
-score and the threshold count only cards that were drawn at random, where the report says which;
+score and the threshold count only cards that were drawn at random, where it is known which;
 those by flag count every reviewed card. Boxes of one picture are counted as independent, which
 makes the intervals somewhat narrow where pictures hold many boxes.
 """
@@ -17,13 +17,12 @@ from image_grounding.images import read_header
 from image_grounding.inspection.checks import Subject, check_record
 from image_grounding.inspection.marks import Judgement, Key, Marks, judge
 from image_grounding.inspection.model import Flag, Picked
-from image_grounding.inspection.wilson import Rate, trials_needed
+from image_grounding.inspection.wilson import Rate, trials_needed, trials_to_tell
 from image_grounding.results import Record, Results
 
 SCORE_EDGES = (0.3, 0.5, 0.7, 0.8, 0.9)
 AREA_EDGES = (0.01, 0.1)  # of the image
 _GRID = 10_000  # scores are counted in steps of 1 in this many
-_FEWEST_ABOVE = 20  # reviewed boxes that a threshold must rest on
 
 
 @dataclass(frozen=True)
@@ -72,10 +71,11 @@ class Review:
     """What a review comes to.
 
     Attributes:
-        basis: "random" where ``figures`` are of the cards drawn at random, else "all".
+        basis: what ``figures`` are of: "random", the cards drawn at random; "picked", cards of
+            which none was drawn so, that stand for nothing else; "all", where it is not known.
         figures: the figures that stand for the data.
         flags: for each check, rates of flagged phrases and of flagged boxes.
-        threshold: the least score that reaches the target, or None.
+        threshold: the least score above which the precision surely reaches the target, or None.
         has_scores: whether any reviewed box has one.
         unknown_marks: marked expressions that the results do not hold, or not with these boxes.
         random_left: cards drawn at random that have no mark yet.
@@ -89,15 +89,19 @@ class Review:
     unknown_marks: int
     random_left: int
 
-    def still_to_review(self, half_width: float) -> dict[str, int]:
-        """How many phrases, boxes and cards more make the intervals this narrow.
+    def still_to_review(self, target: float, half_width: float) -> dict[str, int]:
+        """How many phrases, boxes and cards more will tell on which side of ``target`` they are.
 
-        Cards by the number of phrases and boxes that the reviewed ones hold.
+        Or make the intervals as narrow as ``half_width``, where that takes fewer. Cards by the
+        number of phrases and boxes that the reviewed ones hold.
         """
         rates = {"phrases": self.figures.phrases, "boxes": self.figures.boxes}
         more, cards = {}, 0
         for name, rate in rates.items():
-            needed = 0 if rate.share is None else trials_needed(rate.share, half_width)
+            needed = 0
+            if rate.share is not None:
+                telling = trials_to_tell(rate.share, target)
+                needed = min(telling, trials_needed(rate.share, half_width))
             more[name] = max(needed - rate.total, 0)
             cards = max(cards, math.ceil(more[name] * self.figures.cards / max(rate.total, 1)))
         return {**more, "cards": cards}
@@ -109,13 +113,15 @@ def review_run(results: Results, marks: Marks, picks: Mapping[str, str], target:
     Args:
         results: what was reviewed.
         marks: the review.
-        picks: why each sample was picked, by sample_id; empty where it is not known.
+        picks: why each sample was picked, by sample_id, as far as it is known; what the review
+            itself says goes before it.
         target: the precision that a threshold is to reach.
 
     Raises:
         InputError: a line of the results is no record.
     """
     drawn, everything = Figures(), Figures()
+    picks = {**picks, **marks.picks}
     flags: defaultdict[str, tuple[Rate, Rate]] = defaultdict(lambda: (Rate(), Rate()))
     all_scores: Counter[int | None] = Counter()
     samples = {sample_id for sample_id, _ in marks.said}
@@ -140,9 +146,10 @@ def review_run(results: Results, marks: Marks, picks: Mapping[str, str], target:
         subject = Subject(record, read_header(results.image_of(record)))
         _count_flags(flags, check_record(subject), judgements)
     figures = drawn if drawn.cards else everything
+    all_known = all(sample_id in picks for sample_id, _ in known)
     random = {sample_id for sample_id, picked in picks.items() if picked == Picked.RANDOM}
     return Review(
-        basis="random" if drawn.cards else "all",
+        basis="random" if drawn.cards else "picked" if all_known else "all",
         figures=figures,
         flags=dict(sorted(flags.items())),
         threshold=_threshold(figures.scored, all_scores, target),
@@ -173,15 +180,16 @@ def _count_flags(
 def _threshold(
     scored: list[tuple[int, bool]], all_scores: Counter[int | None], target: float
 ) -> Threshold | None:
-    """The least score from which on the reviewed boxes are precise enough."""
+    """The least score from which on the reviewed boxes say that all such are precise enough."""
     found: tuple[int, Rate] | None = None
     good = 0
     ranked = sorted(scored, reverse=True)
     for count, (score, right) in enumerate(ranked, start=1):
         good += right
         last = count == len(ranked) or ranked[count][0] < score
-        if last and count >= _FEWEST_ABOVE and good / count >= target:
-            found = (score, Rate(good, count))
+        rate = Rate(good, count)
+        if last and rate.interval[0] >= target:
+            found = (score, rate)
     if found is None:
         return None
     score, precision = found

@@ -57,7 +57,7 @@ function makeRow(card, e) {
       ...boxes.map(({ bbox, score }, b) => el("button", {
         type: "button", class: "score", "data-e": e, "data-b": b,
         title: `box ${b + 1}: [${bbox.join(", ")}]`,
-        "aria-label": `box ${b + 1} of ${e + 1}, ${score === null ? "no score" : `score ${score.toFixed(2)}`}`,
+        "aria-label": `box ${b + 1} of ${boxes.length} of phrase ${e + 1}, ${score === null ? "no score" : `score ${score.toFixed(2)}`}`,
       }, score === null ? `#${b + 1}` : score.toFixed(2))),
       boxes.length ? null : el("span", { class: "none" }, none),
       span ? null : el("span", { class: "none" }, "not in the caption")),

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The cards in the order and choice that the filters ask for; each is built when it comes near.
 
+// Only cards drawn at random say how good all of the data are.
+const PICKED = { random: "drawn at random", worst: "among the worst", flag: "picked for a flag" };
+
 class List {
   constructor(data, place, onBuilt) {
     this.data = data;
@@ -29,7 +32,7 @@ class List {
       el("header", {},
         el("div", { class: "what" },
           el("h3", {}, el("span", { class: "order" }, String(card.number)), el("bdi", { class: "path" }, card.path)),
-          el("span", {}, `${card.size[0]} × ${card.size[1]} px, record ${card.index + 1}`)),
+          el("span", {}, `${card.size[0]} × ${card.size[1]} px, record ${card.index + 1}, ${PICKED[card.picked]}`)),
         el("span", { class: "state" }),
         el("button", { type: "button", class: "plain zoom-in", "aria-label": "Larger view" }, "⤢")),
       view.root);
@@ -49,13 +52,15 @@ const scoresOf = (card) =>
 const lowest = (card) => Math.min(...scoresOf(card), Infinity);
 const highest = (card) => Math.max(...scoresOf(card), -Infinity);
 
+const NATURAL = new Intl.Collator(undefined, { numeric: true });
+
 // Each falls back on the sampled order, as sorting is stable.
 const ORDERS = {
   order: () => 0,
   worst: (one, other) => other.flags.length - one.flags.length || compare(lowest(one), lowest(other)),
   low: (one, other) => compare(lowest(one), lowest(other)),
   high: (one, other) => compare(highest(other), highest(one)),
-  name: (one, other) => compare(one.path, other.path),
+  name: (one, other) => NATURAL.compare(one.path, other.path),
 };
 
 function compare(one, other) {

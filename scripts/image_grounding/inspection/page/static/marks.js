@@ -63,6 +63,7 @@ class Marks {
             expression_id: expression.id,
             bbox_id: place === WHOLE ? null : expression.boxes[place].id,
             digest: expression.digest,
+            picked: card.picked,
             mark: own[place],
           });
         }
