@@ -169,13 +169,16 @@ SMALL = [(320, 240)]
 MEGAPIXEL = Transport(1280 * 28 * 28, 28, 4 * 28 * 28)
 
 
-def findings_of(tmp_path, lines, failures=(), dropped=(), thresholds=()):
+def findings_of(
+    tmp_path, lines, failures=(), dropped=(), thresholds=(), clipped=0, teacher=None
+):  # fmt: skip
     tally = Tally()
     for record in records_of(tmp_path, *lines):
         tally.add(record, check_record(Subject(record, Header(record.size, 1))))
     for reason in failures:
         tally.add_failure("1", reason)
-    summary = {"counts": {"dropped_boxes": dict(dropped)}}
+    counts = {"dropped_boxes": dict(dropped), "clipped_boxes": clipped}
+    summary = {"counts": counts, "teacher": teacher or {}}
     return tally.findings(summary, load_limits({}, thresholds))
 
 
@@ -242,11 +245,23 @@ def test_words_for_sides_tell_exchanged_axes_even_in_equal_pictures(tmp_path, wr
         assert found["convention_axes"].level is Level.FAIL
 
 
-def test_too_few_boxes_say_nothing(tmp_path):
-    lines, _ = misread(PHOTOS, "norm1000_xyxy", "pixel_sent", count=9)
-    assert findings_of(tmp_path, lines) == []
-    (finding,) = findings_of(tmp_path, lines, thresholds=["min_boxes=20"])
-    assert finding.check == "convention_thousand"
+@pytest.mark.parametrize(
+    ("count", "thresholds", "level"),
+    [(3, [], None), (9, [], Level.WARN), (9, ["min_boxes=20"], Level.FAIL), (10, [], Level.FAIL)],
+)
+def test_few_boxes_prove_nothing(tmp_path, count, thresholds, level):
+    lines, _ = misread(PHOTOS, "norm1000_xyxy", "pixel_sent", count=count)
+    found = findings_of(tmp_path, lines, thresholds=thresholds)
+    levels = [one.level for one in found if one.check == "convention_thousand"]
+    assert levels == ([level] if level else [])
+    assert any("Few boxes" in one.sentence for one in found) == (level is Level.WARN)
+
+
+@pytest.mark.parametrize(("clipped", "found"), [(0, False), (9, False), (10, True)])
+def test_boxes_that_pass_the_border_tell_a_larger_scale(tmp_path, clipped, found):
+    lines, _ = misread(COCO, "norm1000_xyxy", "norm1000_xyxy", count=60)
+    checks = {one.check for one in findings_of(tmp_path, lines, clipped=clipped)}
+    assert ("convention_scale_large" in checks) == found
 
 
 def test_one_quadrant(tmp_path):
@@ -285,10 +300,15 @@ DATASET_CASES = [
     # check, level, lines, failures, whether it is found
     ("no_records", Level.FAIL, lambda: [], ["timeout"], True),
     ("no_records", Level.FAIL, lambda: spread_lines(1), [], False),
-    ("failed_share", Level.FAIL, lambda: spread_lines(90), ["timeout"] * 5, True),
+    ("failed_share", Level.FAIL, lambda: spread_lines(90), ["timeout"] * 12, True),
+    ("failed_share", Level.WARN, lambda: spread_lines(9), ["blocked"], True),
     ("failed_share", Level.FAIL, lambda: spread_lines(95), ["timeout"] * 5, False),
     (
         "ungrounded_share", Level.FAIL,
+        lambda: spread_lines(90, lambda box, i: [("a dog", [box] if i < 30 else [])]), [], True,
+    ),
+    (
+        "ungrounded_share", Level.WARN,
         lambda: spread_lines(9, lambda box, i: [("a dog", [box] if i < 4 else [])]), [], True,
     ),
     (
@@ -327,8 +347,28 @@ def test_dataset_check(tmp_path, name, level, lines, failures, found):
         assert findings[name].level is level
 
 
+MEASURED = {"backend": "openai", "convention": "norm1000_xyxy", "convention_iou": 0.97}
+
+
+@pytest.mark.parametrize(
+    ("teacher", "count", "found"),
+    [
+        (MEASURED, 40, set()),
+        ({**MEASURED, "convention_iou": None}, 40, {"unmeasured_convention"}),
+        ({**MEASURED, "convention_iou": 0.62}, 40, {"coarse_boxes"}),
+        ({"backend": "local", "convention": None}, 40, {"embedded_annotator"}),
+        ({}, 40, set()),  # results of another tool
+        (MEASURED, 9, {"checks_not_made"}),
+    ],
+)
+def test_what_is_known_of_the_teacher(tmp_path, teacher, count, found):
+    lines = list(spread_lines(count))
+    assert {one.check for one in findings_of(tmp_path, lines, teacher=teacher)} == found
+
+
 def test_every_dataset_check_has_a_case():
     named = {name for name, *_ in DATASET_CASES}
+    named |= {"unmeasured_convention", "coarse_boxes", "embedded_annotator", "checks_not_made"}
     named |= {f"convention_{signature}" for *_, signature in WRONG} | {"convention_quadrant"}
     assert named == {check.name for check in DATASET_CHECKS}
 

@@ -119,8 +119,8 @@ def test_wrong_convention_closes_the_gate(tmp_path, gate, code):
     assert ran.code == ran.json["exit_code"] == code
     assert ran.json["verdict"] == "fail"
     assert ran.json["findings"][0]["check"] == "convention_thousand"
-    assert "Wrong box convention" in ran.json["headline"]
-    assert "Wrong box convention" in ran.err
+    assert "wrong box convention" in ran.json["headline"]
+    assert "wrong box convention" in ran.err
 
 
 def test_gate_is_open_where_nothing_fails(good):

@@ -147,7 +147,7 @@ def test_a_pilot_reads_no_further_than_it_must(server: Loopback, make_project: M
     written = write_annotations(
         project.results, two_and_no_more(), stores, {}, whole=False, pilot=True
     )
-    assert set(written.values()) == {2}
+    assert set(written.records.values()) == {2}
     assert project.annotations() == before
 
 

@@ -40,7 +40,9 @@ class Grounding:
     Attributes:
         instances: for each expression, in order, its boxes; none where it was not seen.
         dropped: boxes that could not be used, by reason.
+        clipped: boxes that left the image and were cut off at its border.
     """
 
     instances: tuple[tuple[Instance, ...], ...]
     dropped: Mapping[str, int] = field(default_factory=dict)
+    clipped: int = 0

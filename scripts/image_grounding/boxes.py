@@ -8,6 +8,9 @@ from image_grounding.frames import CONVENTIONS, Box, Frame, Size
 
 PixelBox = tuple[int, int, int, int]
 
+# Share of a side by which a box may pass the border of its image.
+_BORDER = 0.02
+
 
 def order_corners(box: Box) -> Box:
     """``box`` with x1 <= x2 and y1 <= y2."""
@@ -39,6 +42,22 @@ def box_iou(first: Box, second: Box) -> float:
 def box_area(box: Box) -> float:
     """Area of a box with ordered corners."""
     return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def reaches_beyond(numbers: Box, convention: str, frame: Frame) -> bool:
+    """Whether a model's box leaves its image by more than an inexact border.
+
+    In the right convention hardly any does; ``to_original`` cuts it off.
+    """
+    if not all(map(math.isfinite, numbers)):
+        return False
+    x1, y1, x2, y2 = order_corners(CONVENTIONS[convention].to_sent(numbers, frame))
+    width, height = (side * _BORDER for side in frame.sent)
+    return (
+        min(x1 + width, y1 + height) < 0
+        or x2 > frame.sent[0] + width
+        or (y2 > frame.sent[1] + height)
+    )
 
 
 def to_original(

@@ -136,6 +136,7 @@ def grounding_to_plain(grounding: Grounding) -> dict[str, Any]:
             for found in grounding.instances
         ],
         "dropped": dict(grounding.dropped),
+        "clipped": grounding.clipped,
     }
 
 
@@ -147,6 +148,7 @@ def grounding_from_plain(values: Mapping[str, Any]) -> Grounding:
             for found in values["instances"]
         ),
         values["dropped"],
+        values.get("clipped", 0),
     )
 
 

@@ -2,8 +2,9 @@
 """From checkpoints to the files that users read, in input order, as a stream."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -35,6 +36,21 @@ class Finished:
     grounding: Checkpoint | None
 
 
+@dataclass
+class Written:
+    """What is in the outputs.
+
+    Attributes:
+        records: how many each step has.
+        dropped_boxes: boxes that could not be used in them, by reason.
+        clipped_boxes: boxes that left their images and were cut off.
+    """
+
+    records: dict[Step, int]
+    dropped_boxes: Counter[str] = field(default_factory=Counter)
+    clipped_boxes: int = 0
+
+
 def load_finished(sample: Sample, stores: Mapping[Step, CheckpointStore]) -> Finished:
     """What is done of a sample.
 
@@ -63,7 +79,7 @@ def write_annotations(
     *,
     whole: bool,
     pilot: bool = False,
-) -> dict[Step, int]:
+) -> Written:
     """Write every step's ``annotations.jsonl``, and the last one's at the top.
 
     Args:
@@ -76,9 +92,9 @@ def write_annotations(
         pilot: read no further than the last finished sample, though pairs may repeat there.
 
     Returns:
-        How many records each step has.
+        What was written.
     """
-    written = dict.fromkeys(stores, 0)
+    written = Written(dict.fromkeys(stores, 0))
     checkpoints = sum(store.count() for store in stores.values())
     matched = 0
     last = max(stores, key=lambda step: step.number)
@@ -98,8 +114,12 @@ def write_annotations(
             failed = next((log for log in failures.values() if log.has(sample.sample_id)), None)
             if failed:  # what an earlier run finished is kept, but this one says it failed
                 lines = {step: line for step, line in lines.items() if step is not last}
+            if done.grounding and last in lines and sample.occurrence == 1:
+                grounding = grounding_from_plain(done.grounding.result)
+                written.dropped_boxes.update(grounding.dropped)
+                written.clipped_boxes += grounding.clipped
             for step, line in lines.items():
-                written[step] += 1
+                written.records[step] += 1
                 matched += sample.occurrence == 1
                 for file in files[step]:
                     file.write(line)

@@ -37,7 +37,7 @@ class Findings:
         usable_inputs: samples whose line and image could be read.
         wrong_sizes: lines whose width or height is not that of the file.
         foreign: finished steps that another teacher made, by what differs.
-        dropped_boxes: boxes that could not be used, by reason.
+        dropped_boxes: boxes of samples that failed for them, by reason.
     """
 
     usable_inputs: int = 0
@@ -136,7 +136,6 @@ class SampleWork:
     async def _ground(self, sample: Sample, extraction: Extraction) -> Checkpoint:
         image = await self._begin(sample)
         grounding = await self._teacher.ground(extraction.expressions, image)
-        self.findings.dropped_boxes.update(grounding.dropped)
         basis = basis_of(extraction.cleaned_caption, extraction.expressions)
         return self._save(GROUNDING, sample, image, basis, grounding_to_plain(grounding))
 

@@ -11,6 +11,7 @@ from image_grounding import __version__
 from image_grounding.annotators import Teacher
 from image_grounding.endpoints import Asker
 from image_grounding.failures import FailureLog
+from image_grounding.outputs import Written
 from image_grounding.pipeline import Pipeline
 from image_grounding.results import read_summary
 from image_grounding.spec import Spec
@@ -25,7 +26,7 @@ def make_summary(
     teacher: Teacher,
     asker: Asker | None,
     pipeline: Pipeline,
-    written: dict[Step, int],
+    written: Written,
     failures: dict[Step, FailureLog],
     *,
     selection: dict[str, Any] | None,
@@ -33,7 +34,7 @@ def make_summary(
     seconds: float,
 ) -> dict[str, Any]:
     """The summary of one run; holds no secrets."""
-    last = max(written, key=lambda step: step.number)
+    last = max(written.records, key=lambda step: step.number)
     tally, findings = pipeline.tally, pipeline.findings
     lines = max(tally.total, tally.lines)
     usage = _usage(spec, asker)
@@ -48,8 +49,8 @@ def make_summary(
         "selection": selection,
         "counts": {
             "lines": lines,
-            "annotated": written[last],
-            "annotated_by_step": {step.number: count for step, count in written.items()},
+            "annotated": written.records[last],
+            "annotated_by_step": {step.number: n for step, n in written.records.items()},
             "failed": sum(sum(log.by_reason.values()) for log in failures.values()),
             "failed_by_step": {step.number: dict(log.by_reason) for step, log in failures.items()},
             "from_checkpoints": tally.resumed,
@@ -58,7 +59,8 @@ def make_summary(
             # Of earlier runs, of samples that this one did not attempt.
             "failed_earlier": sum(log.carried_over for log in failures.values()),
             "wrong_sizes": findings.wrong_sizes,
-            "dropped_boxes": dict(findings.dropped_boxes),
+            "dropped_boxes": dict(findings.dropped_boxes + written.dropped_boxes),
+            "clipped_boxes": written.clipped_boxes,
         },
         "teacher": teacher.facts(),
         "checkpoints_of_another_teacher": dict(findings.foreign),

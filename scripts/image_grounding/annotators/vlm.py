@@ -9,7 +9,7 @@ from typing import Any
 from image_grounding.annotations import Expression, Extraction, Grounding, Instance
 from image_grounding.annotators.asking import ask_for_boxes, ask_until_read
 from image_grounding.annotators.convention import measure_convention
-from image_grounding.boxes import PixelBox, to_original
+from image_grounding.boxes import PixelBox, reaches_beyond, to_original
 from image_grounding.endpoints import Asker, Question
 from image_grounding.endpoints.diagnosis import explained
 from image_grounding.errors import EndpointError, RejectedRequestError
@@ -164,15 +164,19 @@ def _extraction(reply: ExtractionReply, caption: str) -> Extraction:
 
 def _grounding(reply: GroundingReply, count: int, convention: str, frame: Frame) -> Grounding:
     dropped = Counter(reply.dropped)
+    clipped = 0
     found: list[dict[PixelBox, float | None]] = [{} for _ in range(count)]
     for raw in reply.instances:
-        box = to_original(raw.numbers_in(convention), convention, frame, dropped)
+        numbers = raw.numbers_in(convention)
+        box = to_original(numbers, convention, frame, dropped)
         if box is None:
             continue
+        clipped += reaches_beyond(numbers, convention, frame)
         boxes = found[raw.expression]
         known = [score for score in (boxes.get(box), raw.score) if score is not None]
         boxes[box] = max(known, default=None)
     return Grounding(
         tuple(tuple(Instance(box, score) for box, score in boxes.items()) for boxes in found),
         dict(dropped),
+        clipped,
     )

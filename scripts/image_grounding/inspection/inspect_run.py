@@ -80,17 +80,25 @@ _VERDICTS = {Level.FAIL: "fail", Level.WARN: "warn", Level.INFO: "pass"}
 
 
 def _headline(findings: list[Finding], tally: Tally) -> str:
+    """The verdict for people; why is what the findings say."""
     records = tally.counts["records"]
-    worst = [finding for finding in findings if finding.level is Level.FAIL]
-    if worst:
-        return "Do not scale this yet. " + worst[0].sentence
-    if findings:
-        return f"Usable so far, but look first: {findings[0].sentence}"
+    named = {level: _named(findings, level) for level in (Level.FAIL, Level.WARN)}
+    if named[Level.FAIL]:
+        return f"Do not scale this yet: {named[Level.FAIL]}."
+    if named[Level.WARN]:
+        return f"Usable so far, but look first: {named[Level.WARN]}."
     if flagged := tally.counts["flagged_records"]:
         return (
             f"No check over all records failed; {flagged} of {records} carry a flag: review some."
         )
     return "Nothing looks wrong to the checks. Review some records before scaling."
+
+
+def _named(findings: list[Finding], level: Level) -> str:
+    """The names of a level's findings, each once."""
+    names = [finding.check for finding in findings if finding.level is level]
+    plain = ("wrong box convention" if n.startswith("convention_") else n for n in names)
+    return ", ".join(dict.fromkeys(name.replace("_", " ") for name in plain))
 
 
 def _facts(results: Results, tally: Tally) -> tuple[tuple[str, str], ...]:

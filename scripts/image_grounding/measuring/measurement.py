@@ -16,6 +16,8 @@ from image_grounding.replies import GroundingReply, RawInstance
 
 # A model that finds flat rectangles worse than this cannot ground.
 MIN_IOU = 0.5
+# A mean IoU below this is worth a warning, whatever the convention.
+WEAK_IOU = 0.9
 # The best convention must be so much better than the next.
 MIN_LEAD = 0.1
 

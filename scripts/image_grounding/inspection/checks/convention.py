@@ -14,12 +14,19 @@ Each signature follows from one mistake, by the arithmetic of ``frames.py``:
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 from image_grounding.inspection.checks.placement import Placement
 from image_grounding.inspection.model import Check, Finding, Level
 from image_grounding.spec import Limits
 
 _MIN_SIDE_WORDS = 20
+# So many boxes may show a signature; fewer than ``min_boxes`` never prove it.
+_FEWEST_BOXES = 10
+_FEW = " Few boxes speak for it: look at the pictures."
+# Share of the boxes that may pass the border of their images, and how many may.
+_CLIPPED_SHARE = 0.05
+_CLIPPED = 2
 # What chance alone may do to a figure, over the root of the number of boxes: some three standard
 # errors of a quantile near the border, and of the difference of two shares of boxes.
 _CHANCE_OF_QUANTILE = 0.5
@@ -76,38 +83,55 @@ AXES = Check(
 CONVENTION_CHECKS = (FIRST_PIXEL, THOUSAND, SCALE_SMALL, SCALE_LARGE, QUADRANT, AXES)
 
 
-def convention_findings(placement: Placement, lost: int, limits: Limits) -> Iterator[Finding]:
+def convention_findings(
+    placement: Placement, lost: int, clipped: int, limits: Limits
+) -> Iterator[Finding]:
     """What the boxes' places say of the convention that they were read in.
 
     Args:
         placement: of all records.
         lost: boxes that were dropped as outside while the run read replies, and replies whose
             boxes were all such.
+        clipped: boxes that passed the borders of their images and were cut off there.
         limits: from the spec.
     """
     lost += placement.outside
-    if placement.boxes + lost < limits.min_boxes:
-        return
-    if placement.boxes >= limits.min_boxes:
-        scale = next(_scale(placement, limits), None)
+    known = placement.boxes + lost
+    least = min(limits.min_boxes, _FEWEST_BOXES)
+    for finding in _signatures(placement, lost, clipped, least, limits) if known >= least else ():
+        if known < limits.min_boxes:
+            yield replace(finding, level=Level.WARN, sentence=finding.sentence + _FEW)
+        else:
+            yield finding
+
+
+def _signatures(
+    placement: Placement, lost: int, clipped: int, least: int, limits: Limits
+) -> Iterator[Finding]:
+    if placement.boxes >= least:
+        scale = next(_scale(placement, least, limits), None)
         if scale:
             yield scale
         yield from _axes(placement)
     outside = lost / (placement.boxes + lost)
+    beyond = clipped / max(placement.boxes, 1)
     if outside > limits.lopsided:
         detail = f"{outside:.0%} of the boxes lie outside their images."
         yield _finding(SCALE_LARGE, detail, outside, limits.lopsided)
-    else:
+    elif clipped > _CLIPPED and beyond > _CLIPPED_SHARE:
+        detail = f"{beyond:.0%} of the boxes passed the borders of their images."
+        yield _finding(SCALE_LARGE, detail, beyond, _CLIPPED_SHARE)
+    elif placement.boxes >= least:
         yield from _cut_off(placement, limits)
 
 
-def _scale(placement: Placement, limits: Limits) -> Iterator[Finding]:
+def _scale(placement: Placement, least: int, limits: Limits) -> Iterator[Finding]:
     """Signatures of a scale that is too small, the most telling first."""
     share = limits.wrong_convention
     first = placement.first_pixel / placement.boxes
     if first >= share:
         yield _finding(FIRST_PIXEL, f"This holds for {first:.0%} of the boxes.", first, share)
-    if placement.large >= limits.min_boxes:
+    if placement.large >= least:
         corner = placement.in_thousand / placement.large
         if corner >= share:
             detail = f"This holds for {corner:.0%} of the boxes in images of 1500 pixels and more."
@@ -125,8 +149,6 @@ def _scale(placement: Placement, limits: Limits) -> Iterator[Finding]:
 
 
 def _cut_off(placement: Placement, limits: Limits) -> Iterator[Finding]:
-    if placement.boxes < limits.min_boxes:
-        return
     touching = {name: count / placement.boxes for name, count in placement.touching.items()}
     right = touching.get("right", 0) - touching.get("left", 0)
     # Things stand on the ground: more boxes touch the lower border than the upper one anyway.

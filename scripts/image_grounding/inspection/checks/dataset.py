@@ -10,6 +10,8 @@ from image_grounding.inspection.checks.convention import CONVENTION_CHECKS, conv
 from image_grounding.inspection.checks.placement import Placement
 from image_grounding.inspection.checks.registry import RECORD
 from image_grounding.inspection.model import Check, Finding, Flag, Level
+from image_grounding.inspection.wilson import wilson_interval
+from image_grounding.measuring.measurement import WEAK_IOU
 from image_grounding.results import Record
 from image_grounding.spec import Limits
 
@@ -45,13 +47,43 @@ WIDESPREAD_FLAG = Check(
     "Look at some with --only FLAG; the flag's own remedy says more.",
     dataset=True,
 )
+EMBEDDED_ANNOTATOR = Check(
+    "embedded_annotator",
+    "The embedded annotator made these boxes: they show the workflow, and train nothing.",
+    "Run with a vision-language model: setup_wizard.py writes the spec.",
+    dataset=True,
+)
+UNMEASURED_CONVENTION = Check(
+    "unmeasured_convention",
+    "The spec names the box convention, so that nobody has measured it: where it is wrong, every "
+    "box is.",
+    "Set vlm.coordinates to auto, or see what check_endpoint.py measures.",
+    dataset=True,
+)
+COARSE_BOXES = Check(
+    "coarse_boxes",
+    "The convention was measured, but boxes of flat rectangles fit it badly.",
+    "The model boxes coarsely, or writes a convention that is not known here: look at the "
+    "pictures of check_endpoint.py --save-probe, and take a stronger model.",
+    dataset=True,
+)
+CHECKS_NOT_MADE = Check(
+    "checks_not_made",
+    "There are too few boxes to prove a wrong convention.",
+    "Look at the boxes on their pictures, or take a larger pilot.",
+    dataset=True,
+)
 DATASET_CHECKS = (
     NO_RECORDS,
     FAILED_SHARE,
     UNGROUNDED_SHARE,
     ONE_SCORE,
     *CONVENTION_CHECKS,
+    EMBEDDED_ANNOTATOR,
+    UNMEASURED_CONVENTION,
+    COARSE_BOXES,
     WIDESPREAD_FLAG,
+    CHECKS_NOT_MADE,
 )
 COUNTS = (
     "records", "flagged_records", "grounded_records", "expressions", "ungrounded_expressions",
@@ -105,11 +137,14 @@ class Tally:
             limits: from the spec.
         """
         dropped = _int(summary, "counts", "dropped_boxes", "outside")
+        clipped = _int(summary, "counts", "clipped_boxes")
         unusable = sum(reasons[_ALL_BOXES_OUTSIDE] for reasons in self.failures.values())
         found = [
-            *convention_findings(self.placement, dropped + unusable, limits),
+            *convention_findings(self.placement, dropped + unusable, clipped, limits),
             *self._shares(limits),
+            *self._teacher(summary.get("teacher")),
             *self._widespread(limits),
+            *self._not_made(limits),
         ]
         order = (Level.FAIL, Level.WARN, Level.INFO)
         return sorted(found, key=lambda finding: order.index(finding.level))
@@ -123,18 +158,41 @@ class Tally:
             reasons: Counter[str] = sum(self.failures.values(), Counter())
             named = ", ".join(f"{count} x {name}" for name, count in reasons.most_common(3))
             detail = f"{share:.0%} of them: {named}."
-            yield _finding(FAILED_SHARE, detail, Level.FAIL, share, limits.failed)
+            level = _level(failed, failed + counts["records"], limits.failed)
+            yield _finding(FAILED_SHARE, detail, level, share, limits.failed)
         if counts["grounded_records"] and counts["expressions"]:
-            share = counts["ungrounded_expressions"] / counts["expressions"]
+            without, all_of_them = counts["ungrounded_expressions"], counts["expressions"]
+            share = without / all_of_them
             if share > limits.ungrounded:
-                detail = f"{share:.0%} of {counts['expressions']} have none."
-                yield _finding(UNGROUNDED_SHARE, detail, Level.FAIL, share, limits.ungrounded)
+                detail = f"{share:.0%} of {all_of_them} have none."
+                level = _level(without, all_of_them, limits.ungrounded)
+                yield _finding(UNGROUNDED_SHARE, detail, level, share, limits.ungrounded)
         scored = self.scores.total()
         if scored >= limits.min_boxes:
             score, count = self.scores.most_common(1)[0]
             if count / scored > limits.same_score:
                 detail = f"{count / scored:.0%} have {score:.2f}."
                 yield _finding(ONE_SCORE, detail, Level.WARN, count / scored, limits.same_score)
+
+    def _teacher(self, teacher: Any) -> Iterator[Finding]:
+        """What is known of the one who made the boxes."""
+        known: Mapping[str, Any] = teacher if isinstance(teacher, Mapping) else {}
+        iou = known.get("convention_iou")
+        if not self.counts["grounded_records"]:
+            return
+        if known.get("backend") == "local":
+            yield _finding(EMBEDDED_ANNOTATOR, "", Level.WARN, None, None)
+        elif isinstance(iou, int | float):
+            if iou < WEAK_IOU:
+                yield _finding(COARSE_BOXES, f"Mean IoU {iou:.2f}.", Level.WARN, iou, WEAK_IOU)
+        elif convention := known.get("convention"):
+            yield _finding(UNMEASURED_CONVENTION, f"It is {convention}.", Level.WARN, None, None)
+
+    def _not_made(self, limits: Limits) -> Iterator[Finding]:
+        boxes = self.counts["boxes"]
+        if self.counts["grounded_records"] and boxes < limits.min_boxes:
+            detail = f"{boxes} of {limits.min_boxes}."
+            yield _finding(CHECKS_NOT_MADE, detail, Level.INFO, boxes, limits.min_boxes)
 
     def _widespread(self, limits: Limits) -> Iterator[Finding]:
         checks = {check.name: check for check in RECORD.checks}
@@ -149,6 +207,11 @@ class Tally:
                     WIDESPREAD_FLAG.name, Level.WARN, sentence, checks[name].remedy,
                     round(count / records, 4), limits.same_flag,
                 )  # fmt: skip
+
+
+def _level(count: int, total: int, limit: float) -> Level:
+    """How much a share above its limit matters: a failure only where chance cannot explain it."""
+    return Level.FAIL if wilson_interval(count, total)[0] > limit else Level.WARN
 
 
 def _finding(
