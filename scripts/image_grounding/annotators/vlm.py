@@ -8,7 +8,7 @@ from typing import Any
 
 from image_grounding.annotations import Expression, Extraction, Grounding, Instance
 from image_grounding.annotators.asking import ask_for_boxes, ask_until_read
-from image_grounding.annotators.convention import measure_convention
+from image_grounding.annotators.convention import holds, measure_convention
 from image_grounding.boxes import PixelBox, to_original
 from image_grounding.endpoints import Asker, Question
 from image_grounding.errors import RejectedRequestError
@@ -43,22 +43,25 @@ class VlmTeacher:
         return transport_for(self.family, self._convention, self._vlm)
 
     async def prepare(self) -> None:
-        """Measure the box convention, unless the spec names it or it is known from before.
+        """Measure the box convention; one that is known already is tried on one probe.
 
         Raises:
             EndpointError: the endpoint cannot be used, or the model cannot place boxes.
         """
-        if self._vlm.coordinates != "auto":
-            self._say(f"boxes are taken for {self._convention}, as the spec says: not measured")
+        told = self._vlm.coordinates != "auto"
+        known = told or self.measurement is not None
+        if known and await holds(self._convention, self.asker, self.family, self._vlm):
+            where = "as the spec says" if told else "as measured before"
+            self._say(f"boxes come as {self._convention}, {where}: one probe confirms it")
             return
-        measured = self.measurement
-        if measured is None:
-            measured = await measure_convention(self.asker, self.family, self._vlm)
+        measured = await measure_convention(self.asker, self.family, self._vlm)
+        if not told:
             self._cache.save(measured)
             self.measurement = measured
-        self._say(f"boxes come as {self._convention} (mean IoU {measured.iou:.2f} on probes)")
-        if warning := contradiction(self.family, measured):
-            self._say(f"warning: {warning}")
+        self._say(f"boxes come as {measured.chosen} (mean IoU {measured.iou:.2f} on probes)")
+        for warning in (contradiction(self.family, measured), measured.doubt()):
+            if warning:
+                self._say(f"warning: {warning}")
 
     @property
     def _convention(self) -> str:

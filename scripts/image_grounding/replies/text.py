@@ -66,7 +66,7 @@ def find_json(text: str, shape_of: Callable[[Any], Shape]) -> Found | None:
         text: a model's reply.
         shape_of: judges a value; what it calls ``Shape.NONE`` is no answer.
     """
-    text = _without_thoughts(text)
+    text = without_thoughts(text)
     whole = _loads(text)
     if isinstance(whole, str):  # JSON in a JSON string
         text, whole = whole, _loads(whole)
@@ -87,7 +87,7 @@ def find_json(text: str, shape_of: Callable[[Any], Shape]) -> Found | None:
     return Found(tuple(values), ReplyStatus.TRUNCATED if cut else ReplyStatus.REPAIRED)
 
 
-def _without_thoughts(text: str) -> str:
+def without_thoughts(text: str) -> str:
     """``text`` after the reasoning that some models put before the answer."""
     if _ANSWER_FIRST.match(text):
         return text
