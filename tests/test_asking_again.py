@@ -39,7 +39,7 @@ def first_times(step: str, *answers: Answer) -> Callable[[Call], Answer | None]:
 
 def once_each(answer: Answer) -> Callable[[Call], Answer | None]:
     """A fault: this answer to the first request of each step."""
-    seen: set[str] = set()
+    seen = {""}
     return lambda call: None if call.step in seen else seen.add(call.step) or answer
 
 

@@ -19,7 +19,7 @@ from support.scripts import Ran, run_script
 
 ALL = [
     "configuration", "name and port", "readiness", "key", "model", "text call", "image call",
-    "structured output", "token limit", "box convention",
+    "structured output", "token limit", "box convention", "latency and tokens",
 ]  # fmt: skip
 
 
@@ -68,6 +68,9 @@ def test_a_good_endpoint_passes_every_step(server: Loopback, tmp_path: Path) -> 
     assert len(probes) == 3
     assert all(Image.open(path).width > 300 for path in probes)
     assert "✓ box convention: norm1000_xyxy" in ran.err
+    of = report["steps"][-1]["details"]["step_1"]
+    assert (of["input_tokens"], of["output_tokens"]) == (100, 20)
+    assert of["seconds"] > 0
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)

@@ -13,6 +13,7 @@ from image_grounding.endpoints.errors import (
     MAX_MESSAGE,
     error_text,
     network_error,
+    no_connection,
     retry_after_seconds,
     safe_address,
     scrub,
@@ -31,8 +32,14 @@ STATUSES: list[tuple[int, str, type[EndpointError]]] = [
     (401, "Unauthorized", KeyRefusedError),
     (403, "You have no access", KeyRefusedError),
     (400, "API key not valid. Please pass a valid API key.", KeyRefusedError),
-    (400, "api key expired", RejectedRequestError),
+    (400, "API key expired. Please renew the API key.", KeyRefusedError),
     (404, "The model `x` does not exist.", UnknownModelError),
+    (404, "No endpoints found that support image input", RejectedRequestError),
+    (
+        500,
+        "image input is not supported - hint: you may need to provide the mmproj",
+        RejectedRequestError,
+    ),
     (404, "", UnknownModelError),
     (400, "model 'x' not found", UnknownModelError),
     (400, "Unknown model: x", UnknownModelError),
@@ -190,6 +197,20 @@ def test_failed_connections_in_plain_words(error: BaseException, words: str) -> 
     assert words in message
 
 
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [
+        (OSError("getaddrinfo failed"), "can resolve it"),
+        (ConnectionRefusedError(), "has been started"),
+        (ssl.SSLError("wrong version number"), "write http:// where"),
+        (ConnectionResetError(), "the server's log"),
+    ],
+)
+def test_every_failed_connection_has_its_own_remedy(cause: OSError, words: str) -> None:
+    assert words in network_error(cause, "http://host/v1").remedy
+    assert "firewall" in no_connection("http://host/v1", 5).remedy
+
+
 def test_causes_in_a_circle_end() -> None:
     first, second = RuntimeError("a"), RuntimeError("b")
     first.__cause__, second.__cause__ = second, first
@@ -205,6 +226,6 @@ def test_causes_in_a_circle_end() -> None:
     ],
 )
 def test_a_provider_s_server_is_not_the_user_s_to_start(address: str, hosted: bool) -> None:
-    error = network_error(OSError("getaddrinfo failed"), address)
+    error = network_error(ConnectionRefusedError(), address)
     assert ("internet" in error.remedy) == hosted
     assert ("has been started" in error.remedy) != hosted

@@ -2,15 +2,19 @@
 """The two backends through their real SDKs, against the loopback server."""
 
 import asyncio
+import json
 import socket
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from image_grounding.endpoints import Finish, Question, Reply
+from image_grounding.endpoints import Finish, Question, Reply, Usage
 from image_grounding.endpoints.asker import Asker, RetryPolicy
+from image_grounding.endpoints.capacity import START, Capacity
 from image_grounding.endpoints.gemini import GeminiEndpoint
 from image_grounding.endpoints.limits import Gate
 from image_grounding.endpoints.openai import OpenAIEndpoint
@@ -67,10 +71,11 @@ def make_endpoint(
 
 def send(endpoint: OpenAIEndpoint | GeminiEndpoint, question: Question) -> Reply:
     async def go() -> Reply:
+        asker = Asker(lambda: endpoint, Gate(1), RetryPolicy(attempts=1))
         try:
-            return await endpoint.send(question)
+            return await asker.ask(question)
         finally:
-            await endpoint.close()
+            await asker.close()
 
     return asyncio.run(go())
 
@@ -87,7 +92,8 @@ def picture(tmp_path: Path) -> EncodedImage:
     return encode_image(path, Transport(max_pixels=1_000_000))
 
 
-QUESTION = Question(extraction_prompt("a red cup"), schema=extraction_schema())
+PLAIN = Question(extraction_prompt("a red cup"))
+QUESTION = replace(PLAIN, schema=extraction_schema())
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -147,6 +153,13 @@ FAULTS: list[tuple[str, Answer, type[EndpointError], str]] = [
     ("html", Answer(raw=b"<html>gateway</html>"), ServerFaultError, ""),
     ("empty body", Answer(raw=b""), ServerFaultError, ""),
     ("no choices", Answer(patch={"choices": [], "candidates": []}), ServerFaultError, "without"),
+    *(
+        (f"odd {odd!r}", Answer(patch={"choices": odd, "candidates": odd}), ServerFaultError, "")
+        for odd in (None, "x", 7, {"a": 1}, ["x"], [None], [{"message": "x", "content": "x"}])
+    ),
+    ("a list", Answer(raw=b"[1]"), ServerFaultError, ""),
+    ("a number", Answer(raw=b"7"), ServerFaultError, ""),
+    ("image", Answer(status=500, message="you may need the mmproj"), RejectedRequestError, "mmp"),
     ("empty text", Answer(text=""), ServerFaultError, "empty"),
     ("dropped", Answer(drop=True), UnreachableError, "dropped"),
     ("string error", Answer(status=401, raw=b'{"error": "Unauthorized"}'), KeyRefusedError, ""),
@@ -162,7 +175,7 @@ def test_faults_become_our_errors(
 ) -> None:  # fmt: skip
     server.fault = lambda call: answer
     with pytest.raises(kind) as caught:
-        send(make_endpoint(backend, server), QUESTION)
+        send(make_endpoint(backend, server), PLAIN)
     assert type(caught.value) is kind
     assert words in str(caught.value)
     assert KEY not in str(caught.value)
@@ -259,6 +272,9 @@ def test_the_users_openai_key_goes_to_no_other_host(
     assert server.calls[0].headers["authorization"] == "Bearer EMPTY"
 
 
+QUICK = RetryPolicy(attempts=4, first_pause=0.01)
+
+
 REFUSALS = [
     ("openai", "temperature", "Unsupported parameter: temperature", "temperature"),
     ("openai", "response_format", "response_format is not supported", "JSON-schema"),
@@ -268,6 +284,11 @@ REFUSALS = [
         "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.",
         "max_tokens",
     ),
+    ("openai", "max_tokens", "Unrecognized request argument supplied: max_tokens", "max_tokens"),
+    ("openai", "max_tokens", 'json: unknown field "max_tokens"', "max_tokens"),
+    ("openai", "max_tokens", "use max_completion_tokens instead", "max_tokens"),
+    ("openai", "response_format", "Invalid argument", "JSON-schema"),
+    ("gemini", "responseJsonSchema", "too many states for serving", "JSON-schema"),
     ("gemini", "temperature", "temperature may not be set", "temperature"),
     ("gemini", "mediaResolution", "media_resolution is not supported", "media_resolution"),
     ("gemini", "thinkingConfig", "Thinking is not supported by this model", "thinking"),
@@ -285,17 +306,19 @@ def test_a_refused_parameter_is_given_up_once_and_remembered(
     question = Question(QUESTION.prompt, picture, QUESTION.schema)
 
     async def twice() -> None:
-        await endpoint.send(question)
+        asker = Asker(lambda: endpoint, Gate(1))
+        await asker.ask(question)
         asked = len(server.calls)
-        await endpoint.send(question)
+        assert asker.meter.requests == asked, "every request is counted"
+        await asker.ask(question)
         assert len(server.calls) == asked + 1, "what was learnt was forgotten"
-        await endpoint.close()
+        await asker.close()
 
     asyncio.run(twice())
     last = {**server.calls[-1].body, **server.calls[-1].body.get("generationConfig", {})}
     assert parameter not in last
     assert words in said[0]
-    assert len(said) == (2 if parameter == "thinkingConfig" else 1)
+    assert len(said) == 1
     if parameter == "max_tokens":
         assert last["max_completion_tokens"] == 512
 
@@ -310,35 +333,93 @@ def test_a_thinking_level_that_is_refused_is_raised(server: Loopback) -> None:
     assert thinking_level(server.calls[-1]) == "LOW"
 
 
-def test_a_token_limit_beyond_the_context_is_lowered(server: Loopback) -> None:
-    def fault(call: Call) -> Answer | None:
-        message = "max_tokens is too large: the maximum context length is 400 tokens"
-        return Answer(status=400, message=message) if call.body["max_tokens"] > 300 else None
+def in_turn(server: Loopback, *questions: Question, **settings: Any) -> Asker:
+    """Ask one after the other; what they fail with is let go."""
 
-    server.fault = fault
-    send(make_endpoint("openai", server), QUESTION)
-    assert server.calls[-1].body["max_tokens"] == 256
+    async def go() -> Asker:
+        asker = Asker(lambda: make_endpoint("openai", server, **settings), Gate(4), QUICK)
+        for question in questions:
+            await asyncio.gather(asker.ask(question), return_exceptions=True)
+        await asker.close()
+        return asker
+
+    return asyncio.run(go())
+
+
+def context(tokens: int) -> Callable[[Call], Answer | None]:
+    """A fault: vLLM with a context of so many tokens, of which a character takes one."""
+
+    def fault(call: Call) -> Answer | None:
+        prompt, asked = len(call.prompt), call.body["max_tokens"]
+        if prompt + asked <= tokens:
+            return None
+        return Answer(
+            status=400,
+            message=f"This model's maximum context length is {tokens} tokens. However, you "
+            f"requested {prompt + asked} tokens ({prompt} in the messages, {asked} in the "
+            "completion). Please reduce the length of the messages or completion.",
+        )
+
+    return fault
 
 
 @pytest.mark.parametrize(
-    ("message", "given_up"),
-    [("Failed to compile the json schema", True), ("temperature sensor on fire", False)],
+    ("questions", "limits"),
+    [
+        # A long prompt gets what room there is, the next one all of it again.
+        ((Question("x" * 1700), Question("x")), [512, 300, 512]),
+        # One that is too long by itself fails, and changes nothing.
+        ((Question("x" * 1950), Question("x")), [512, 512]),
+        # More room after a cut reply does not fit: what does is taken, for this reply.
+        ((Question("x" * 1000, token_factor=4), Question("x")), [2048, 1000, 512]),
+    ],
+    ids=["long", "too long", "more room"],
+)
+def test_a_long_prompt_costs_the_others_nothing(
+    questions: tuple[Question, ...], limits: list[int], server: Loopback
+) -> None:
+    server.fault = context(2000)
+    asker = in_turn(server, *questions)
+    assert [call.body["max_tokens"] for call in server.calls] == limits
+    assert asker.meter.requests == len(limits), "every request is counted"
+    assert asker.takes()["token_limit"]
+
+
+def test_a_token_limit_that_is_too_high_for_the_model_is_lowered_for_all(
+    server: Loopback,
+) -> None:
+    def fault(call: Call) -> Answer | None:
+        message = "max_tokens is too large: 512. This model supports at most 200 completion tokens"
+        return Answer(status=400, message=message) if call.body["max_tokens"] > 200 else None
+
+    server.fault = fault
+    asker = in_turn(server, PLAIN, PLAIN)
+    assert [call.body["max_tokens"] for call in server.calls] == [512, 200, 200]
+    assert not asker.takes()["token_limit"]
+
+
+@pytest.mark.parametrize(
+    ("message", "requests"),
+    # Nothing is named: a guess that is made last.
+    [("Failed to compile the json schema", 2), ("Internal Server Error", 5)],
 )
 def test_a_server_that_fails_over_a_schema_is_asked_without(
-    message: str, given_up: bool, server: Loopback
+    message: str, requests: int, server: Loopback
 ) -> None:
     def fault(call: Call) -> Answer | None:
         return Answer(500, message) if "response_format" in call.body else None
 
     server.fault = fault
-    endpoint = make_endpoint("openai", server)
-    if given_up:
-        send(endpoint, QUESTION)
-        assert "response_format" not in server.calls[-1].body
-    else:
-        with pytest.raises(ServerFaultError):
-            send(endpoint, QUESTION)
-        assert len(server.calls) == 1
+    asker = in_turn(server, QUESTION, QUESTION)
+    assert not asker.takes()["schema"]
+    assert len(server.calls) == requests + 1, "it is remembered"
+
+
+def test_a_guess_that_does_not_help_teaches_nothing(server: Loopback) -> None:
+    server.fault = lambda call: Answer(400, "bad picture") if call.number < 2 else None
+    asker = in_turn(server, QUESTION, QUESTION)
+    assert ["response_format" in call.body for call in server.calls] == [True, False, True]
+    assert asker.takes()["schema"]
 
 
 def test_what_the_user_asked_for_is_not_given_up(server: Loopback) -> None:
@@ -352,13 +433,24 @@ def test_structured_output_can_be_off(server: Loopback) -> None:
     assert "response_format" not in server.calls[0].body
 
 
-def ask(server: Loopback, *, gate: int = 4, count: int = 1, **policy: Any) -> tuple[Asker, Any]:
+def ask(
+    server: Loopback,
+    *,
+    gate: int = 4,
+    count: int = 1,
+    capacity: Capacity | None = None,
+    **policy: Any,
+) -> tuple[Asker, Any]:
     """Ask ``count`` times at once; the asker and the outcomes."""
 
     async def go() -> tuple[Asker, Any]:
-        quick = {"attempts": 4, "first_pause": 0.01, **policy}
-        asker = Asker(lambda: make_endpoint("openai", server), Gate(gate), RetryPolicy(**quick))
-        tasks = [asker.ask(QUESTION) for _ in range(count)]
+        asker = Asker(
+            lambda: make_endpoint("openai", server),
+            Gate(gate),
+            replace(QUICK, **policy),
+            capacity=capacity,
+        )
+        tasks = [asker.ask(PLAIN) for _ in range(count)]
         outcome = await asyncio.gather(*tasks, return_exceptions=True)
         await asker.close()
         return asker, outcome
@@ -413,3 +505,126 @@ def test_no_more_requests_in_flight_than_allowed(server: Loopback) -> None:
     _, outcome = ask(server, gate=3, count=20)
     assert all(isinstance(one, Reply) for one in outcome)
     assert server.most_in_flight == 3
+
+
+def google_error(code: int, status: str, message: str, **detail: Any) -> Answer:
+    """An error as Google writes it."""
+    error = {"code": code, "message": message, "status": status, "details": ["odd", detail]}
+    return Answer(status=code, raw=json.dumps({"error": error}).encode())
+
+
+def test_the_delay_that_gemini_asks_for_is_kept(server: Loopback) -> None:
+    server.fault = lambda call: google_error(429, "RESOURCE_EXHAUSTED", "q", retryDelay="12.5s")
+    with pytest.raises(RateLimitedError) as caught:
+        send(make_endpoint("gemini", server), PLAIN)
+    assert caught.value.retry_after == 12.5
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [("API key expired. Please renew the API key.", ""), ("Bad request", "API_KEY_INVALID")],
+)
+def test_a_key_that_gemini_refuses_with_400_is_refused(
+    message: str, reason: str, server: Loopback
+) -> None:
+    server.fault = lambda call: google_error(400, "INVALID_ARGUMENT", message, reason=reason)
+    with pytest.raises(KeyRefusedError):
+        send(make_endpoint("gemini", server), PLAIN)
+
+
+def test_429_outlasts_the_attempts_once_there_was_an_answer(server: Loopback) -> None:
+    server.fault = lambda call: Answer(429) if 0 < call.number < 8 else None
+
+    async def go() -> Asker:
+        asker = Asker(lambda: make_endpoint("openai", server), Gate(1), QUICK)
+        await asker.ask(PLAIN)
+        await asker.ask(PLAIN)
+        await asker.close()
+        return asker
+
+    assert asyncio.run(go()).meter.retries == 7
+    server.fault = lambda call: Answer(429)
+    _, (outcome,) = ask(server)
+    assert isinstance(outcome, RateLimitedError)
+    assert outcome.attempts == 4, "an endpoint that never answered is not waited for"
+
+
+def test_a_server_that_never_answered_does_not_set_the_pause(server: Loopback) -> None:
+    server.fault = lambda call: Answer(503, headers={"Retry-After": "60"})
+    started = time.monotonic()
+    _, (outcome,) = ask(server)
+    assert isinstance(outcome, ServerFaultError)
+    assert outcome.attempts == 4
+    assert time.monotonic() - started < 60
+
+
+def test_patience_begins_when_a_request_is_sent(server: Loopback) -> None:
+    """The last of many has waited in the queue for longer than it may be tried."""
+    server.delay = 0.03
+    server.fault = lambda call: Answer(500) if call.number == 19 else None
+    _, outcome = ask(server, gate=1, count=20, seconds=0.5)
+    assert all(isinstance(one, Reply) for one in outcome)
+    assert len(server.calls) == 21
+
+
+def test_tokens_are_reserved_before_they_are_spent(server: Loopback) -> None:
+    """A quarter of a second's worth each: what exceeds six seconds' worth must wait."""
+    server.fault = lambda call: Answer(patch={"usage": {"prompt_tokens": 25_000}})
+
+    async def go() -> None:
+        endpoint = make_endpoint("openai", server)
+        asker = Asker(lambda: endpoint, Gate(32), tokens_per_minute=6_000_000)
+        await asker.ask(PLAIN)
+        await asyncio.gather(*(asker.ask(PLAIN) for _ in range(26)))
+        await asker.close()
+
+    started = time.monotonic()
+    asyncio.run(go())
+    assert time.monotonic() - started >= 0.5
+
+
+@pytest.mark.parametrize(
+    "usage", [None, "x", [], {"prompt_tokens": "7", "completion_tokens": None}, {"a": 1}, 5]
+)
+def test_odd_usage_counts_nothing(usage: Any, server: Loopback) -> None:
+    server.fault = lambda call: Answer(patch={"usage": usage})
+    assert send(make_endpoint("openai", server), PLAIN).usage == Usage()
+
+
+def test_an_error_in_a_200_is_an_error(server: Loopback) -> None:
+    body = {"error": {"message": "slow down", "code": 429}}
+    server.fault = lambda call: Answer(raw=json.dumps(body).encode())
+    with pytest.raises(RateLimitedError, match="slow down"):
+        send(make_endpoint("openai", server), PLAIN)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'["a", {"id": "b"}]',
+        b'{"data": ["a", "b", 7]}',
+        b'{"models": [{"name": "a"}, {"id": "b"}]}',
+    ],
+)
+def test_lists_of_models_of_all_shapes(body: bytes, server: Loopback) -> None:
+    server.paths["/v1/models"] = (200, body)
+    assert asyncio.run(make_endpoint("openai", server).models()) == ["a", "b"]
+
+
+@pytest.mark.parametrize("body", [b"<html>", b'{"data": "x"}', b"7", b'"x"', b"null", b"{}"])
+def test_what_is_no_list_of_models_is_an_error(body: bytes, server: Loopback) -> None:
+    server.paths["/v1/models"] = (200, body)
+    with pytest.raises(ServerFaultError):
+        asyncio.run(make_endpoint("openai", server).models())
+
+
+def test_the_capacity_of_a_server_is_found(server: Loopback) -> None:
+    """It says 429 to more than six at once: everything is answered, and six is where it ends."""
+    server.delay = 0.005
+    server.fault = lambda call: Answer(429) if server.in_flight > 6 else None
+    capacity = Capacity()
+    asker, outcome = ask(server, gate=START, count=400, capacity=capacity, longest_pause=0.05)
+    assert all(isinstance(one, Reply) for one in outcome)
+    assert server.most_in_flight <= 12
+    assert asker.gate.limit == capacity.limit <= 8
+    assert asker.gate.most_in_flight > START

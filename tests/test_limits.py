@@ -1,16 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gate for requests in flight, the buckets for rates, the meter. No clock is faked."""
+"""The gate for requests in flight, buckets for rates, the meter, negotiation, capacity."""
 
 import asyncio
+import statistics
 import time
 from collections import deque
 
 import pytest
 
 from image_grounding.endpoints import Finish, Reply, Usage
+from image_grounding.endpoints.capacity import Capacity
 from image_grounding.endpoints.limits import Bucket, Gate
 from image_grounding.endpoints.meter import Meter
-from image_grounding.endpoints.negotiation import Negotiation
+from image_grounding.endpoints.negotiation import Negotiation, Request, Terms
+from image_grounding.endpoints.token_limit import lower_limit
+from image_grounding.errors import (
+    EndpointError,
+    EndpointTimeoutError,
+    RateLimitedError,
+    RejectedRequestError,
+    ServerFaultError,
+)
 
 
 async def crowd(gate: Gate, count: int) -> int:
@@ -79,11 +89,32 @@ def test_a_limit_can_grow_and_shrink() -> None:
     async def go() -> list[int]:
         found = [await crowd(gate, 10)]
         for limit in (2, 6):
-            gate.limit = limit
+            await gate.set_limit(limit)
             found.append(await crowd(gate, 10))
         return found
 
     assert asyncio.run(go()) == [4, 2, 6]
+
+
+def test_a_higher_limit_wakes_those_who_wait() -> None:
+    gate = Gate(1)
+
+    async def hold(inside: asyncio.Event) -> None:
+        async with gate.slot():
+            inside.set()
+            await asyncio.Event().wait()
+
+    async def go() -> None:
+        events = [asyncio.Event() for _ in range(3)]
+        holders = [asyncio.create_task(hold(event)) for event in events]
+        await events[0].wait()
+        await gate.set_limit(3)
+        await asyncio.wait_for(asyncio.gather(*(event.wait() for event in events)), 10)
+        for holder in holders:
+            holder.cancel()
+
+    asyncio.run(go())
+    assert gate.most_in_flight == 3
 
 
 def test_nobody_starts_in_a_pause_and_all_do_after_it() -> None:
@@ -191,21 +222,37 @@ def test_cost_is_unknown_without_both_prices(
     assert Meter(input_tokens=2000, output_tokens=1000).cost(price_in, price_out) == cost
 
 
+SETTINGS = ("temperature", "max_tokens", "schema", "thinking", "media_resolution")
+
+
+def refusal(message: str, status: int = 400) -> EndpointError:
+    kind = ServerFaultError if status >= 500 else RejectedRequestError
+    return kind(message, status=status, said=message)
+
+
+def request(*optional: str, limit: int = 4096) -> Request:
+    return Request({}, frozenset(optional), limit, "a" if "schema" in optional else None)
+
+
 # What the server says, what was sent, what is given up.
 REFUSALS = [
     ("Unsupported value: 'temperature' does not support 0.3", ["temperature"], "temperature"),
     ("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.",
-     ["max_tokens", "token_limit"], "max_tokens"),
-    ("max_tokens is too large: 9000. This model's maximum context length is 4096 tokens.",
-     ["max_tokens", "token_limit"], "token_limit"),
-    ("Invalid value for maxOutputTokens", ["token_limit"], "token_limit"),
+     ["max_tokens"], "max_tokens"),
+    ("Unrecognized request argument supplied: max_tokens", ["max_tokens"], "max_tokens"),
+    ("{'type': 'extra_forbidden', 'loc': ['body', 'max_tokens'], 'msg': 'Extra inputs are not "
+     "permitted', 'input': 4096}", ["max_tokens"], "max_tokens"),
+    ('json: unknown field "max_tokens"', ["max_tokens"], "max_tokens"),
+    ("use max_completion_tokens instead", ["max_tokens"], "max_tokens"),
     ("response_format: json_schema is not supported", ["schema", "temperature"], "schema"),
-    ("Invalid JSON payload: Unknown name \"responseJsonSchema\"", ["schema"], "schema"),
+    ('Invalid JSON payload: Unknown name "responseJsonSchema"', ["schema"], "schema"),
     ("failed to parse grammar", ["schema"], "schema"),
+    ("The specified constraint has too many states for serving", ["schema"], "schema"),
+    ("invalid argument", ["schema", "temperature"], "schema"),  # a guess
     ("Thinking level MINIMAL is not supported", ["thinking"], "thinking"),
     ("Media resolution is not enabled for this model", ["media_resolution"], "media_resolution"),
-    ("temperature must not be set", ["schema"], None),
-    ("The image is too large", ["temperature", "schema", "token_limit"], None),
+    ("temperature must not be set", ["max_tokens"], None),
+    ("The image is too large", ["temperature", "max_tokens"], None),
     ("", ["temperature"], None),
 ]  # fmt: skip
 
@@ -216,25 +263,134 @@ def test_what_a_refusal_names_is_given_up(
 ) -> None:
     said: list[str] = []
     negotiation = Negotiation(say=said.append)
-    assert negotiation.give_in(message, dict.fromkeys(sent, 0)) is (given_up is not None)
-    assert [one.parameter for one in negotiation.report(sent) if not one.taken] == (
-        [given_up] if given_up else []
-    )
-    assert len(said) == (given_up is not None)
+    asked = request(*sent)
+    terms = negotiation.concession(refusal(message), asked, Terms())
+    assert ([*terms.refused] if terms else []) == ([given_up] if given_up else [])
+    assert all(negotiation.takes(SETTINGS).values()) and not said, "it is only tried so far"
+    if terms:
+        negotiation.answered(asked, terms)
+        negotiation.answered(asked, terms)  # others that were under way together
+        lost = [name for name, taken in negotiation.takes(SETTINGS).items() if not taken]
+        assert (lost, len(said)) == ([given_up], 1)
 
 
-def test_many_refusals_of_one_thing_count_once() -> None:
-    """Requests that were under way together meet the same refusal: it is believed once."""
-    said: list[str] = []
-    negotiation = Negotiation(say=said.append)
-    for _ in range(3):
-        assert negotiation.give_in("no temperature please", {"temperature": 0})
-    assert (negotiation.times_refused("temperature"), len(said)) == (1, 1)
-    assert negotiation.give_in("no temperature please", {"temperature": 1})
-    assert negotiation.times_refused("temperature") == 2
+@pytest.mark.parametrize(
+    ("status", "last", "taken_before", "tried"),
+    [
+        (400, False, False, True),
+        (422, False, False, True),
+        (413, False, False, False),
+        (400, False, True, False),
+        (500, False, False, False),
+        (500, True, False, True),
+        (500, True, True, False),
+        (503, True, False, False),
+    ],
+)
+def test_a_refusal_that_names_nothing_may_be_for_the_schema(
+    status: int, last: bool, taken_before: bool, tried: bool
+) -> None:
+    negotiation = Negotiation(say=lambda text: None)
+    asked = request("schema")
+    if taken_before:
+        negotiation.answered(asked, Terms())
+    terms = negotiation.concession(refusal("oh no", status), asked, Terms(), last=last)
+    assert (terms is not None) is tried
 
 
 def test_what_is_fixed_is_kept() -> None:
     negotiation = Negotiation(("schema",), lambda text: None)
-    assert not negotiation.give_in("response_format is not supported", {"schema": 0})
-    assert negotiation.takes("schema")
+    for message in ("response_format is not supported", "oh no"):
+        assert negotiation.concession(refusal(message), request("schema"), Terms()) is None
+    assert negotiation.terms.takes("schema")
+
+
+CONTEXT = "This model's maximum context length is 4096 tokens. "
+# The server's words, the limit that was sent; the lower limit, whether it holds for all.
+LIMITS: list[tuple[str, int, tuple[int, bool] | None]] = [
+    (CONTEXT + "However, you requested 4904 tokens (808 in the messages, 4096 in the completion). "
+     "Please reduce the length of the messages or completion.", 4096, (3288, False)),
+    ("'max_tokens' or 'max_completion_tokens' is too large: 4096. " + CONTEXT.strip(" .")
+     + " and your request has 300 input tokens (4096 > 4096 - 300).", 4096, (3796, False)),
+    (CONTEXT + "However, you requested about 5000 tokens (904 of text input, 4096 in the output).",
+     4096, (3192, False)),
+    (CONTEXT + "However, you requested 4096 output tokens and your prompt contains at least 1 "
+     "input tokens, for a total of at least 4097 tokens.", 4096, (2048, True)),
+    (CONTEXT + "However, you requested 1000 output tokens and your prompt contains at least 3097 "
+     "input tokens.", 1000, (500, False)),
+    ("`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 3000 `inputs` tokens and 2000 "
+     "`max_new_tokens`", 2000, (1096, False)),
+    (CONTEXT + "However, your messages resulted in 5000 tokens.", 1000, None),
+    (CONTEXT + "However, your request has 5000 input tokens. Please reduce the length of the "
+     "input messages.", 1000, None),
+    (CONTEXT, 1000, None),
+    ("the request exceeds the available context size, try increasing it", 1000, None),
+    ("max_tokens is too large: 100000. This model supports at most 16384 completion tokens, "
+     "whereas you provided 100000.", 100000, (16384, True)),
+    ("Unable to submit request because it has a maxOutputTokens value of 100000 but the supported "
+     "range is from 1 (inclusive) to 65537 (exclusive).", 100000, (65536, True)),
+    ("max_tokens: 100000 > 8192, which is the maximum allowed number of output tokens for "
+     "claude-3-5-sonnet-20241022", 100000, (8192, True)),
+    ("`max_tokens` must be less than or equal to `8192`", 10000, (8192, True)),
+    ("Invalid value for maxOutputTokens", 4096, (2048, True)),
+    ("max_tokens must be positive", 100, None),
+    ("the image is too large: 9000 x 100", 4096, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "sent", "lower"), LIMITS, ids=[row[0][-60:] for row in LIMITS])
+def test_the_token_limit_is_lowered_by_what_the_server_says(
+    said: str, sent: int, lower: tuple[int, bool] | None
+) -> None:
+    found = lower_limit(said.lower(), sent)
+    assert (found and (found.limit, found.for_all)) == lower
+    again = lower_limit(said.lower(), sent, again=True)
+    assert again is None or again.limit <= sent // 2
+
+
+class Server:
+    """An endpoint on a clock of its own that serves so many at once; more only queue, or fail."""
+
+    def __init__(self, serves: int, refuses: bool) -> None:
+        self.now = 0.0
+        self.serves, self.refuses = serves, refuses
+        self.capacity = Capacity(clock=lambda: self.now)
+
+    def settle(self, waves: int) -> list[int]:
+        """The limits after each of so many waves of as many requests as are let in at once."""
+        found = []
+        for _ in range(waves):
+            sent, at_once = self.now, self.capacity.limit
+            self.now += max(1.0, at_once / self.serves)
+            for number in range(at_once):
+                if self.refuses and number >= self.serves:
+                    self.capacity.failed(RateLimitedError("429"), at_once, sent)
+                else:
+                    self.capacity.answered(at_once)
+            found.append(self.capacity.limit)
+        return found
+
+
+@pytest.mark.parametrize("refuses", [True, False], ids=["429", "queues"])
+@pytest.mark.parametrize("serves", [1, 3, 10, 40])
+def test_the_capacity_of_an_endpoint_is_found(serves: int, refuses: bool) -> None:
+    limits = Server(serves, refuses).settle(300)[150:]
+    assert max(limits) <= max(5, serves * 1.4 + 2)
+    assert statistics.fmean(limits) >= serves * 0.75
+
+
+def test_the_capacity_goes_no_further_than_it_may() -> None:
+    assert max(Server(1000, False).settle(300)) == 64
+
+
+def test_what_was_sent_before_a_cut_does_not_cut_again() -> None:
+    capacity = Capacity(start=32, clock=lambda: 10.0)
+    cut = [capacity.failed(EndpointTimeoutError("slow"), 32, sent) for sent in (1.0, 2.0, 3.0)]
+    assert cut == [16, 16, 16]
+    assert capacity.failed(refusal("a bug", 500), 16, 11.0) == 16, "that is no overload"
+    assert capacity.failed(refusal("busy", 503), 16, 11.0) == 8
+
+
+def test_a_run_that_is_not_busy_learns_nothing() -> None:
+    capacity = Capacity()
+    assert {capacity.answered(1) for _ in range(100)} == {4}

@@ -150,24 +150,24 @@ def test_what_was_measured_is_kept_beside_the_results(
     project = make_project(2)
     out = tmp_path / "out"
     assert run(project, server, out).code == 0
-    probes, samples = 3, 2 * 2
-    assert len(server.calls) == probes + samples
+    assert (len(server.probes), len(server.calls)) == (3, 2 * 2)
     scene = make_scene((400, 300), seed=9)
     scene.save(project.folder / "new.png")
     with project.input.open("a") as file:
         file.write(json.dumps({"image_path": "new.png", "caption": scene.caption}) + "\n")
     ran = run(project, server, out)
     assert ran.code == 0
-    assert len(server.calls) == probes + samples + 2, "the measurement is not made again"
+    assert len(server.calls) == 2 * 2 + 2
+    assert len(server.probes) == 3 + 1, "the measurement is not made again, but tried on one"
     assert ran.json["teacher"]["convention_iou"] >= 0.97
     nothing = run(project, server, out)  # is left to do, and what is known stays known
     assert nothing.json["teacher"] == ran.json["teacher"]
     assert nothing.json["usage"]["requests"] == 0
     in_all = nothing.json["usage_of_all_runs"]
-    assert (in_all["runs"], in_all["requests"]) == (3, probes + samples + 2)
+    assert (in_all["runs"], in_all["requests"]) == (3, 3 + 1 + 2 * 2 + 2)
     server.names.append("other-vlm")
     run(project, server, out, "vlm.openai.model_name=other-vlm", "workflow.force_reprocess=true")
-    assert len(server.calls) == 2 * probes + samples + 2 + 3 * 2, "another model is measured"
+    assert len(server.probes) == 3 + 1 + 3, "another model is measured"
 
 
 def test_finished_runs_measure_nothing(
@@ -176,17 +176,107 @@ def test_finished_runs_measure_nothing(
     project = make_project(1)
     assert run(project, server, tmp_path / "out").code == 0
     (tmp_path / "out" / "box_convention.json").unlink()
-    asked = len(server.calls)
+    asked = len(server.calls + server.probes)
     assert run(project, server, tmp_path / "out").code == 0
-    assert len(server.calls) == asked
+    assert len(server.calls + server.probes) == asked
 
 
 def test_an_explicit_convention_skips_the_measuring(
     make_project: Callable[..., Project], server: Loopback
 ) -> None:
     project = make_project(1)
-    assert project.run(server).code == 0
-    assert len(server.calls) == 2
+    ran = project.run(server)
+    assert (ran.code, len(server.calls), len(server.probes)) == (0, 2, 1)
+    assert "boxes come as norm1000_xyxy, as the spec says" in ran.err
+
+
+KNOWN: list[tuple[str, dict[str, Any], str]] = [
+    ("nonsense", {"nonsense": True}, "the boxes of the probe are elsewhere"),
+    ("another convention", {"convention": "norm1000_yxyx"}, "the boxes of the probe are elsewhere"),
+]
+
+
+@pytest.mark.parametrize(("name", "model", "words"), KNOWN, ids=[row[0] for row in KNOWN])
+def test_an_explicit_convention_is_tried_on_one_probe(
+    name: str, model: dict[str, Any], words: str, make_project: Callable[..., Project]
+) -> None:
+    """The user has the last word on the convention, and hears what the probe says of it."""
+    project = make_project(1)
+    with Loopback(Model(**model)) as server:
+        ran = project.run(server)
+        assert (len(server.calls), len(server.probes)) == (2, 1)
+    assert f"warning: {words}" in ran.err
+    assert ran.json["teacher"]["convention_iou"] < 0.5
+
+
+def test_a_blind_model_is_refused_whatever_the_spec_says(
+    make_project: Callable[..., Project],
+) -> None:
+    project = make_project(1)
+    with Loopback(Model(blind=True)) as server:
+        ran = project.run(server)
+        assert (ran.code, server.calls) == (4, [])
+    assert "does not see images" in ran.json["error"]
+
+
+def test_an_answer_outweighs_what_a_gateway_says_of_its_health(
+    make_project: Callable[..., Project], server: Loopback
+) -> None:
+    server.paths["/v1/health/ready"] = (503, b"no such service")
+    assert make_project(1).run(server).code == 0
+
+
+def test_a_model_that_was_exchanged_is_measured_anew(
+    make_project: Callable[..., Project], server: Loopback, tmp_path: Path
+) -> None:
+    project = make_project(1)
+    assert run(project, server, tmp_path / "out").code == 0
+    scene = make_scene((400, 300), seed=9)
+    scene.save(project.folder / "new.png")
+    write_jsonl(project.input, [{"image_path": "new.png", "caption": scene.caption}])
+    server.model.convention = "norm1_xyxy"
+    ran = run(project, server, tmp_path / "out")
+    assert ran.json["teacher"]["convention"] == "norm1_xyxy"
+
+
+def test_inexact_boxes_are_warned_about(
+    make_project: Callable[..., Project], tmp_path: Path
+) -> None:
+    with Loopback(Model(margin=0.12)) as server:
+        ran = run(make_project(1), server, tmp_path / "out")
+        assert ran.code == 0, ran.err
+        assert "warning: the boxes are not exact: mean IoU 0." in ran.err
+        checked = run_script(
+            "check_endpoint.py", "--base-url", server.base_url, "--model", "test-vlm"
+        )
+    assert checked.code == 0
+    step = next(one for one in checked.json["steps"] if one["name"] == "box convention")
+    assert step["status"] == "warn"
+    assert "the boxes are not exact" in step["message"]
+
+
+LOADING = b'{"error": {"type": "model_loading", "message": "soon"}}'
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "body"),
+    [
+        ("/api/v1/health/readiness", 202, LOADING),
+        ("/api/v1/health/readiness", 503, LOADING),
+        ("/v1/health/ready", 503, b""),
+        ("/health", 503, b'{"error": {"message": "Loading model"}}'),
+    ],
+)
+def test_a_run_does_not_wait_for_a_server_that_loads(
+    path: str, status: int, body: bytes, make_project: Callable[..., Project], server: Loopback
+) -> None:
+    server.paths[path] = (status, body)
+    server.fault = lambda call: Answer(503, headers={"Retry-After": "100"})
+    ran = make_project(1).run(server)
+    assert ran.code == 4
+    assert "still loading" in ran.json["error"]
+    assert "--wait" in ran.json["remedy"]
+    assert server.probes == []
 
 
 def test_a_wrong_profile_is_warned_about_and_loses(
@@ -232,7 +322,8 @@ def test_replies_that_cannot_be_read_are_refused_as_such(
     make_project: Callable[..., Project], server: Loopback, tmp_path: Path
 ) -> None:
     def chatter(call: Call) -> Answer | None:
-        return Answer(text="What a lovely picture!") if call.step == "1" else None
+        boxes = "EXPRESSIONS: " in call.prompt
+        return Answer(text="What a lovely picture!") if boxes else None
 
     server.fault = chatter
     ran = run(make_project(1), server, tmp_path / "out")

@@ -364,7 +364,7 @@ def test_a_failure_never_looks_like_an_empty_answer(server: Loopback, make_proje
 
 
 def test_seen_nothing_is_an_answer(server: Loopback, make_project: Maker) -> None:
-    server.model.blind = True
+    server.fault = lambda call: Answer(text='{"instances": []}') if call.step == "1" else None
     project = make_project(1)
     assert project.run(server).code == 0
     (record,) = project.annotations()
@@ -395,7 +395,7 @@ def fatal_cases() -> list[tuple[str, Callable[[Loopback], None], list[str], str]
     return [
         ("key", wrong_key, [], "refused the key"),
         ("closed port", dead, [], "refused"),
-        ("model", other_model, [], "it serves other"),
+        ("model", other_model, [], "does not serve"),
     ]
 
 
@@ -482,8 +482,9 @@ def test_the_summary_says_what_it_cost(server: Loopback, make_project: Maker) ->
     project.run(server, "vlm.prices.input=2", "vlm.prices.output=10")
     summary = json.loads((project.results / "run_summary.json").read_text())
     usage = summary["usage"]
-    assert (usage["requests"], usage["input_tokens"], usage["output_tokens"]) == (4, 400, 80)
-    assert usage["cost"] == pytest.approx(400 * 2e-6 + 80 * 10e-6)
+    assert (usage["requests"], usage["input_tokens"], usage["output_tokens"]) == (5, 500, 100)
+    assert usage["cost"] == pytest.approx(500 * 2e-6 + 100 * 10e-6)
+    assert usage["concurrency"]["limit"] == 4
     assert summary["teacher"]["convention"] == "norm1000_xyxy"
     assert summary["spec"]["image_grounding"]["vlm"]["openai"]["model_name"] == "test-vlm"
 

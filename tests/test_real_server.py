@@ -12,6 +12,8 @@ from jsonschema import Draft202012Validator
 
 from conftest import Project, write_jsonl
 from image_grounding.endpoints import Finish, Question, Reply
+from image_grounding.endpoints.asker import Asker, RetryPolicy
+from image_grounding.endpoints.limits import Gate
 from image_grounding.endpoints.openai import OpenAIEndpoint
 from image_grounding.errors import KeyRefusedError, RejectedRequestError
 from image_grounding.frames import Transport
@@ -59,10 +61,11 @@ def send(
     async def ask() -> Reply:
         settings = OpenAI(key, llama.base_url, MODEL, 0.0, max_tokens, 30)
         endpoint = OpenAIEndpoint(settings, structured, lambda message: None)
+        asker = Asker(lambda: endpoint, Gate(1), RetryPolicy(attempts=1))
         try:
-            return await endpoint.send(question)
+            return await asker.ask(question)
         finally:
-            await endpoint.close()
+            await asker.close()
 
     return asyncio.run(ask())
 
@@ -147,7 +150,7 @@ def test_a_whole_run_ends_cleanly(structured: str, llama: LlamaServer, make_proj
 
 
 def test_step_1_meets_noise(llama: LlamaServer, make_project: Maker) -> None:
-    """Step 0 by hand, so that pictures are sent for certain."""
+    """Step 0 by hand, so that pictures are sent for certain; mostly the probe sees the noise."""
     project = make_project(3, size=(96, 64))
     record = {"cleaned_caption": "A red box.", "expressions": [{"text": "A red box"}]}
     rows = [{"image_path": name, **record} for name in project.scenes]
@@ -157,7 +160,7 @@ def test_step_1_meets_noise(llama: LlamaServer, make_project: Maker) -> None:
     ran = run(project, llama, 'workflow.steps=["1"]', "workflow.max_attempts=2")
     assert ran.code in (0, 3, 4), ran.err
     assert "Traceback" not in ran.err
-    assert len(project.annotations()) + len(project.failures("1")) == 3
+    assert len(project.annotations()) + len(project.failures("1")) == (0 if ran.code == 4 else 3)
     assert ran.json["usage"]["image_bytes"] > 0
     for record in project.annotations():
         for expression in record["expressions"]:

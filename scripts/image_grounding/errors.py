@@ -66,6 +66,12 @@ class EndpointError(ImageGroundingError):
     Class attributes say what follows: ``transient`` errors are worth another attempt;
     ``fatal`` ones would meet every sample alike, so that they end the run; ``remedy`` says
     what a user can do.
+
+    Args:
+        message: what happened, for a person.
+        status: the HTTP status, where there was an answer.
+        remedy: in place of the class's own.
+        said: the server's own words, scrubbed.
     """
 
     exit_code = Exit.ENDPOINT
@@ -76,10 +82,16 @@ class EndpointError(ImageGroundingError):
     remedy = "run check_endpoint.py with the same spec: it says what works and what does not"
 
     def __init__(
-        self, message: str, *, status: int | None = None, remedy: str | None = None
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        remedy: str | None = None,
+        said: str = "",
     ) -> None:
         super().__init__(message)
         self.status = status
+        self.said = said
         self.attempts = 1
         self.remedy = remedy or self.remedy
 
@@ -121,6 +133,12 @@ class UnusableEndpointError(EndpointError):
     fatal = True
 
 
+class LoadingError(UnusableEndpointError):
+    """The server is up, its model is not yet."""
+
+    remedy = "wait until the weights are loaded: check_endpoint.py --wait 600 looks until then"
+
+
 class RejectedRequestError(EndpointError):
     """A 4xx for this very request (too long, bad image, a parameter it does not take)."""
 
@@ -138,9 +156,10 @@ class BusyError(EndpointError):
         *,
         status: int | None = None,
         remedy: str | None = None,
+        said: str = "",
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(message, status=status, remedy=remedy)
+        super().__init__(message, status=status, remedy=remedy, said=said)
         self.retry_after = retry_after
 
 

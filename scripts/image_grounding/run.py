@@ -133,7 +133,7 @@ async def _work(
         stores,
         failures,
         say=reporter.say,
-        workers=spec.workflow.max_workers,
+        workers=spec.workflow.most_workers,
         asker=teacher.asker if isinstance(teacher, VlmTeacher) else None,
         force=spec.workflow.force_reprocess,
         total=selection.total,

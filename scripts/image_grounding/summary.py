@@ -86,6 +86,8 @@ def _usage(spec: Spec, asker: Asker | None) -> dict[str, Any]:
         "image_bytes": meter.uploaded_bytes,
         "cost": meter.cost(prices.input, prices.output),
         "latency": meter.latency(),
+        # With max_workers auto, ``limit`` is where it came to.
+        "concurrency": {"most": asker.gate.most_in_flight, "limit": asker.gate.limit},
     }
 
 

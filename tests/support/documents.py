@@ -131,6 +131,8 @@ def _values(schema: dict[str, Any]) -> str:
         shown = ", ".join(f"`{str(one).lower() if one in (True, False) else one}`"
                           for one in choices)  # fmt: skip
         return f"list of {shown}" if "items" in schema else shown
+    if "anyOf" in schema:
+        return " or ".join(_values(one) for one in schema["anyOf"])
     kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
     text = " or ".join(kinds)
     low, above, high = (schema.get(n) for n in ("minimum", "exclusiveMinimum", "maximum"))

@@ -7,6 +7,7 @@ sees each request and may answer in its place.
 
 import base64
 import json
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -31,7 +32,15 @@ class Call:
     headers: dict[str, str]
 
     @property
+    def is_probe(self) -> bool:
+        """Whether it only tries the model out; see ``Loopback.probes``."""
+        return bool(re.search('One plain colour fills|"the \\w+ rectangle"', self.prompt))
+
+    @property
     def step(self) -> str:
+        """The step it asks for; "" for a probe."""
+        if self.is_probe:
+            return ""
         markers = {"\nCAPTION: ": "0", "\nEXPRESSIONS: ": "1"}
         return next((step for marker, step in markers.items() if marker in self.prompt), "")
 
@@ -71,6 +80,7 @@ class Loopback:
         self.delay = 0.0
         self.needs_image = False
         self.calls: list[Call] = []
+        self.probes: list[Call] = []  # what tries the model out is not among the calls
         self.gets: list[str] = []
         self.in_flight = 0
         self.most_in_flight = 0
@@ -213,7 +223,8 @@ class _Handler(BaseHTTPRequestHandler):
         with state.lock:
             headers = {name.lower(): value for name, value in self.headers.items()}
             call = Call(len(state.calls), protocol, prompt, data, mime, body, headers)
-            state.calls.append(call)
+            kept = state.probes if call.is_probe else state.calls
+            kept.append(call)
         given = {**body, **body.get("generationConfig", {})}
         for parameter, message in state.refused.items():
             if parameter in given:

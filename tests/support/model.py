@@ -32,6 +32,7 @@ class Model:
     with_scores: bool = True
     resize_multiple: int = 28
     resize_most: int = 1280  # squares of resize_multiple that an image is shown at
+    margin: float = 0.0  # how much larger than the truth its boxes are, as a share of their sides
 
     def answer(self, prompt: str, image: Image.Image | None) -> str:
         if caption := _after(prompt, "CAPTION: "):
@@ -73,7 +74,8 @@ class Model:
 
     def write(self, box: tuple[int, int, int, int], size: tuple[int, int]) -> list[float]:
         """A box in pixels as sent, in the model's convention."""
-        x1, y1, x2, y2 = box
+        across, down = self.margin * (box[2] - box[0]), self.margin * (box[3] - box[1])
+        x1, y1, x2, y2 = box[0] - across, box[1] - down, box[2] + across, box[3] + down
         width, height = size
         match self.convention:
             case "pixel_sent":

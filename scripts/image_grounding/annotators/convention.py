@@ -1,16 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measuring an endpoint's box convention through the real prompt, and refusing without one."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import statistics
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 
 from image_grounding.annotators.asking import ask_for_boxes
-from image_grounding.endpoints import Asker
+from image_grounding.endpoints import Asker, Question
 from image_grounding.endpoints.diagnosis import explained
-from image_grounding.errors import EndpointError, RejectedRequestError, UnusableEndpointError
+from image_grounding.endpoints.errors import is_hosted, speaks_of_images
+from image_grounding.endpoints.readiness import make_sure_it_is_ready
+from image_grounding.errors import (
+    EndpointError,
+    LoadingError,
+    RejectedRequestError,
+    UnusableEndpointError,
+)
 from image_grounding.families import Family
 from image_grounding.images import EncodedImage
 from image_grounding.measuring import Measurement, ProbeResult, make_probes, measure
-from image_grounding.measuring.measurement import decide
+from image_grounding.measuring.measurement import MIN_LEAD, decide
 from image_grounding.measuring.sight import names_colours, saw_all
 from image_grounding.replies import GroundingReply
 from image_grounding.spec import Vlm
@@ -21,38 +31,109 @@ _OTHER_MODEL = (
     "GLM-V, Cosmos-Reason)"
 )
 _OTHER_CONVENTION = f"{_OTHER_MODEL}; if you know how it writes boxes, name it with vlm.coordinates"
+# Boxes that fit the truth less than this have nothing to do with it, whatever a spec says.
+_NO_NONSENSE = 0.1
+_ANY_QUESTION = Question("Answer with one word: ready")
 
 
 async def measure_convention(asker: Asker, family: Family, vlm: Vlm) -> Measurement:
-    """The convention that an endpoint answers in.
+    """The convention that an endpoint answers in; one that the spec names, if it can be that.
 
     Raises:
         EndpointError: the endpoint failed, in words that say what to do.
         UnusableEndpointError: it takes no images, does not see them, or cannot place boxes.
     """
+    async with _explaining(asker, vlm):
+        return await judged(asker, family, vlm, await probe(asker, family, vlm))
+
+
+async def fit_of(convention: str, asker: Asker, family: Family, vlm: Vlm) -> float:
+    """Mean IoU of the boxes of one probe, read in a convention that is known already.
+
+    One request that shows that the server is ready, the key and the model are right, that the
+    model sees, and that boxes can be read.
+
+    Raises:
+        EndpointError: as ``measure_convention``; not for boxes that do not fit.
+    """
+    async with _explaining(asker, vlm):
+        (result,) = await probe(asker, family, vlm, 1)
+        if not any(result.answers.values()):
+            said = await names_colours(asker, transport_for(family, family.convention, vlm))
+            if not saw_all(said):
+                raise blind(said)
+        return statistics.fmean(result.ious(convention))
+
+
+@contextlib.asynccontextmanager
+async def _explaining(asker: Asker, vlm: Vlm) -> AsyncIterator[None]:
+    """What an endpoint fails with, in words that say what to do; that it is not ready first."""
     try:
-        results = await probe(asker, family, vlm)
-        measured = decide(results, family.convention)
-        if measured.chosen is None:
-            raise await refusal(asker, family, vlm, results, measured)
+        if vlm.base_url and not is_hosted(vlm.base_url):
+            await _make_sure_it_is_ready(asker, vlm.base_url)
+        yield
     except RejectedRequestError as error:
-        raise takes_no_images(error) from None
+        raise await explained_refusal(error, asker) from None
     except EndpointError as error:
         raise await explained(error, asker, vlm) from None
-    return measured
 
 
-async def probe(asker: Asker, family: Family, vlm: Vlm) -> list[ProbeResult]:
-    """The answers to the probes; raises EndpointError."""
+async def _make_sure_it_is_ready(asker: Asker, base_url: str) -> None:
+    """As ``make_sure_it_is_ready``, but an answer outweighs what a gateway says of its health."""
+    try:
+        await make_sure_it_is_ready(base_url)
+    except LoadingError:
+        if not await asker.answers(_ANY_QUESTION):
+            raise
+
+
+async def probe(
+    asker: Asker, family: Family, vlm: Vlm, count: int | None = None
+) -> list[ProbeResult]:
+    """The answers to the first ``count`` probes, or to all; raises EndpointError."""
 
     async def ask(texts: Sequence[str], image: EncodedImage) -> GroundingReply:
         return await ask_for_boxes(asker, family, texts, image)
 
-    return await measure(ask, make_probes(transport_for(family, family.convention, vlm)))
+    probes = make_probes(transport_for(family, family.convention, vlm))
+    return await measure(ask, probes[:count])
 
 
-def takes_no_images(error: RejectedRequestError) -> UnusableEndpointError:
-    """The error for a plain picture that was rejected."""
+async def judged(
+    asker: Asker, family: Family, vlm: Vlm, results: Sequence[ProbeResult]
+) -> Measurement:
+    """What the answers to all probes mean.
+
+    Raises:
+        UnusableEndpointError: no convention fits, or another one than the spec names.
+    """
+    measured = decide(results, family.convention)
+    given = vlm.coordinates
+    if given == "auto":
+        if measured.chosen:
+            return measured
+    elif measured.chosen and measured.ious[given] < measured.iou - MIN_LEAD:
+        raise UnusableEndpointError(
+            f"the spec says {given} (mean IoU {measured.ious[given]:.2f}), but the endpoint "
+            f"answers in {measured.chosen}, mean IoU {measured.iou:.2f}",
+            remedy="set vlm.coordinates to auto",
+        )
+    elif measured.ious[given] >= _NO_NONSENSE:
+        return replace(measured, chosen=given)
+    raise await refusal(asker, family, vlm, results, measured)
+
+
+async def explained_refusal(error: RejectedRequestError, asker: Asker) -> EndpointError:
+    """Why a request with a plain picture was rejected: for the picture, or for something else."""
+    said = error.said.lower()
+    if "context" in said and any(word in said for word in ("length", "size", "window")):
+        remedy = "start the server with a longer context, or lower vlm.image.max_pixels"
+        return RejectedRequestError(str(error), status=error.status, remedy=remedy, said=error.said)
+    if not speaks_of_images(error):
+        try:
+            await asker.ask(_ANY_QUESTION)
+        except EndpointError:
+            return error
     return UnusableEndpointError(
         f"the endpoint rejects a request with a plain image: {error}", remedy=_OTHER_MODEL
     )
@@ -82,4 +163,5 @@ async def refusal(
             f"this model's answers to the grounding prompt cannot be read: {problems[0]}",
             remedy="raise the token limit, try vlm.structured_output=true, or another model",
         )
-    return UnusableEndpointError(measured.refusal(), remedy=_OTHER_CONVENTION)
+    remedy = _OTHER_MODEL if measured.best[1] < _NO_NONSENSE else _OTHER_CONVENTION
+    return UnusableEndpointError(measured.refusal(), remedy=remedy)

@@ -8,7 +8,7 @@ from typing import Any
 
 from image_grounding.annotations import Expression, Extraction, Grounding, Instance
 from image_grounding.annotators.asking import ask_for_boxes, ask_until_read
-from image_grounding.annotators.convention import measure_convention
+from image_grounding.annotators.convention import fit_of, measure_convention
 from image_grounding.boxes import PixelBox, reaches_beyond, to_original
 from image_grounding.endpoints import Asker, Question
 from image_grounding.endpoints.diagnosis import explained
@@ -17,6 +17,7 @@ from image_grounding.families import UNKNOWN, Family, family_of
 from image_grounding.frames import Frame, Transport
 from image_grounding.images import EncodedImage
 from image_grounding.measuring import Measurement, MeasurementCache
+from image_grounding.measuring.measurement import MIN_IOU
 from image_grounding.prompts import VERSION, extraction_prompt, extraction_schema
 from image_grounding.replies import ExtractionReply, GroundingReply, read_extraction
 from image_grounding.spans import find_spans
@@ -31,6 +32,7 @@ class VlmTeacher:
         self.asker = asker
         self.family = asked_family(spec.vlm.model, spec.vlm.coordinates)
         self.measurement: Measurement | None = None
+        self._told_iou: float | None = None
         self._vlm = spec.vlm
         self._show_image = spec.vlm.image.step_0 is True
         self._say = say
@@ -47,24 +49,34 @@ class VlmTeacher:
         return transport
 
     async def prepare(self, *, grounding: bool) -> None:
-        """Measure the box convention, unless the spec names it or it is known from before.
+        """Measure the box convention; one that is known already is tried on one probe.
 
         Raises:
             EndpointError: the endpoint cannot be used, or the model cannot place boxes.
         """
         if not grounding:
             return
-        if self._vlm.coordinates != "auto":
-            self._say(f"boxes are taken for {self._convention}, as the spec says: not measured")
-            return
-        measured = self.measurement
-        if measured is None:
-            measured = await measure_convention(self.asker, self.family, self._vlm)
-            self._cache.save(measured)
-            self.measurement = measured
-        self._say(f"boxes come as {self._convention} (mean IoU {measured.iou:.2f} on probes)")
-        if warning := contradiction(self.family, measured):
-            self._say(f"warning: {warning}")
+        told = self._vlm.coordinates != "auto"
+        if told or self.measurement:
+            fit = await fit_of(self._convention, self.asker, self.family, self._vlm)
+            where = "as the spec says" if told else "as measured before"
+            self._say(f"boxes come as {self._convention}, {where} (mean IoU {fit:.2f} on a probe)")
+            self._told_iou = fit if told else None
+            if fit >= MIN_IOU:
+                return
+            if told:
+                self._say(
+                    "warning: the boxes of the probe are elsewhere; vlm.coordinates=auto would "
+                    "measure what the endpoint answers in"
+                )
+                return
+        measured = await measure_convention(self.asker, self.family, self._vlm)
+        self._cache.save(measured)
+        self.measurement = measured
+        self._say(f"boxes come as {measured.chosen} (mean IoU {measured.iou:.2f} on probes)")
+        for warning in (contradiction(self.family, measured), measured.doubt()):
+            if warning:
+                self._say(f"warning: {warning}")
 
     async def explained(self, error: EndpointError) -> EndpointError:
         """``error``, or what the endpoint says of it when it is asked."""
@@ -122,9 +134,10 @@ class VlmTeacher:
     def facts(self) -> dict[str, Any]:
         """Provenance, and what the measurement found."""
         measured = self.measurement
+        iou = measured.iou if measured else self._told_iou
         return {
             **self.provenance(),
-            "convention_iou": round(measured.iou, 4) if measured else None,
+            "convention_iou": None if iou is None else round(iou, 4),
             "conventions_tried": dict(measured.ious) if measured else None,
             "family": self.family.name,
         }

@@ -15,7 +15,7 @@ from rich.table import Table
 from image_grounding.cli.common import CONTEXT, Tool, print_json, reporting_errors
 from image_grounding.errors import Exit
 from image_grounding.health import CheckUp, Status, Step, check_up
-from image_grounding.spec import Spec, load_spec
+from image_grounding.spec import load_spec
 
 _MARKS = {Status.OK: "✓", Status.WARN: "!", Status.FAIL: "✗", Status.SKIPPED: "-"}
 # A check-up reads no data and writes no results.
@@ -100,7 +100,7 @@ def check_command(
                 )
             )
         if not quiet:
-            _show_rest(found, spec)
+            _show_rest(found)
         if as_json or quiet or not sys.stdout.isatty():
             print_json(_plain(found))
     sys.exit(_code(found))
@@ -112,7 +112,7 @@ def check_spec(spec_file: Path) -> dict[str, Any]:
     if spec.vlm.backend == "local":
         return _plain(_local())
     found = asyncio.run(check_up(spec, say=_say, show=_show_step))
-    _show_rest(found, spec)
+    _show_rest(found)
     return _plain(found)
 
 
@@ -169,7 +169,7 @@ def _show_step(step: Step) -> None:
         click.echo(f"  next: {step.remedy}", err=True)
 
 
-def _show_rest(found: CheckUp, spec: Spec) -> None:
+def _show_rest(found: CheckUp) -> None:
     console = Console(stderr=True)
     if found.conventions:
         table = Table("box convention", "mean IoU")
@@ -187,7 +187,7 @@ def _show_rest(found: CheckUp, spec: Spec) -> None:
         console.print(
             f"{figures['samples']} samples: {figures['requests']} requests, "
             f"{figures['input_tokens'] or '?'} + {figures['output_tokens'] or '?'} tokens, about "
-            f"{figures['seconds']:.0f} s with {spec.workflow.max_workers} at once, cost {cost}",
+            f"{figures['seconds']:.0f} s with {figures['max_workers']} at once, cost {cost}",
             highlight=False,
         )
     console.print("usable" if found.usable else "not usable")

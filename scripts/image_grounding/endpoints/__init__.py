@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from image_grounding.endpoints.asker import Asker, RetryPolicy
 from image_grounding.endpoints.base import Endpoint, Finish, Question, Reply, Usage
+from image_grounding.endpoints.capacity import START, Capacity
 from image_grounding.endpoints.limits import Gate
 from image_grounding.spec import Spec, Vlm
 
@@ -35,13 +36,17 @@ def make_endpoint(vlm: Vlm, say: Callable[[str], None]) -> Endpoint:
     return OpenAIEndpoint(vlm.openai, vlm.structured_output, say)
 
 
-def make_asker(spec: Spec, say: Callable[[str], None]) -> Asker:
+def make_asker(
+    spec: Spec, say: Callable[[str], None], *, rate_limited_seconds: float = 180.0
+) -> Asker:
     """An asker for the spec's endpoint, with its limits."""
     workflow = spec.workflow
+    auto = workflow.max_workers == "auto"
     return Asker(
         lambda: make_endpoint(spec.vlm, say),
-        Gate(workflow.max_workers),
-        RetryPolicy(attempts=workflow.max_attempts),
+        Gate(START if auto else workflow.most_workers),
+        RetryPolicy(workflow.max_attempts, rate_limited_seconds=rate_limited_seconds),
         workflow.requests_per_minute,
         workflow.tokens_per_minute,
+        Capacity() if auto else None,
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
-from image_grounding.endpoints.negotiation import Taken
+from image_grounding.endpoints.negotiation import Negotiation, Request, Terms
 from image_grounding.images import EncodedImage
 from image_grounding.prompts import ReplySchema
 
@@ -57,10 +57,22 @@ class Reply:
 
 
 class Endpoint(Protocol):
-    """A model behind an address. One call is one HTTP request: no retries in here."""
+    """A model behind an address. One call is one HTTP request: no repeats in here.
 
-    async def send(self, question: Question) -> Reply:
-        """Ask once.
+    Attributes:
+        negotiation: what it was found to refuse.
+        parameters: the negotiable ones that it knows.
+    """
+
+    negotiation: Negotiation
+    parameters: tuple[str, ...]
+
+    def request(self, question: Question, terms: Terms) -> Request:
+        """A question as it would be sent on these terms."""
+        ...
+
+    async def send(self, request: Request) -> Reply:
+        """Send what ``request`` made, once.
 
         Raises:
             EndpointError: any of its subclasses, with a text that holds no secret.
@@ -68,15 +80,11 @@ class Endpoint(Protocol):
         ...
 
     async def models(self) -> list[str]:
-        """Names of the models that it serves.
+        """Names of the models that it serves; may be none.
 
         Raises:
-            EndpointError: as ``send``; UnknownModelError where it has no such list.
+            EndpointError: as ``send``; where it has no such list, mostly UnknownModelError.
         """
-        ...
-
-    def takes(self) -> list[Taken]:
-        """Optional parameters, and whether they were refused so far."""
         ...
 
     async def close(self) -> None:

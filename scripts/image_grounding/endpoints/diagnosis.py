@@ -19,11 +19,14 @@ async def explained(error: EndpointError, asker: Asker, vlm: Vlm) -> EndpointErr
         return error
     try:
         names = await asker.endpoint().models()
-    except UnknownModelError:
-        return await wrong_path(vlm)
-    except EndpointError:
-        return error
-    return error if vlm.model in names else unknown_model(vlm.model, names)
+    except EndpointError as no_list:
+        if vlm.model and vlm.model.lower() in error.said.lower():
+            return UnknownModelError(
+                f"the endpoint does not know the model {vlm.model!r} ({error.said})",
+                remedy="name a model that it serves; it does not list them, so ask who runs it",
+            )
+        return await wrong_path(vlm) if isinstance(no_list, UnknownModelError) else error
+    return error if vlm.model in names or not names else unknown_model(vlm.model, names)
 
 
 def unknown_model(model: str, served: list[str]) -> UnknownModelError:
@@ -45,9 +48,8 @@ def nearest_model(model: str, served: list[str]) -> str | None:
 
 async def wrong_path(vlm: Vlm) -> UnknownModelError:
     """The error for an address that has no API, with the address that has one, if found."""
-    given = vlm.openai.base_url if vlm.backend == "openai" else vlm.gemini.base_url
-    message = f"there is no such API at {safe_address(given)}"
-    for candidate in _other_addresses(given) if vlm.backend == "openai" else ():
+    message = f"there is no such API at {safe_address(vlm.base_url)}"
+    for candidate in _other_addresses(vlm.base_url) if vlm.backend == "openai" else ():
         if await _answers(replace(vlm, openai=replace(vlm.openai, base_url=candidate))):
             return UnknownModelError(message, remedy=f"use base_url {safe_address(candidate)}")
     return UnknownModelError(message, remedy="check base_url; it usually ends in /v1, once")

@@ -25,6 +25,30 @@ _REMEDY_HOSTED = (
     "the provider runs this address: check that this machine may reach the internet (DNS, "
     "firewall, and HTTPS_PROXY where there is a proxy)"
 )
+_REMEDY_NO_HOST = (
+    "check the spelling of the host in base_url, and that this machine can resolve it (DNS, VPN, "
+    "the name of a container's network)"
+)
+_REMEDY_TLS = (
+    "write http:// where the server speaks plain HTTP; for a certificate of your own, name its "
+    "authority with SSL_CERT_FILE"
+)
+_REMEDY_TLS_HOSTED = (
+    "something between here and the provider breaks TLS, mostly a company's proxy: name its "
+    "authority with SSL_CERT_FILE"
+)
+_REMEDY_NO_CONNECTION = (
+    "check host and port in base_url, that the machine is up, and that no firewall drops the "
+    "connection"
+)
+_REMEDY_DROPPED = "look at the server's log, and at a proxy or firewall on the way to it"
+# A model without eyes, whatever the status: llama.cpp answers 500, OpenRouter 404.
+_NO_IMAGES = re.compile(
+    r"mmproj|support(?:s|ing)? (?:image|vision|multi-?modal)|not (?:a )?multi-?modal"
+    r"|image input is not|at most 0 image|image_url.{0,40}(?:not supported|only supported)"
+    r"|unknown variant `image_url`"
+)
+_OF_IMAGES = re.compile(rf"image|vision|multi-?modal|{_NO_IMAGES.pattern}")
 _NO_HOST = ("getaddrinfo", "Name or service", "resol", "nodename")
 _MESSAGE_KEYS = ("error", "message", "detail")
 _MAX_NESTING = 20
@@ -64,25 +88,48 @@ def error_text(body: Any) -> str:
 
 
 def status_error(
-    status: int, message: str, headers: Mapping[str, str] | None = None
+    status: int,
+    message: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    reason: str = "",
+    retry_after: float | None = None,
 ) -> EndpointError:
-    """The error for an HTTP status; ``message`` is the server's own, scrubbed."""
-    said = f": {message}" if message else ""
-    text = f"HTTP {status}{said}"
+    """The error for an HTTP status.
+
+    Args:
+        status: of the answer.
+        message: the server's own, scrubbed.
+        headers: of the answer; for ``Retry-After``.
+        reason: a name for the cause, where the body has one (``API_KEY_INVALID``).
+        retry_after: seconds to wait, where the body says so.
+    """
+    text = f"HTTP {status}" + (f": {message}" if message else "")
     low = message.lower()
-    wait = retry_after_seconds(headers)
-    if status in (401, 403) or (status == 400 and "api key" in low and "valid" in low):
-        return KeyRefusedError(f"the endpoint refused the key ({text})", status=status)
+    named = retry_after_seconds(headers)
+    wait = retry_after if named is None else named
+    key = "api key" in low and any(word in low for word in ("valid", "expired"))
+    if status in (401, 403) or (status == 400 and (key or reason.startswith("API_KEY"))):
+        what = f"the endpoint refused the key ({text})"
+        return KeyRefusedError(what, status=status, said=message)
     if status == 429:
-        message = f"rate limit reached ({text})"
-        return RateLimitedError(message, status=status, retry_after=wait)
-    if status == 404 or (status == 400 and "model" in low and _names_no_model(low)):
-        message = f"no such model or path at the endpoint ({text})"
-        return UnknownModelError(message, status=status)
-    if status == 408 or status >= 500:
-        message = f"the endpoint failed ({text})"
-        return ServerFaultError(message, status=status, retry_after=wait)
-    return RejectedRequestError(f"the endpoint rejected the request ({text})", status=status)
+        what = f"rate limit reached ({text})"
+        return RateLimitedError(what, status=status, said=message, retry_after=wait)
+    no_images = _NO_IMAGES.search(low)
+    nowhere = status == 404 or (status == 400 and "model" in low and _names_no_model(low))
+    if nowhere and not no_images:
+        what = f"no such model or path at the endpoint ({text})"
+        return UnknownModelError(what, status=status, said=message)
+    if (status == 408 or status >= 500) and not no_images:
+        what = f"the endpoint failed ({text})"
+        return ServerFaultError(what, status=status, said=message, retry_after=wait)
+    what = f"the endpoint rejected the request ({text})"
+    return RejectedRequestError(what, status=status, said=message)
+
+
+def speaks_of_images(error: EndpointError) -> bool:
+    """Whether a server's own words are about images."""
+    return bool(_OF_IMAGES.search(error.said.lower()))
 
 
 def _names_no_model(message: str) -> bool:
@@ -90,20 +137,36 @@ def _names_no_model(message: str) -> bool:
 
 
 def network_error(error: BaseException, address: str) -> UnreachableError:
-    """The error for a connection that failed, with its cause in plain words."""
+    """The error for a connection that failed, with its cause and remedy in plain words."""
     causes = list(_causes(error))
     text = " ".join(str(cause) for cause in causes)
+    hosted = is_hosted(address)
+    elsewhere = _REMEDY_HOSTED if hosted else None
     if any(isinstance(cause, ssl.SSLError) for cause in causes) or "CERTIFICATE" in text.upper():
         what = "the TLS certificate or handshake was not accepted"
+        remedy = _REMEDY_TLS_HOSTED if hosted else _REMEDY_TLS
     elif any(isinstance(cause, ConnectionRefusedError) for cause in causes) or "refused" in text:
         what = "the connection was refused: nothing listens there"
+        remedy = elsewhere or UnreachableError.remedy
     elif any(sign in text for sign in _NO_HOST):
         what = "there is no such host"
+        remedy = elsewhere or _REMEDY_NO_HOST
     else:
         what = "the connection failed or was dropped"
-    hosted = (urlsplit(address).hostname or "").endswith(_HOSTED)
-    remedy = _REMEDY_HOSTED if hosted else None
+        remedy = elsewhere or _REMEDY_DROPPED
     return UnreachableError(f"cannot reach {address}: {what}", remedy=remedy)
+
+
+def is_hosted(url: str) -> bool:
+    """Whether a provider runs this address: it is not the user's to start."""
+    return (urlsplit(url).hostname or "").endswith(_HOSTED)
+
+
+def no_connection(address: str, seconds: float) -> UnreachableError:
+    """The error for a connection that was not made within ``seconds``."""
+    remedy = _REMEDY_HOSTED if is_hosted(address) else _REMEDY_NO_CONNECTION
+    message = f"cannot reach {address}: no connection within {seconds:g} s"
+    return UnreachableError(message, remedy=remedy)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

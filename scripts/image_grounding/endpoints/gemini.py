@@ -14,13 +14,12 @@ from google.genai import errors, types
 
 from image_grounding.endpoints.base import Finish, Question, Reply, Usage
 from image_grounding.endpoints.errors import network_error, safe_address, scrub, status_error
-from image_grounding.endpoints.negotiation import Negotiation, Taken
+from image_grounding.endpoints.negotiation import Negotiation, Request, Terms
 from image_grounding.endpoints.retired import retirement
 from image_grounding.errors import (
     BlockedError,
     EndpointTimeoutError,
     KeyRefusedError,
-    RejectedRequestError,
     ServerFaultError,
 )
 from image_grounding.spec import Gemini
@@ -32,9 +31,10 @@ _BLOCKED = frozenset(
     {"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "MODEL_ARMOR"}
     | {"IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION"}
 )
+# What the SDK raises over a 200 that is no JSON, or JSON of another shape.
+_ODD_ANSWERS = (ValueError, TypeError, AttributeError, KeyError, IndexError)
 # Levels from the least on; an endpoint that refuses one is asked for the next.
 _THINKING_LEVELS = ("MINIMAL", "LOW")
-_MAX_GIVING_IN = 8
 
 
 def gemini_key(settings: Gemini) -> str:
@@ -45,6 +45,14 @@ def gemini_key(settings: Gemini) -> str:
 
 class GeminiEndpoint:
     """``generate_content`` with one image; the SDK's own retries are off."""
+
+    parameters: tuple[str, ...] = (
+        "temperature",
+        "media_resolution",
+        "thinking",
+        "token_limit",
+        "schema",
+    )
 
     def __init__(
         self,
@@ -77,36 +85,34 @@ class GeminiEndpoint:
             ),
         )
 
-    async def send(self, question: Question) -> Reply:
-        """Ask once; see ``Endpoint.send``."""
-        for _ in range(_MAX_GIVING_IN):
-            config = self._config(question)
-            sent = {name: self.negotiation.times_refused(name) for name in self._names(config)}
-            try:
-                return await self._once(question, config)
-            except RejectedRequestError as error:
-                if not self.negotiation.give_in(str(error), sent):
-                    raise
-        raise RejectedRequestError("the endpoint refuses every form of the request")
-
-    def _config(self, question: Question) -> types.GenerateContentConfig:
-        settings, takes = self._settings, self.negotiation.takes
-        limit = settings.max_output_tokens * question.token_factor
+    def request(self, question: Question, terms: Terms) -> Request:
+        """A question on these terms; see ``Endpoint.request``."""
+        parts: list[Any] = []
+        if question.image:
+            image = question.image
+            parts.append(types.Part.from_bytes(data=image.data, mime_type=image.mime_type))
+        parts.append(types.Part.from_text(text=question.prompt))
+        limit = terms.limit(self._settings.max_output_tokens * question.token_factor)
         config = types.GenerateContentConfig(
-            max_output_tokens=max(limit >> self.negotiation.times_refused("token_limit"), 64),
-            thinking_config=self._thinking(),
+            max_output_tokens=limit, thinking_config=self._thinking(terms)
         )
-        if settings.temperature is not None and takes("temperature"):
-            config.temperature = settings.temperature
-        if question.image and takes("media_resolution"):
-            config.media_resolution = types.MediaResolution(settings.media_resolution)
-        if question.schema and self._structured and takes("schema"):
+        optional = {"thinking"} if config.thinking_config else set()
+        if self._settings.temperature is not None and terms.takes("temperature"):
+            config.temperature = self._settings.temperature
+            optional.add("temperature")
+        if question.image and terms.takes("media_resolution"):
+            config.media_resolution = types.MediaResolution(self._settings.media_resolution)
+            optional.add("media_resolution")
+        schema = question.schema if self._structured and terms.takes("schema") else None
+        if schema:
             config.response_mime_type = "application/json"
-            config.response_json_schema = question.schema.schema
-        return config
+            config.response_json_schema = schema.schema
+            optional.add("schema")
+        body = {"contents": parts, "config": config}
+        return Request(body, frozenset(optional), limit, schema.name if schema else None)
 
-    def _thinking(self) -> types.ThinkingConfig | None:
-        refused = self.negotiation.times_refused("thinking")
+    def _thinking(self, terms: Terms) -> types.ThinkingConfig | None:
+        refused = terms.times_refused("thinking")
         level = self._settings.thinking_level
         if level != "auto":
             chosen: tuple[str, ...] = (level.upper(),)
@@ -118,27 +124,12 @@ class GeminiEndpoint:
             return None
         return types.ThinkingConfig(thinking_level=types.ThinkingLevel(chosen[refused]))
 
-    @staticmethod
-    def _names(config: types.GenerateContentConfig) -> list[str]:
-        given = {
-            "temperature": config.temperature,
-            "media_resolution": config.media_resolution,
-            "schema": config.response_json_schema,
-            "thinking": config.thinking_config,
-            "token_limit": config.max_output_tokens,
-        }
-        return [name for name, value in given.items() if value is not None]
-
-    async def _once(self, question: Question, config: types.GenerateContentConfig) -> Reply:
-        parts: list[Any] = []
-        if question.image:
-            image = question.image
-            parts.append(types.Part.from_bytes(data=image.data, mime_type=image.mime_type))
-        parts.append(types.Part.from_text(text=question.prompt))
+    async def send(self, request: Request) -> Reply:
+        """Ask once; see ``Endpoint.send``."""
         started = time.perf_counter()
         async with self._our_errors():
             answer = await self._client.aio.models.generate_content(
-                model=self._settings.model, contents=parts, config=config
+                model=self._settings.model, **request.body
             )
         return self._reply(answer, time.perf_counter() - started)
 
@@ -157,12 +148,15 @@ class GeminiEndpoint:
             async with asyncio.timeout(timeout):
                 yield
         except errors.APIError as error:
-            message = scrub(error.message or error.status or "", self._key)
+            message = scrub(str(error.message or error.status or ""), self._key)
             headers = getattr(error.response, "headers", None)
-            raise status_error(error.code, message, headers) from None
-        except ValueError as error:  # a 200 that is not JSON
+            reason, delay = _reason_and_delay(error.details)
+            raise status_error(
+                error.code, message, headers, reason=reason, retry_after=delay
+            ) from None
+        except _ODD_ANSWERS as error:
             said = scrub(str(error), self._key)
-            raise ServerFaultError(f"the endpoint's answer is not JSON: {said}") from None
+            raise ServerFaultError(f"the endpoint's answer cannot be read: {said}") from None
         except Exception as error:
             if "Timeout" in type(error).__name__:
                 message = f"no answer from {address} within {timeout:g} s"
@@ -196,11 +190,6 @@ class GeminiEndpoint:
         )
         return Reply(text, finish, usage, latency)
 
-    def takes(self) -> list[Taken]:
-        """See ``Endpoint.takes``."""
-        names = ("temperature", "media_resolution", "thinking", "token_limit", "schema")
-        return self.negotiation.report(names)
-
     async def close(self) -> None:
         """Let connections go."""
         await self._client.aio.aclose()
@@ -208,3 +197,17 @@ class GeminiEndpoint:
 
 def _name(value: Any) -> str:
     return str(getattr(value, "value", value) or "no reason given")
+
+
+def _reason_and_delay(body: Any) -> tuple[str, float | None]:
+    """What an error's details say: ErrorInfo's reason, RetryInfo's delay in seconds."""
+    error = body[0] if isinstance(body, list) and body else body
+    error = error.get("error", error) if isinstance(error, dict) else {}
+    details = error.get("details") if isinstance(error, dict) else None
+    reason, delay = "", None
+    for detail in details if isinstance(details, list) else ():
+        if isinstance(detail, dict):
+            reason = reason or str(detail.get("reason") or "")
+            written = re.fullmatch(r"(\d+(?:\.\d+)?)s", str(detail.get("retryDelay")))
+            delay = float(written[1]) if written else delay
+    return reason, delay

@@ -10,13 +10,17 @@ from collections.abc import AsyncIterator
 class Gate:
     """Lets at most ``limit`` requests be in flight; closed for everyone while paused.
 
-    ``limit`` may be changed while it is in use; ``opened_at`` is when, on the monotonic clock,
-    the latest pause ends.
+    Attributes:
+        limit: see ``set_limit``.
+        in_flight: requests now.
+        most_in_flight: the most that there were at once.
+        opened_at: when, on the monotonic clock, the latest pause ends.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.in_flight = 0
+        self.most_in_flight = 0
         self._changed = asyncio.Condition()
         self.opened_at = 0.0
 
@@ -32,12 +36,20 @@ class Gate:
                     async with asyncio.timeout(wait if wait > 0 else None):
                         await self._changed.wait()
             self.in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             yield
         finally:
             self.in_flight -= 1
             async with self._changed:
                 self._changed.notify()
+
+    async def set_limit(self, limit: int) -> None:
+        """Let so many be in flight from now on; those that are in flight stay."""
+        if limit != self.limit:
+            async with self._changed:
+                self.limit = limit
+                self._changed.notify_all()
 
     def pause(self, seconds: float) -> None:
         """Let nobody start for ``seconds`` from now: the server asked everyone to wait."""
@@ -66,5 +78,5 @@ class Bucket:
             await asyncio.sleep(-self._level / self._rate)
 
     def spend(self, units: float) -> None:
-        """Take ``units`` that are gone already; later takers wait for them."""
+        """Take ``units`` that are gone already, or give back: later takers wait accordingly."""
         self._level -= units

@@ -13,6 +13,7 @@ class Meter:
     """Counts over one run; latencies (seconds) of the latest 10,000 requests."""
 
     requests: int = 0
+    replies: int = 0
     retries: int = 0
     asked_again: int = 0
     input_tokens: int = 0
@@ -23,9 +24,14 @@ class Meter:
 
     def count(self, reply: Reply) -> None:
         """Add a reply's tokens and latency."""
+        self.replies += 1
         self.input_tokens += reply.usage.input_tokens
         self.output_tokens += reply.usage.output_tokens
         self.latencies.append(reply.latency)
+
+    def mean_tokens(self, unknown: float) -> float:
+        """Tokens of a request, or ``unknown`` before any reply."""
+        return (self.input_tokens + self.output_tokens) / self.replies if self.replies else unknown
 
     def latency(self) -> dict[str, float] | None:
         """Median and 95th percentile in seconds, or None before any reply."""

@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import openai
-from openai.types.chat import ChatCompletion
 
 from image_grounding.endpoints.base import Finish, Question, Reply, Usage
 from image_grounding.endpoints.errors import (
@@ -20,12 +19,11 @@ from image_grounding.endpoints.errors import (
     scrub,
     status_error,
 )
-from image_grounding.endpoints.negotiation import Negotiation, Taken
+from image_grounding.endpoints.negotiation import Negotiation, Request, Terms
 from image_grounding.errors import (
     BlockedError,
     EndpointError,
     EndpointTimeoutError,
-    RejectedRequestError,
     ServerFaultError,
 )
 from image_grounding.spec import OpenAI
@@ -34,7 +32,8 @@ from image_grounding.spec.model import AutoBool
 # Where a key may come from when the spec names none: only for hosts that it belongs to.
 _KEY_VARIABLES = {".nvidia.com": "NVIDIA_API_KEY", ".openai.com": "OPENAI_API_KEY"}
 _NO_KEY = "EMPTY"
-_MAX_GIVING_IN = 6
+# The token limit's name, and what it is called where that is refused.
+_LIMIT_NAMES = ("max_tokens", "max_completion_tokens")
 
 
 def openai_key(settings: OpenAI) -> str:
@@ -48,6 +47,8 @@ def openai_key(settings: OpenAI) -> str:
 
 class OpenAIEndpoint:
     """Chat completions with one image, over ``AsyncOpenAI``; the SDK's own retries are off."""
+
+    parameters: tuple[str, ...] = ("temperature", "max_tokens", "token_limit", "schema")
 
     def __init__(
         self,
@@ -68,67 +69,52 @@ class OpenAIEndpoint:
             project="",
         )
 
-    async def send(self, question: Question) -> Reply:
-        """Ask once; see ``Endpoint.send``."""
-        for _ in range(_MAX_GIVING_IN):
-            request = self._request(question)
-            sent = {name: self.negotiation.times_refused(name) for name in self._names(request)}
-            try:
-                return await self._once(request)
-            except (RejectedRequestError, ServerFaultError) as error:
-                if isinstance(error, ServerFaultError):  # some fail over a schema, with a 500
-                    sent = {name: times for name, times in sent.items() if name == "schema"}
-                if not self.negotiation.give_in(str(error), sent):
-                    raise
-        raise RejectedRequestError("the endpoint refuses every form of the request")
-
-    def _request(self, question: Question) -> dict[str, Any]:
+    def request(self, question: Question, terms: Terms) -> Request:
+        """A question on these terms; see ``Endpoint.request``."""
         content: list[dict[str, Any]] = [{"type": "text", "text": question.prompt}]
         if question.image:
             url = question.image.data_url
             content.insert(0, {"type": "image_url", "image_url": {"url": url}})
-        limit = self._settings.max_tokens * question.token_factor
-        limit = max(limit >> self.negotiation.times_refused("token_limit"), 64)
-        key = "max_tokens" if self.negotiation.takes("max_tokens") else "max_completion_tokens"
-        request: dict[str, Any] = {
+        body: dict[str, Any] = {
             "model": self._settings.model_name,
             "messages": [{"role": "user", "content": content}],
-            key: limit,
         }
-        if self._settings.temperature is not None and self.negotiation.takes("temperature"):
-            request["temperature"] = self._settings.temperature
-        if question.schema and self._structured and self.negotiation.takes("schema"):
-            request["response_format"] = {
+        optional = set()
+        limit = terms.limit(self._settings.max_tokens * question.token_factor)
+        if (times := terms.times_refused("max_tokens")) < len(_LIMIT_NAMES):
+            body[_LIMIT_NAMES[times]] = limit
+            optional.add("max_tokens")
+        if self._settings.temperature is not None and terms.takes("temperature"):
+            body["temperature"] = self._settings.temperature
+            optional.add("temperature")
+        schema = question.schema if self._structured and terms.takes("schema") else None
+        if schema:
+            body["response_format"] = {
                 "type": "json_schema",
-                "json_schema": {
-                    "name": question.schema.name,
-                    "schema": question.schema.schema,
-                    "strict": True,
-                },
+                "json_schema": {"name": schema.name, "schema": schema.schema, "strict": True},
             }
-        return request
+            optional.add("schema")
+        return Request(body, frozenset(optional), limit, schema.name if schema else None)
 
-    @staticmethod
-    def _names(request: dict[str, Any]) -> list[str]:
-        names = [name for name in ("temperature", "max_tokens") if name in request]
-        return [*names, *(["schema"] if "response_format" in request else []), "token_limit"]
-
-    async def _once(self, request: dict[str, Any]) -> Reply:
+    async def send(self, request: Request) -> Reply:
+        """Ask once; see ``Endpoint.send``."""
         started = time.perf_counter()
         async with self._our_errors():
-            # As chat.completions.create, without its walk over the request by type hints, which
-            # takes more than a millisecond of CPU.
-            answer = await self._client.post(
-                "/chat/completions", body=request, cast_to=ChatCompletion
-            )
+            # As chat.completions.create, without its walk over request and answer by type
+            # hints, which takes more than a millisecond of CPU and trusts what a server says.
+            answer = await self._client.post("/chat/completions", body=request.body, cast_to=object)
         return self._reply(answer, time.perf_counter() - started)
 
     async def models(self) -> list[str]:
         """Names of the served models; see ``Endpoint.models``."""
         async with self._our_errors():
-            page = await self._client.models.list()
-        found = getattr(page, "data", None)
-        return [model.id for model in found] if isinstance(found, list) else []
+            body: Any = await self._client.get("/models", cast_to=object)
+        listed = body.get("data", body.get("models")) if isinstance(body, dict) else body
+        if not isinstance(listed, list):
+            address = safe_address(self._settings.base_url)
+            raise ServerFaultError(f"{address}/models gives no list of models")
+        names = [one.get("id", one.get("name")) if isinstance(one, dict) else one for one in listed]
+        return [name for name in names if isinstance(name, str) and name]
 
     @contextlib.asynccontextmanager
     async def _our_errors(self) -> AsyncIterator[None]:
@@ -154,35 +140,49 @@ class OpenAIEndpoint:
         return ServerFaultError(f"the endpoint's answer is no chat completion: {said}")
 
     def _reply(self, answer: Any, latency: float) -> Reply:
-        if not isinstance(answer, ChatCompletion):
+        if not isinstance(answer, dict):
             raise self._no_answer(str(answer))
-        if not answer.choices or answer.choices[0].message is None:
-            raise ServerFaultError("the endpoint answered without choices")
-        choice = answer.choices[0]
-        text = _content_text(choice.message.content)
-        finish = Finish.LENGTH if choice.finish_reason == "length" else Finish.STOP
-        if choice.finish_reason == "content_filter" or (choice.message.refusal and not text):
-            reason = scrub(choice.message.refusal or "content filter", self._key)
-            raise BlockedError(f"the provider's filter blocked the answer ({reason})")
+        choice = _first(answer.get("choices"))
+        message = _mapping(choice.get("message"))
+        if not message:
+            raise self._without_choices(answer)
+        text = _content_text(message.get("content"))
+        reason, refusal = choice.get("finish_reason"), message.get("refusal")
+        finish = Finish.LENGTH if reason == "length" else Finish.STOP
+        if reason == "content_filter" or (refusal and not text):
+            why = scrub(str(refusal or "content filter"), self._key)
+            raise BlockedError(f"the provider's filter blocked the answer ({why})")
         if not text and finish is Finish.STOP:
             raise ServerFaultError("the endpoint answered with an empty text")
-        usage = Usage(
-            getattr(answer.usage, "prompt_tokens", None) or 0,
-            getattr(answer.usage, "completion_tokens", None) or 0,
-        )
-        return Reply(text, finish, usage, latency)
+        usage = _mapping(answer.get("usage"))
+        counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
+        known = [count if isinstance(count, int) and count > 0 else 0 for count in counts]
+        return Reply(text, finish, Usage(*known), latency)
 
-    def takes(self) -> list[Taken]:
-        """See ``Endpoint.takes``."""
-        return self.negotiation.report(("temperature", "max_tokens", "token_limit", "schema"))
+    def _without_choices(self, answer: dict[str, Any]) -> EndpointError:
+        """Gateways put an upstream's error into a 200."""
+        if not answer.get("error"):
+            return ServerFaultError("the endpoint answered without choices")
+        code = _mapping(answer["error"]).get("code")
+        status = code if isinstance(code, int) and 400 <= code < 600 else 500
+        return status_error(status, scrub(error_text(answer), self._key))
 
     async def close(self) -> None:
         """Let connections go."""
         await self._client.close()
 
 
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _first(values: Any) -> dict[str, Any]:
+    return _mapping(values[0]) if isinstance(values, list) and values else {}
+
+
 def _content_text(content: Any) -> str:
     """A message's text; some servers send it as a list of parts."""
     if isinstance(content, list):
-        return "".join(part.get("text") or "" for part in content if isinstance(part, dict))
+        texts = (part.get("text") for part in content if isinstance(part, dict))
+        return "".join(text for text in texts if isinstance(text, str))
     return content if isinstance(content, str) else ""

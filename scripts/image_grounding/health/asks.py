@@ -4,9 +4,8 @@
 import json
 
 from image_grounding.annotators.asking import ask_until_read
-from image_grounding.annotators.convention import blind, takes_no_images
+from image_grounding.annotators.convention import blind, explained_refusal
 from image_grounding.endpoints import Asker, Question
-from image_grounding.endpoints.negotiation import Taken
 from image_grounding.errors import RejectedRequestError, SampleError
 from image_grounding.frames import Transport
 from image_grounding.health.model import Status, Step
@@ -47,7 +46,7 @@ async def image_call(asker: Asker, transport: Transport) -> Step:
     try:
         said = await names_colours(asker, transport)
     except RejectedRequestError as error:
-        raise takes_no_images(error) from None
+        raise await explained_refusal(error, asker) from None
     if not saw_all(said):
         raise blind(said)
     return Step(IMAGE, Status.OK, "it sees: the colour of a plain square was right")
@@ -60,7 +59,7 @@ async def structured_output(asker: Asker, transport: Transport, wanted: bool) ->
     prompt = "In one sentence of plain prose, say which colour fills this image."
     question = Question(prompt, plain_square("green", transport), _COLOUR_SCHEMA)
     reply = await asker.ask(question)
-    if not takes(asker, "schema"):
+    if not asker.takes()["schema"]:
         message = "not taken; replies are read as free text, which works"
         return Step(STRUCTURED, Status.WARN, message)
     try:
@@ -91,12 +90,7 @@ async def step_0(asker: Asker, image: EncodedImage | None) -> Step:
     if asker.meter.asked_again > room:
         message = f"a reply was cut and had to be asked for again; expressions: {names}"
         return Step(TOKENS, Status.WARN, message, "raise the token limit")
-    if not takes(asker, "token_limit"):
+    if not asker.takes()["token_limit"]:
         message = "fewer output tokens than configured are accepted; a reply fits nevertheless"
         return Step(TOKENS, Status.WARN, message, "lower the token limit in the spec")
     return Step(TOKENS, Status.OK, f"a whole reply fits; expressions found: {names}")
-
-
-def takes(asker: Asker, parameter: str) -> bool:
-    """Whether the endpoint has not refused a parameter so far."""
-    return Taken(parameter, False) not in asker.endpoint().takes()

@@ -1,23 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """The check-up: steps in order, stopping where going on makes no sense."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from image_grounding.annotators.convention import probe, refusal
+from image_grounding.annotators.convention import judged, probe
 from image_grounding.annotators.vlm import asked_family, contradiction
 from image_grounding.endpoints import Asker, make_asker
 from image_grounding.endpoints.diagnosis import explained, nearest_model, unknown_model, wrong_path
 from image_grounding.endpoints.errors import safe_address
-from image_grounding.endpoints.negotiation import Taken
 from image_grounding.endpoints.retired import retirement
-from image_grounding.errors import EndpointError, UnknownModelError
+from image_grounding.errors import EndpointError, UnknownModelError, UnreachableError
 from image_grounding.families import Family
 from image_grounding.health import asks
 from image_grounding.health.estimate import Measured, estimate
 from image_grounding.health.model import CheckUp, Status, Step, failed
 from image_grounding.health.server import look_at_server
-from image_grounding.measuring import Measurement, ProbeResult
+from image_grounding.measuring import Measurement
 from image_grounding.measuring.drawing import save_probes
 from image_grounding.measuring.measurement import decide
 from image_grounding.measuring.probes import plain_square
@@ -25,6 +24,9 @@ from image_grounding.spec import Spec
 from image_grounding.transports import transport_for
 
 CONFIGURATION, KEY, MODEL, BOXES = "configuration", "key", "model", "box convention"
+COST = "latency and tokens"
+# A check-up tells of a reached rate limit; it does not wait for it to end.
+_RATE_LIMITED_S = 0.0
 
 
 async def check_up(
@@ -59,7 +61,7 @@ class _CheckUp:
     ) -> None:
         self.spec = spec
         self.vlm = spec.vlm
-        self.asker: Asker = make_asker(spec, say)
+        self.asker: Asker = make_asker(spec, say, rate_limited_seconds=_RATE_LIMITED_S)
         self.family: Family = asked_family(self.vlm.model, self.vlm.coordinates)
         self.transport = transport_for(self.family, self.family.convention, self.vlm)
         self.steps: list[Step] = []
@@ -81,22 +83,16 @@ class _CheckUp:
         return CheckUp(
             usable,
             tuple(self.steps),
-            {found.parameter: found.taken for found in self._takes()},
+            self.asker.takes() if self.asker.answered else {},
             dict(self.measured.ious) if self.measured else {},
             estimate(samples, self.calls, self.spec) if asked else None,
         )
 
-    def _takes(self) -> Sequence[Taken]:
-        try:
-            return self.asker.endpoint().takes() if self.asker.meter.latencies else ()
-        except EndpointError:
-            return ()
-
     async def _usable(self, wait: float, save_probe: Path | None) -> bool:
         if not self.add(self._configuration()):
             return False
-        url = self.vlm.openai.base_url if self.vlm.backend == "openai" else self.vlm.gemini.base_url
-        if not all([self.add(step) for step in await look_at_server(url, wait, self._say)]):
+        steps = await look_at_server(self.vlm.base_url, wait, self._say)
+        if not all([self.add(step) for step in steps]):
             return False
         name = KEY
         try:
@@ -118,7 +114,9 @@ class _CheckUp:
             if not self.add(step):
                 return False
             name = BOXES
-            return self.add(await self._boxes(save_probe))
+            if not self.add(await self._boxes(save_probe)):
+                return False
+            return self.add(self._cost())
         except EndpointError as error:
             return self.add(failed(name, await explained(error, self.asker, self.vlm)))
 
@@ -137,8 +135,12 @@ class _CheckUp:
         """The list of models shows both; where there is none, the first call will."""
         try:
             served = await self.asker.endpoint().models()
-        except UnknownModelError as error:
-            return await self._without_list(error)
+        except UnreachableError:
+            raise
+        except EndpointError:
+            served = []
+        if not served:
+            return await self._without_list()
         if not self.add(Step(KEY, Status.OK, "accepted, or none is asked for")):
             return False
         if self.vlm.model in served:
@@ -146,48 +148,51 @@ class _CheckUp:
         unknown = unknown_model(self.vlm.model, served)
         details = {"served": served[:100], "nearest": nearest_model(self.vlm.model, served)}
         status, message, remedy = Status.FAIL, str(unknown), unknown.remedy
-        if self.vlm.model and await self._answers():
+        if self.vlm.model and await self._answers() is None:
             status = Status.WARN
             message = f"{self.vlm.model!r} is not listed, but is answered: the server ignores "
             message += "the name, or its list is not complete"
         return self.add(Step(MODEL, status, message, remedy, details))
 
-    async def _without_list(self, error: UnknownModelError) -> bool:
-        if self.vlm.model and await self._answers():
-            self.add(Step(KEY, Status.OK, "accepted, or none is asked for"))
-            message = f"{self.vlm.model} answers; the endpoint lists no models"
-            return self.add(Step(MODEL, Status.OK, message))
-        return self.add(failed(MODEL, await wrong_path(self.vlm)))
+    async def _without_list(self) -> bool:
+        if not self.vlm.model:
+            return self.add(failed(MODEL, await wrong_path(self.vlm)))
+        if error := await self._answers():
+            return self.add(failed(MODEL, await explained(error, self.asker, self.vlm)))
+        self.add(Step(KEY, Status.OK, "accepted, or none is asked for"))
+        message = f"{self.vlm.model} answers; the endpoint lists no models"
+        return self.add(Step(MODEL, Status.OK, message))
 
-    async def _answers(self) -> bool:
-        """Whether a request with this model's name is answered."""
+    async def _answers(self) -> UnknownModelError | None:
+        """What a request with this model's name meets, if the name is the trouble."""
         try:
             await asks.text_call(self.asker)
-        except UnknownModelError:
-            return False
-        return True
+        except UnknownModelError as error:
+            return error
+        return None
 
     async def _boxes(self, save_probe: Path | None) -> Step:
         with self.calls["1"].watching(self.asker):
             results = await probe(self.asker, self.family, self.vlm)
-        self.measured = measured = decide(results, self.family.convention)
+        self.measured = decide(results, self.family.convention)
         if save_probe:
-            save_probes(results, measured.chosen or measured.best[0], save_probe)
-        if measured.chosen is None:
-            raise await refusal(self.asker, self.family, self.vlm, results, measured)
-        return self._judge_boxes(measured, results)
-
-    def _judge_boxes(self, measured: Measurement, results: Sequence[ProbeResult]) -> Step:
+            save_probes(results, self.measured.chosen or self.measured.best[0], save_probe)
+        self.measured = measured = await judged(self.asker, self.family, self.vlm, results)
         message = f"{measured.chosen}, mean IoU {measured.iou:.2f}"
-        given = self.vlm.coordinates
-        if given != "auto" and measured.ious[given] < measured.iou - 0.1:
-            message = (
-                f"the spec says {given} (mean IoU {measured.ious[given]:.2f}), but the endpoint "
-                f"answers in {message}"
-            )
-            return Step(BOXES, Status.FAIL, message, "set vlm.coordinates to auto")
-        unread = [result.problem for result in results if result.problem]
-        warning = contradiction(self.family, measured) or next(iter(unread), None)
-        if warning:
-            return Step(BOXES, Status.WARN, f"{message}; {warning}")
+        unread = (result.problem for result in results if result.problem)
+        warnings = (contradiction(self.family, measured), measured.doubt(), next(unread, None))
+        if told := [warning for warning in warnings if warning]:
+            return Step(BOXES, Status.WARN, "; ".join([message, *told]))
         return Step(BOXES, Status.OK, message)
+
+    def _cost(self) -> Step:
+        """What a call of each step took."""
+        figures = {step: call.figures() for step, call in self.calls.items()}
+        said = [
+            f"step {step}: {of['seconds']:.2f} s, {of['input_tokens'] or '?'} tokens in, "
+            f"{of['output_tokens'] or '?'} out"
+            for step, of in figures.items()
+            if of
+        ]
+        details = {f"step_{step}": of for step, of in figures.items()}
+        return Step(COST, Status.OK, "; ".join(said), details=details)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from image_grounding.endpoints import Asker
+from image_grounding.endpoints.capacity import START
 from image_grounding.spec import Spec
 
 
@@ -44,6 +45,12 @@ class Measured:
         }
 
 
+def at_once(spec: Spec) -> int:
+    """Requests in flight that an estimate counts with; ``auto`` may find more."""
+    workers = spec.workflow.max_workers
+    return START if workers == "auto" else workers
+
+
 def estimate(samples: int, by_step: dict[str, Measured], spec: Spec) -> dict[str, Any]:
     """Requests, tokens, seconds and cost of ``samples``; tokens and cost None where unknown.
 
@@ -53,7 +60,7 @@ def estimate(samples: int, by_step: dict[str, Measured], spec: Spec) -> dict[str
     asked = [found for found in asked if found.requests]
     requests = samples * len(asked)
     seconds = samples * sum(found.seconds / found.requests for found in asked)
-    seconds /= spec.workflow.max_workers
+    seconds /= at_once(spec)
     if limit := spec.workflow.requests_per_minute:
         seconds = max(seconds, requests * 60 / limit)
     tokens_in = round(samples * sum(found.input_tokens / found.requests for found in asked))
@@ -66,7 +73,7 @@ def estimate(samples: int, by_step: dict[str, Measured], spec: Spec) -> dict[str
         "requests": requests,
         "input_tokens": tokens_in or None,
         "output_tokens": tokens_out or None,
-        "max_workers": spec.workflow.max_workers,
+        "max_workers": at_once(spec),
         "seconds": round(seconds, 1),
         "cost": round(spent / 1_000_000, 4) if known else None,
     }

@@ -22,10 +22,9 @@ class MeasurementCache:
 
     def __init__(self, results_dir: Path, vlm: Vlm, transport: Transport) -> None:
         self._path = results_dir / FILE_NAME
-        settings = vlm.gemini if vlm.backend == "gemini" else vlm.openai
         self._made_with = {
             "backend": vlm.backend,
-            "base_url": safe_address(settings.base_url),
+            "base_url": safe_address(vlm.base_url),
             "model": vlm.model,
             "transport": asdict(transport),
             "prompt_version": VERSION,

@@ -16,10 +16,10 @@ from image_grounding.replies import GroundingReply, RawInstance
 
 # A model that finds flat rectangles worse than this cannot ground.
 MIN_IOU = 0.5
-# A mean IoU below this is worth a warning, whatever the convention.
-WEAK_IOU = 0.9
 # The best convention must be so much better than the next.
 MIN_LEAD = 0.1
+# A model that grounds well reaches this on flat rectangles with ease.
+GOOD_IOU = 0.9
 
 Ask = Callable[[Sequence[str], EncodedImage], Awaitable[GroundingReply]]
 
@@ -76,6 +76,17 @@ class Measurement:
     def iou(self) -> float:
         """Mean IoU of the chosen convention, else of the best one."""
         return self.ious[self.chosen] if self.chosen else self.best[1]
+
+    def doubt(self) -> str | None:
+        """A sentence where the boxes are not exact, else None."""
+        if self.iou >= GOOD_IOU:
+            return None
+        figures = ", ".join(f"{name} {iou:.2f}" for name, iou in self.ious.items())
+        return (
+            f"the boxes are not exact: mean IoU {self.iou:.2f} on plain rectangles, where a model "
+            f"that grounds well reaches {GOOD_IOU}; it may write them in a way that is none of "
+            f"the known ones ({figures}); look at the pictures of check_endpoint.py --save-probe"
+        )
 
     def refusal(self) -> str:
         """Why no convention was chosen, with figures."""

@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether a model sees its images at all: it must name the colour of a plain square."""
 
-from image_grounding.endpoints import Asker, Question
+import re
+
+from image_grounding.endpoints import Asker, Finish, Question
+from image_grounding.errors import UnusableEndpointError
 from image_grounding.frames import Transport
 from image_grounding.measuring.probes import COLOURS, plain_square
+from image_grounding.replies.text import without_thoughts
 
 _PROMPT = f"""\
 One plain colour fills this image. Which one: {", ".join(COLOURS)}? Answer with that one word."""
 # Two, so that a lucky guess is no eyesight.
 _ASKED = ("blue", "red")
+# An answer that was cut is asked for so often in all, each time with twice the tokens.
+_ASKS = 3
 
 
 async def names_colours(asker: Asker, transport: Transport) -> dict[str, str]:
@@ -16,17 +22,29 @@ async def names_colours(asker: Asker, transport: Transport) -> dict[str, str]:
 
     Raises:
         EndpointError: the endpoint failed; RejectedRequestError where it takes no images.
+        UnusableEndpointError: the token limit cuts every answer.
     """
-    said = {}
-    for colour in _ASKED:
-        reply = await asker.ask(Question(_PROMPT, plain_square(colour, transport)))
-        said[colour] = reply.text.strip()[:80]
-    return said
+    return {colour: await _name_of(colour, asker, transport) for colour in _ASKED}
+
+
+async def _name_of(colour: str, asker: Asker, transport: Transport) -> str:
+    question = Question(_PROMPT, plain_square(colour, transport))
+    for _ in range(_ASKS):
+        reply = await asker.ask(question)
+        said = without_thoughts(reply.text).strip()
+        if said and (reply.finish is not Finish.LENGTH or saw_all({colour: said})):
+            return said[:80]
+        question = question.with_room()
+    raise UnusableEndpointError(
+        f"the model spends its token limit before it answers (asked {_ASKS} times for one word)",
+        remedy="raise vlm.openai.max_tokens or vlm.gemini.max_output_tokens; a thinking model "
+        "needs far more, or thinking turned off",
+    )
 
 
 def saw_all(said: dict[str, str]) -> bool:
     """Whether every answer of ``names_colours`` names the right colour and no other."""
     return all(
-        colour in text.lower() and not any(c in text.lower() for c in COLOURS if c != colour)
+        {word for word in re.findall("[a-z]+", text.lower()) if word in COLOURS} == {colour}
         for colour, text in said.items()
     )

@@ -68,7 +68,7 @@ def find_json(text: str, shape_of: Callable[[Any], Shape]) -> Found | None:
         text: a model's reply.
         shape_of: judges a value; what it calls ``Shape.NONE`` is no answer.
     """
-    text = _without_thoughts(text)
+    text = without_thoughts(text)
     whole = _loads(text)
     if isinstance(whole, str):  # JSON in a JSON string
         text, whole = whole, _loads(whole)
@@ -92,7 +92,7 @@ def _found(values: list[Any], shape: Shape, status: ReplyStatus) -> Found:
     return Found(tuple(values), status, one_a_line or len(values) > 1)
 
 
-def _without_thoughts(text: str) -> str:
+def without_thoughts(text: str) -> str:
     """``text`` after the reasoning that some models put before the answer."""
     if _ANSWER_FIRST.match(text):
         return text

@@ -7,6 +7,8 @@ from typing import Any, Literal, TypeVar, cast, get_type_hints
 
 Backend = Literal["gemini", "openai", "local"]
 AutoBool = Literal["auto", True, False]
+# As far as ``max_workers: auto`` goes.
+MOST_WORKERS_FOUND = 64
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,16 @@ class Workflow:
     """Which steps run, and how many requests at once."""
 
     steps: list[str]
-    max_workers: int
+    max_workers: int | Literal["auto"]
     force_reprocess: bool
     max_attempts: int
     requests_per_minute: float | None
     tokens_per_minute: float | None
+
+    @property
+    def most_workers(self) -> int:
+        """The most requests that may be in flight at once."""
+        return MOST_WORKERS_FOUND if self.max_workers == "auto" else self.max_workers
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,13 @@ class Vlm:
     structured_output: AutoBool
     image: ImageTransport
     prices: Prices
+
+    @property
+    def base_url(self) -> str:
+        """Address of the API in use; empty for Google's own."""
+        return {"gemini": self.gemini.base_url, "openai": self.openai.base_url}.get(
+            self.backend, ""
+        )
 
     @property
     def model(self) -> str:

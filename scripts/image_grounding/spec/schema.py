@@ -20,6 +20,9 @@ TAO_ONLY_KEYS = frozenset(
     | {"encryption_key", "wandb", "model_name"}
 )
 
+# Two names with so much in common, of 100, are meant to be the same.
+_ALIKE = 70
+
 
 def known_keys(schema: dict[str, Any] | None = None, prefix: str = "") -> Iterator[str]:
     """Dotted names of every key and section of the spec."""
@@ -70,11 +73,21 @@ def _misplaced(values: dict[Any, Any], schema: dict[str, Any], prefix: str) -> I
 
 def _unknown_sentence(path: str) -> str:
     path = re.split(r"[:=\s]", path)[0]  # what follows may be a value, and that a secret
-    names = list(known_keys())
-    leaf = path.rpartition(".")[2]
-    same_leaf = [name for name in names if name.rpartition(".")[2] == leaf]
-    found = process.extractOne(path, same_leaf or names, scorer=fuzz.ratio)
-    return f"unknown key {path}" + (f"; did you mean {found[0]}?" if found else "")
+    found = nearest_key(path)
+    return f"unknown key {path}" + (f"; did you mean {found}?" if found else "")
+
+
+def nearest_key(path: str) -> str | None:
+    """The known key that an unknown one is most like: of its own section, or of any other."""
+    section, _, leaf = path.rpartition(".")
+    leaves = {name: name.rpartition(".")[2] for name in known_keys()}
+    own = {name: last for name, last in leaves.items() if name.rpartition(".")[0] == section}
+    found = process.extractOne(leaf, own, scorer=fuzz.WRatio, score_cutoff=_ALIKE)
+    if found is None:
+        same = {name: name for name, last in leaves.items() if fuzz.ratio(last, leaf) >= _ALIKE}
+        everything = {name: name for name in leaves}
+        found = process.extractOne(path, same or everything, scorer=fuzz.ratio)
+    return found[2] if found else None
 
 
 def coerce(values: Any, schema: dict[str, Any] | None = None) -> Any:
@@ -88,8 +101,7 @@ def coerce(values: Any, schema: dict[str, Any] | None = None) -> Any:
         return {key: coerce(value, subs.get(key, {})) for key, value in values.items()}
     if isinstance(values, list) and "enum" in schema.get("items", {}):
         return [str(value) if type(value) is int else value for value in values]
-    wanted = schema.get("type", [])
-    wanted = [wanted] if isinstance(wanted, str) else wanted
+    wanted = [kind for one in schema.get("anyOf", [schema]) for kind in _kinds(one)]
     if values is None and wanted == ["string"]:
         return ""  # "api_key:" or "api_key="
     if isinstance(values, float) and "integer" in wanted and values.is_integer():
@@ -109,6 +121,11 @@ def coerce(values: Any, schema: dict[str, Any] | None = None) -> Any:
                 continue
             return number if math.isfinite(number) else values
     return values
+
+
+def _kinds(schema: dict[str, Any]) -> list[str]:
+    kinds: str | list[str] = schema.get("type", [])
+    return [kinds] if isinstance(kinds, str) else kinds
 
 
 def violations(values: dict[str, Any]) -> list[str]:
@@ -141,6 +158,13 @@ def _sentence(error: ValidationError) -> str:
     match error.validator:
         case "type":
             kinds = [allowed] if isinstance(allowed, str) else allowed
+            return f"{path} must be {' or '.join(kinds)}{got}"
+        case "anyOf":
+            # What the number lacks, where it is one; else what there is to choose from.
+            inner = [one for one in error.context or () if one.validator not in ("const", "type")]
+            if inner:
+                return _sentence(inner[0])
+            kinds = [one.get("const") or one["type"] for one in allowed]
             return f"{path} must be {' or '.join(kinds)}{got}"
         case "enum":
             return f"{path} must be one of {', '.join(map(str, allowed))}{got}"

@@ -11,7 +11,7 @@ from image_grounding.inspection.checks.placement import Placement
 from image_grounding.inspection.checks.registry import RECORD
 from image_grounding.inspection.model import Check, Finding, Flag, Level
 from image_grounding.inspection.wilson import wilson_interval
-from image_grounding.measuring.measurement import WEAK_IOU
+from image_grounding.measuring.measurement import GOOD_IOU
 from image_grounding.results import Record
 from image_grounding.spec import Limits
 
@@ -183,8 +183,8 @@ class Tally:
         if known.get("backend") == "local":
             yield _finding(EMBEDDED_ANNOTATOR, "", Level.WARN, None, None)
         elif isinstance(iou, int | float):
-            if iou < WEAK_IOU:
-                yield _finding(COARSE_BOXES, f"Mean IoU {iou:.2f}.", Level.WARN, iou, WEAK_IOU)
+            if iou < GOOD_IOU:
+                yield _finding(COARSE_BOXES, f"Mean IoU {iou:.2f}.", Level.WARN, iou, GOOD_IOU)
         elif convention := known.get("convention"):
             yield _finding(UNMEASURED_CONVENTION, f"It is {convention}.", Level.WARN, None, None)
 
