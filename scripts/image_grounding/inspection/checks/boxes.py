@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from image_grounding.boxes import PixelBox, box_iou
 from image_grounding.frames import Size
 from image_grounding.inspection.checks.registry import RECORD, Found, Subject
+from image_grounding.inspection.checks.words import is_stuff
 
 # Both sides of a tiny box are below the larger of these: pixels, and share of the longer side.
 _TINY_PIXELS = 8
@@ -16,6 +17,7 @@ _THIN = 15  # times as long as wide
 _DUPLICATE_IOU = 0.8
 _NEAR = 100  # boxes to the left that one is compared with: never all of a crowd
 _STRIP = 0.03  # of the side of the image
+_CLOSE_UP = 0.3  # of the image: what is larger may well be cut off on three sides
 
 
 @RECORD.add(
@@ -130,7 +132,7 @@ def duplicate_boxes(subject: Subject) -> Iterator[Found]:
     after_grounding=True,
 )
 def border_box(subject: Subject) -> Iterator[Found]:
-    """Boxes at three borders, or in a strip along one of them; whole-image ones left out."""
+    """Boxes in a strip along a border, and smaller ones at three borders; sky and sand left out."""
     width, height = subject.record.size
     for number, index, box in subject.boxes():
         x1, y1, x2, y2 = box
@@ -141,7 +143,9 @@ def border_box(subject: Subject) -> Iterator[Found]:
             or x1 >= (1 - _STRIP) * width
             or y1 >= (1 - _STRIP) * height
         )
-        if (sum(at) >= 3 and not _is_whole(box, subject.record.size)) or (any(at) and strip):
+        small = (x2 - x1) * (y2 - y1) < _CLOSE_UP * width * height
+        clings = any(at) and (strip or (sum(at) >= 3 and small))
+        if clings and not is_stuff(subject.record.expressions[number].text):
             yield Found(f"{sum(at)} borders" if sum(at) > 1 else "a strip", number, (index,))
 
 

@@ -1,47 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of expressions and captions. Those that read words know English only."""
 
-import re
 from collections.abc import Iterator
 
 from rapidfuzz import fuzz
 
 from image_grounding.inspection.checks.registry import RECORD, Found, Subject
+from image_grounding.inspection.checks.words import (
+    count_of,
+    is_pronoun,
+    is_sentence,
+    lead_in,
+    words_of,
+)
 
-_PRONOUN = re.compile(
-    r"i|me|you|s?he|him|hers?|it|we|us|they|them|this|that|these|those|ones?|another|each|both"
-    r"|all|some|many|others|(?:every|some)(?:one|thing)|which|who|what|there"
-    r"|(?:him|her|it)self|themselves|his|its|theirs|mine|yours|ours",
-    re.IGNORECASE,
-)
-_STOPS = ".!?\u3002\uff01\uff1f"  # the last three: full-width
 _MANY_WORDS = 20
-# A finite verb that no "who", "which" or "that" leads in: a clause, not a noun phrase.
-_CLAUSE = re.compile(r"(?<!who )(?<!which )(?<!that )(?<!\w)(?:is|are|was|were)\s", re.IGNORECASE)
-_LEAD_IN = re.compile(
-    r"(?:we|you|one) (?:can )?see\b|there (?:is|are|was|were)\b|in (?:this|the) \w+,"
-    r"|(?:this|the|an?) (?:image|picture|photo|photograph) (?:shows|depicts|of|features)\b",
-    re.IGNORECASE,
-)
 # Least likeness (0..100) of a cleaned caption to the original one or to a part of it; comparing
 # takes the product of their lengths, so that only this many characters are looked at.
 _LIKE = 60
 _LOOKED_AT = 2000
-_NUMBERS = {
-    "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
-    "ten": 10, "eleven": 11, "twelve": 12,
-}  # fmt: skip
-_COUNT = re.compile(
-    rf"(?:the |these |those |all )?({'|'.join(_NUMBERS)}|[2-9]|1\d|20)(?![\w.:,/%°-])",
-    re.IGNORECASE,
-)
-# "a pair of shoes" may be one box or two.
-_GROUP = re.compile(
-    r"\b(?:pairs?|couple|groups?|rows?|bunch|piles?|crowd|herd|flock|sets?|number|few|lots?|"
-    r"dozens?|stacks?|series|collection|variety|team|family|line|many|several|cluster)\b",
-    re.IGNORECASE,
-)
-_SINGULAR = re.compile(r"(?:an?|one|this|that|another|each)\s", re.IGNORECASE)
+# A word that cleaning added is none if it is so like one that was there (a misspelling mended).
+_SAME_WORD = 70
 
 
 @RECORD.add(
@@ -80,9 +59,9 @@ def not_a_noun_phrase(subject: Subject) -> Iterator[Found]:
         words = text.split()
         if not any(char.isalpha() for char in text):
             what = "no word"
-        elif _PRONOUN.fullmatch(text.strip(".,")):
+        elif is_pronoun(text):
             what = "a pronoun"
-        elif text[-1] in _STOPS or _CLAUSE.search(text):
+        elif is_sentence(text):
             what = "a sentence"
         elif len(words) > _MANY_WORDS:
             what = f"{len(words)} words"
@@ -102,15 +81,8 @@ def number_mismatch(subject: Subject) -> Iterator[Found]:
     """Counted expressions with another number of boxes, singular ones with several."""
     for number, expression in enumerate(subject.record.expressions):
         text, boxes = expression.text.strip(), len(expression.instances)
-        count = _COUNT.match(text)
-        if not boxes or _GROUP.search(text):
-            continue
-        if count:
-            word = count[1].lower()
-            wrong = boxes != (_NUMBERS.get(word) or int(word))
-        else:
-            wrong = boxes > 1 and _SINGULAR.match(text) is not None
-        if wrong:
+        wanted = count_of(text)
+        if boxes and wanted and not wanted[0] <= boxes <= wanted[1]:
             found = f"{boxes} box" + ("es" if boxes > 1 else "")
             yield Found(f"{_quoted(text)}, {found}", number, tuple(range(boxes)))
 
@@ -121,12 +93,12 @@ def number_mismatch(subject: Subject) -> Iterator[Found]:
 )
 def lead_in_left(subject: Subject) -> Iterator[Found]:
     """Cleaned captions that start like the ones that cleaning is for."""
-    if lead_in := _LEAD_IN.match(subject.record.cleaned_caption.lstrip()):
-        yield Found(_quoted(lead_in[0]))
+    if words := lead_in(subject.record.cleaned_caption):
+        yield Found(_quoted(words))
 
 
 @RECORD.add(
-    "Cleaning wrote the caption anew.",
+    "Cleaning wrote the caption anew, or put in words that were not there.",
     "The cleaned caption may claim what the original did not. If there are many: a stronger model "
     "for step 0, or a lower temperature.",
     weight=2,
@@ -140,6 +112,15 @@ def caption_rewritten(subject: Subject) -> Iterator[Found]:
     alike = max(fuzz.partial_ratio(after, before), fuzz.token_set_ratio(after, before))
     if alike < _LIKE:
         yield Found(f"{alike:.0f} % alike")
+        return
+    known = words_of(before)
+    new = [
+        word
+        for word in sorted(words_of(after) - known)
+        if all(fuzz.ratio(word, other) < _SAME_WORD for other in known)
+    ]
+    if new and known:
+        yield Found(f"new: {', '.join(new[:5])}")
 
 
 def _quoted(text: str) -> str:
