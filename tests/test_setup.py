@@ -153,7 +153,7 @@ def test_wrong_and_missing_flags_together(make_project: Maker, server: Loopback)
     assert ran.code == 2
     assert {one["flag"]: one["reason"] for one in ran.json["wrong"]} == {
         "--steps": "it must be one of 0,1, 0, 1",
-        "--max-workers": "must be integer, not 'many'",
+        "--max-workers": "must be auto or integer, not 'many'",
         "--nim-hosting": "it only counts if endpoint is nim",
         "--results-dir": "it is a file, or in one",
     }

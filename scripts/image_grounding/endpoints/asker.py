@@ -214,7 +214,7 @@ class Asker:
         return self._endpoint
 
     def takes(self) -> dict[str, bool]:
-        """For each negotiable parameter, whether the endpoint takes it as far as is known."""
+        """For each negotiable parameter that was tried, whether the endpoint takes it."""
         endpoint = self.endpoint()
         return endpoint.negotiation.takes(endpoint.parameters)
 
