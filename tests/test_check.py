@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The health checker: every cause has its own words, its own remedy, and exit 4."""
 
+import asyncio
 import json
 import socket
 import threading
@@ -13,9 +14,12 @@ from PIL import Image
 
 from conftest import Project
 from image_grounding.frames import CONVENTIONS
+from image_grounding.health import CheckUp, check_up
+from image_grounding.spec import load_spec
 from support.loopback import Answer, Call, Loopback
 from support.model import Model
 from support.scripts import Ran, run_script
+from support.vision import decode
 
 ALL = [
     "configuration", "name and port", "readiness", "key", "model", "text call", "image call",
@@ -26,6 +30,13 @@ ALL = [
 def check(server: Loopback, *more: str, model: str = "test-vlm", **environment: str) -> Ran:
     flags = ("--base-url", server.base_url, "--model", model)
     return run_script("check_endpoint.py", *flags, *more, **environment)
+
+
+def looked(server: Loopback) -> CheckUp:
+    """The same without a script around it, which is cheaper."""
+    given = ["results_dir=.", "data.input_jsonl=none", "vlm.backend=openai"]
+    given += [f"vlm.openai.base_url={server.base_url}", "vlm.openai.model_name=test-vlm"]
+    return asyncio.run(check_up(load_spec(None, given)))
 
 
 def statuses(ran: Ran) -> dict[str, str]:
@@ -84,12 +95,39 @@ def test_unknown_prices_are_null(server: Loopback) -> None:
     assert check(server, "--price-in", "1").json["estimate"]["cost"] is None
 
 
+def to_images(status: int, message: str) -> dict[str, Any]:
+    """The server's settings: so it answers to requests with an image."""
+    return {"fault": lambda call: Answer(status, message) if call.image else None}
+
+
+def thinks_of_colours(call: Call) -> Answer | None:
+    return Answer(text="<think>red? ", finish="length") if COLOUR in call.prompt else None
+
+
+COLOUR = "One plain colour fills"
+NO_LIST = {"/v1/models": (404, b"{}")}
 CAUSES: list[tuple[str, dict[str, Any], dict[str, Any], str, list[str]]] = [
     # name, the model's settings, the server's, the step that fails, words of message and remedy
     ("wrong key", {}, {"key": "right-key-123"}, "key", ["refused the key", "environment variable"]),
     ("unknown model", {}, {"names": ["Qwen3-VL-8B", "other"]}, "model",
      ["does not serve 'test-vlm'", "Qwen3-VL-8B"]),
     ("text only", {"blind": True}, {}, "image call", ["does not see images"]),
+    ("no list, unknown model", {}, {"names": ["x"], "paths": NO_LIST}, "model",
+     ["does not know the model 'test-vlm'", "does not list them"]),
+    ("no list, wrong key", {}, {"key": "right-key-123", "paths": {"/v1/models": (403, b"{}")}},
+     "key", ["refused the key"]),
+    ("llama.cpp without eyes", {}, to_images(500, "you may need to provide the mmproj"),
+     "image call", ["rejects a request with a plain image (HTTP 500", "vision-language"]),
+    ("OpenRouter, text only", {}, to_images(404, "No endpoints found that support image input"),
+     "image call", ["rejects a request with a plain image (HTTP 404", "vision-language"]),
+    ("rejected, but not without image", {}, to_images(400, "bad request"),
+     "image call", ["rejects a request with a plain image", "vision-language"]),
+    ("image over the context", {}, to_images(400, "maximum context length is 512 tokens"),
+     "image call", ["rejected the request", "vlm.image.max_pixels"]),
+    ("rejected anyhow", {}, {"fault": lambda call: Answer(400, "no project")}, "text call",
+     ["no project", "the server's own words"]),
+    ("thinks without end", {}, {"fault": thinks_of_colours}, "image call",
+     ["spends its token limit", "max_tokens"]),
     ("cannot ground", {"nonsense": True}, {}, "box convention",
      ["cannot place boxes: best mean IoU"]),
     ("TAO loading", {}, {"paths": {"/api/v1/health/readiness": (
@@ -121,13 +159,12 @@ def test_every_cause_is_told_apart(
     server = loopback(**model)
     for name, value in settings.items():
         setattr(server, name, value)
-    ran = check(server)
-    assert ran.code == 4
-    assert list(statuses(ran).items())[-1] == (step, "fail"), ran.err
-    said = f"{ran.json['error']} {ran.json['remedy']}"
+    found = looked(server)
+    last = found.steps[-1]
+    assert not found.usable
+    assert (last.name, last.status) == (step, "fail"), last
+    said = f"{last.message} {last.remedy}"
     assert all(word in said for word in words), said
-    assert f"✗ {step}" in ran.err
-    assert "next: " in ran.err
 
 
 @pytest.mark.parametrize(
@@ -168,6 +205,48 @@ def test_an_address_without_v1_is_mended(server: Loopback) -> None:
     assert ran.json["remedy"] == f"use base_url {server.base_url}"
 
 
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(403, b'{"error": "no"}'), (405, b""), (500, b"oops"), (501, b""), (200, b"<html>"),
+     (200, b'{"data": {"a": 1}}'), (200, b"[]")],
+)  # fmt: skip
+def test_a_list_of_models_is_not_needed(status: int, body: bytes, server: Loopback) -> None:
+    server.paths["/v1/models"] = (status, body)
+    found = looked(server)
+    assert found.usable, found
+    assert "lists no models" in next(s for s in found.steps if s.name == "model").message
+
+
+@pytest.mark.parametrize(
+    "thought",
+    [
+        lambda colour: Answer(text=f"<think>Red or green? Not yellow.</think>\n**{colour}**"),
+        lambda colour: Answer(text=f"The image is colored {colour}."),
+        lambda colour: Answer(patch={"choices": [{"message": {
+            "reasoning_content": "red, green, blue?", "content": colour}}]}),
+    ],
+    ids=["think block", "colored", "reasoning_content"],
+)  # fmt: skip
+def test_thoughts_are_no_answer(thought: Callable[[str], Answer], server: Loopback) -> None:
+    def fault(call: Call) -> Answer | None:
+        if COLOUR not in call.prompt or call.image is None:
+            return None
+        return thought(server.model.answer(call.prompt, decode(call.image)))
+
+    server.fault = fault
+    assert looked(server).usable
+
+
+@pytest.mark.parametrize("text", ["", "<think>red, or is it", "The"])
+def test_a_cut_answer_is_no_blindness(text: str, server: Loopback) -> None:
+    def fault(call: Call) -> Answer | None:
+        cut = COLOUR in call.prompt and call.body["max_tokens"] < 4 * 4096
+        return Answer(text=text, finish="length") if cut else None
+
+    server.fault = fault
+    assert looked(server).usable
+
+
 def test_what_the_endpoint_refuses_is_shown(server: Loopback) -> None:
     server.refused = {
         "response_format": "response_format is not supported",
@@ -202,6 +281,8 @@ def test_a_rate_limit_that_is_reached_is_named(server: Loopback) -> None:
     server.fault = lambda call: Answer(status=429, message="quota", headers={"retry-after": "0"})
     ran = check(server, "workflow.max_attempts=2")
     assert ran.code == 4
+    assert "✗ text call: rate limit reached" in ran.err
+    assert "next: " in ran.err
     assert "rate limit reached" in ran.json["error"]
     assert "requests_per_minute" in ran.json["remedy"]
 

@@ -245,7 +245,7 @@ def test_inexact_boxes_are_warned_about(
     with Loopback(Model(margin=0.12)) as server:
         ran = run(make_project(1), server, tmp_path / "out")
         assert ran.code == 0, ran.err
-        assert "warning: the boxes are not exact: mean IoU 0." in ran.err
+        assert "warning: the boxes are not exact: " in ran.err
         checked = run_script(
             "check_endpoint.py", "--base-url", server.base_url, "--model", "test-vlm"
         )

@@ -143,6 +143,7 @@ class RejectedRequestError(EndpointError):
     """A 4xx for this very request (too long, bad image, a parameter it does not take)."""
 
     reason = "rejected_request"
+    remedy = "the server's own words say why; its log or documentation says more"
 
 
 class BusyError(EndpointError):
@@ -167,7 +168,10 @@ class RateLimitedError(BusyError):
     """429."""
 
     reason = "rate_limited"
-    remedy = "lower workflow.max_workers, set workflow.requests_per_minute, or raise your quota"
+    remedy = (
+        "wait a minute and start again; if it comes back, lower workflow.max_workers, set "
+        "workflow.requests_per_minute, or raise your quota"
+    )
 
 
 class ServerFaultError(BusyError):

@@ -135,7 +135,8 @@ async def explained_refusal(error: RejectedRequestError, asker: Asker) -> Endpoi
         except EndpointError:
             return error
     return UnusableEndpointError(
-        f"the endpoint rejects a request with a plain image: {error}", remedy=_OTHER_MODEL
+        f"the endpoint rejects a request with a plain image (HTTP {error.status}: {error.said})",
+        remedy=_OTHER_MODEL,
     )
 
 

@@ -25,8 +25,6 @@ from image_grounding.errors import (
 
 # An endpoint that has never answered and cannot be reached is not waited for any longer.
 _FIRST_CONTACT_ATTEMPTS = 2
-# What a request is taken to cost before there was any reply.
-_TOKENS_AT_FIRST = 1000.0
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,7 @@ class Asker:
 
     async def _once(self, question: Question, request: Request, tried: _Tried) -> Reply:
         arrived = time.monotonic()
-        reserved = self.meter.mean_tokens(_TOKENS_AT_FIRST) if self._tokens else 0.0
+        reserved = self.meter.mean_tokens() if self._tokens else 0.0
         if self._requests:
             await self._requests.take(1)
         if self._tokens:
@@ -222,7 +220,7 @@ class Asker:
         return self._endpoint
 
     def takes(self) -> dict[str, bool]:
-        """For each negotiable parameter, whether the endpoint takes it as far as is known."""
+        """For each negotiable parameter that was tried, whether the endpoint takes it."""
         endpoint = self.endpoint()
         return endpoint.negotiation.takes(endpoint.parameters)
 

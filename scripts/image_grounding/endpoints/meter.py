@@ -29,9 +29,9 @@ class Meter:
         self.output_tokens += reply.usage.output_tokens
         self.latencies.append(reply.latency)
 
-    def mean_tokens(self, unknown: float) -> float:
-        """Tokens of a request, or ``unknown`` before any reply."""
-        return (self.input_tokens + self.output_tokens) / self.replies if self.replies else unknown
+    def mean_tokens(self) -> float:
+        """Tokens of a request; 0 before any reply."""
+        return (self.input_tokens + self.output_tokens) / max(self.replies, 1)
 
     def latency(self) -> dict[str, float] | None:
         """Median and 95th percentile in seconds, or None before any reply."""

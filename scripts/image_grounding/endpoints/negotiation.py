@@ -109,6 +109,7 @@ class Negotiation:
         self._fixed = frozenset(fixed)
         self._say = say
         self._schemas_taken: set[str] = set()
+        self._tried: set[str] = set()
 
     def concession(
         self, error: EndpointError, request: Request, terms: Terms, *, last: bool = False
@@ -143,6 +144,7 @@ class Negotiation:
 
     def answered(self, request: Request, terms: Terms) -> None:
         """A request was answered under ``terms``: they hold for the endpoint from now on."""
+        self._tried |= {"token_limit", *request.optional, *terms.refused}
         if request.schema:
             self._schemas_taken.add(request.schema)
         for parameter, times in terms.refused.items():
@@ -158,9 +160,10 @@ class Negotiation:
             self._say(f"the endpoint allows at most {limit} output tokens; going on with those")
 
     def takes(self, parameters: Iterable[str]) -> dict[str, bool]:
-        """For each of ``parameters``, whether the endpoint takes it as far as is known."""
+        """For each of ``parameters`` that was tried, whether the endpoint takes it."""
         limited = self.terms.token_limit is not None
         return {
             name: not limited if name == "token_limit" else self.terms.takes(name)
             for name in parameters
+            if name in self._tried
         }

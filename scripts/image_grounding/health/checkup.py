@@ -79,13 +79,12 @@ class _CheckUp:
     async def all(self, samples: int, wait: float, save_probe: Path | None) -> CheckUp:
         """Every step, until one fails."""
         usable = await self._usable(wait, save_probe)
-        asked = all(call.requests for call in self.calls.values())
         return CheckUp(
             usable,
             tuple(self.steps),
             self.asker.takes() if self.asker.answered else {},
             dict(self.measured.ious) if self.measured else {},
-            estimate(samples, self.calls, self.spec) if asked else None,
+            estimate(samples, self.calls, self.spec) if usable else None,
         )
 
     async def _usable(self, wait: float, save_probe: Path | None) -> bool:
@@ -182,7 +181,8 @@ class _CheckUp:
         unread = (result.problem for result in results if result.problem)
         warnings = (contradiction(self.family, measured), measured.doubt(), next(unread, None))
         if told := [warning for warning in warnings if warning]:
-            return Step(BOXES, Status.WARN, "; ".join([message, *told]))
+            remedy = "look at the pictures that --save-probe saves" if measured.doubt() else None
+            return Step(BOXES, Status.WARN, "; ".join([message, *told]), remedy)
         return Step(BOXES, Status.OK, message)
 
     def _cost(self) -> Step:

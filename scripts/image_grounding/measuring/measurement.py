@@ -83,9 +83,9 @@ class Measurement:
             return None
         figures = ", ".join(f"{name} {iou:.2f}" for name, iou in self.ious.items())
         return (
-            f"the boxes are not exact: mean IoU {self.iou:.2f} on plain rectangles, where a model "
-            f"that grounds well reaches {GOOD_IOU}; it may write them in a way that is none of "
-            f"the known ones ({figures}); look at the pictures of check_endpoint.py --save-probe"
+            f"the boxes are not exact: on plain rectangles a model that grounds well reaches a "
+            f"mean IoU of {GOOD_IOU}; this one may write boxes in none of the known conventions "
+            f"({figures})"
         )
 
     def refusal(self) -> str:
