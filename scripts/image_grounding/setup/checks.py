@@ -26,6 +26,21 @@ _FIRST_LINES = 20
 _SHOWN = 3
 _SHOWN_LENGTH = 90
 _MOST_FOLDERS = 200
+# How to start a server of one's own, and the reference that says more.
+_STARTING = {
+    "vllm": (
+        "vllm serve Qwen/Qwen3-VL-8B-Instruct --max-model-len 32768 "
+        "--limit-mm-per-prompt '{\"image\": 1}'",
+        "vllm_server.md",
+    ),
+    "tao": ("the skill tao-run-inference-service starts one", "tao_inference_service.md"),
+    # The key by its name alone: docker takes its value from the shell.
+    "nim": (
+        "docker run --gpus all --shm-size=16g -p 8000:8000 -e NGC_API_KEY "
+        "-v ~/.cache/nim:/opt/nim/.cache nvcr.io/nim/nvidia/cosmos-reason2-8b:latest",
+        "endpoints.md",
+    ),
+}
 
 
 def look_at_input(path: str, state: State) -> None:
@@ -106,16 +121,7 @@ def look_at_running(running: str, state: State) -> None:
     """Say how to start a server that does not run yet."""
     if running == "yes":
         return
-    how = {
-        "vllm": (
-            "vllm serve Qwen/Qwen3-VL-8B-Instruct --max-model-len 32768 "
-            "--limit-mm-per-prompt '{\"image\": 1}'",
-            "vllm_server.md",
-        ),
-        "tao": ("the skill tao-run-inference-service starts one", "tao_inference_service.md"),
-        "nim": ("the model's page at https://build.nvidia.com has its container", "endpoints.md"),
-    }
-    if found := how.get(state.answers.get("endpoint", "")):
+    if found := _STARTING.get(state.answers.get("endpoint", "")):
         state.say(f"  to start it: {found[0]}")
         state.say(f"  more in {bundle_root() / 'references' / found[1]}")
     state.warn("the server does not run yet: start it before the run")
