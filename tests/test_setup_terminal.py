@@ -157,7 +157,7 @@ def test_what_is_typed_during_a_look_over_the_network_is_forgotten(
         wizard.answer(URL, f"http://127.0.0.1:{silent.getsockname()[1]}/v1")
         connection, _ = silent.accept()
         wizard.sees("asking the server ...")
-        wizard.press("typed in vain")
+        wizard.press("typed in vain\r")
         connection.close()
         wizard.sees("(the same answer again keeps it)")
     wizard.answer(URL, CLEAR + server.base_url)
