@@ -26,7 +26,7 @@ from support.documents import (
     check_rows,
     commands,
     configuration_rows,
-    messages_raised,
+    messages,
     prose,
     source_texts,
 )
@@ -82,7 +82,8 @@ def test_skill_names_every_reference_with_when_to_read_it() -> None:
 @pytest.mark.parametrize("path", REFERENCES, ids=named)
 def test_references_are_short_and_say_when(path: Path) -> None:
     text = TEXTS[path]
-    assert text.count("\n") < 200
+    looked_up = path.name == "troubleshooting.md"  # not read from end to end
+    assert text.count("\n") < (300 if looked_up else 200)
     assert re.match(r"# .+\n\nRead this ", text)
 
 
@@ -274,9 +275,12 @@ def _message_fragments() -> Iterator[str]:
 
 
 def test_messages_of_the_code_are_documented() -> None:
-    raised = list(messages_raised())
-    assert len(raised) > 50
-    lacking = [text for text in raised if text not in TROUBLES]
+    """Raised and said ones; a long one may be shown in part."""
+    found = list(messages())
+    assert len(found) > 150
+    shown = [one for one in _message_fragments() if len(one) >= 15]
+    lacking = [text for text in found
+               if text not in TROUBLES and not any(one in text for one in shown)]  # fmt: skip
     assert not lacking, "troubleshooting.md lacks:\n" + "\n".join(lacking)
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The setup wizard with a person: a pseudo-terminal, against the loopback server."""
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ OUTPUT, CHECK = "Where to write the spec", "Check the endpoint now?"
 END = [(STEPS, ""), (RESULTS, ""), (WORKERS, ""), (OUTPUT, ""), (CHECK, "n")]
 
 ENVIRONMENT = dict.fromkeys(("GOOGLE_API_KEY", "NVIDIA_API_KEY", "VLLM_API_KEY"), KEY)
+ENVIRONMENT["GOOGLE_GEMINI_BASE_URL"] = "http://localhost:1"
 OPENAI = {"base_url": "URL", "model_name": "test-vlm"}
 # What is answered after the endpoint; the same as flags; what the spec's vlm section is.
 CHOICES: dict[str, tuple[list[tuple[str, str]], list[str], dict[str, Any]]] = {
@@ -125,6 +127,44 @@ def test_each_endpoint(endpoint: str, server: Loopback, make_project: Maker) -> 
     assert ran.code == 0, ran.err
     assert path.read_text() == text
     assert KEY not in ran.out + ran.err
+
+
+def test_gemini_is_asked_for_its_models(server: Loopback, make_project: Maker) -> None:
+    project = make_project(1)
+    server.names = ["gemini-9-flash", "gemini-9-pro"]
+    flags = ["--input", "input.jsonl", "--image-root", "", "--endpoint", "gemini", "--steps", "0,1"]
+    flags += ["--max-workers", "2", "--output", "spec.yaml", "--no-check", "--results-dir", "out"]
+    wizard = Wizard(
+        project.folder, *flags, GOOGLE_API_KEY=KEY, GOOGLE_GEMINI_BASE_URL=server.gemini_url
+    )
+    wizard.answer(VARIABLE)
+    wizard.answer(MODEL, "another")
+    wizard.answer("Model:", f"{CLEAR}gpt-9")
+    wizard.sees("it lists gemini-9-")
+    wizard.answer(MODEL, "gemini-9-pro")
+    assert wizard.end() == 0, wizard.text
+    assert wizard.json["answers"]["model"] == "gemini-9-pro"
+    assert wizard.json["warnings"] == []
+
+
+def test_what_is_typed_during_a_look_over_the_network_is_forgotten(
+    server: Loopback, make_project: Maker
+) -> None:
+    project = make_project(1)
+    flags = ["--input", "input.jsonl", "--image-root", "", "--endpoint", "custom"]
+    wizard = start(project, *flags)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        wizard.answer(URL, f"http://127.0.0.1:{silent.getsockname()[1]}/v1")
+        connection, _ = silent.accept()
+        wizard.sees("asking the server ...")
+        wizard.press("typed in vain\r")
+        connection.close()
+        wizard.sees("(the same answer again keeps it)")
+    wizard.answer(URL, CLEAR + server.base_url)
+    wizard.answer(VARIABLE)
+    assert "typed in vain" not in wizard.output
+    wizard.press("\x03")
+    assert wizard.end() == 130
 
 
 def test_bad_answers_come_back_with_the_reason(server: Loopback, make_project: Maker) -> None:

@@ -80,28 +80,85 @@ def source_texts() -> set[str]:
     }
 
 
-def messages_raised() -> Iterator[str]:
-    """The longest fixed piece of each message that the package raises as one of its errors."""
+# Where texts are for models, for pages, or in a table of their own (questions, checks, advice).
+_SILENT = (
+    *("prompts.py", "setup/questions.py", "exports/", "inspection/checks/", "inspection/advice.py"),
+    *("inspection/page/", "inspection/charts.py", "evaluation/plots.py", "measuring/"),
+)
+# Texts in code that says other things too: prompts, labels, patterns, and what cannot happen.
+_NO_MESSAGES = {
+    "Answer with one word: ready",
+    "In one sentence of plain prose, say which colour fills this image",
+    "%Y-%m-%d %H:%M UTC",
+    "does not exist",
+    "the whole of it",
+    "no reason given",
+    "no model named",
+    "wrong width or height",
+    "what this endpoint takes",
+    "Check the endpoint now?",
+    "Make the Python environment that the other scripts need",
+    "yes where results_dir holds finished samples, else no",
+}
+_NO_CALLS = {"compile", "search", "sub", "fullmatch", "AssertionError"}
+_WORD = re.compile(r"(?<![\w.-])[A-Za-z][a-z']*(?![\w.-])")
+
+
+def messages() -> Iterator[str]:
+    """The longest fixed piece of each message of the package, whether raised or said.
+
+    A message is a text in a function: as an argument of one of its errors, or of three words and
+    more, whichever way it takes to the user. Remedies and help are none.
+    """
     package = ROOT / "scripts" / "image_grounding"
-    raised = {name for name, one in vars(errors).items() if isinstance(one, type)}
-    raised |= {"Refused", "Doubted", "SetupError", "UsageError", "_cannot_start"}
     for path in package.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and _name(node.func) in raised:
-                for argument in node.args:
-                    longest = max(_fixed(argument), key=len, default="").strip(" ():;,")
-                    if len(longest) > 3:
-                        yield longest
+        if not path.relative_to(package).as_posix().startswith(_SILENT):
+            for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                    first = 1 if ast.get_docstring(function) is not None else 0
+                    for statement in function.body[first:]:
+                        yield from _messages_in(statement)
 
 
-def _name(function: ast.expr) -> str:
-    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+def _messages_in(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):  # has its own turn
+        return
+    if isinstance(node, ast.keyword) and node.arg in ("help", "remedy"):
+        return
+    if isinstance(node, ast.Assign) and "remedy" in _name(node.targets[0]):
+        return
+    children = list(ast.iter_child_nodes(node))
+    if isinstance(node, ast.Call):
+        called = _name(node.func)
+        if called in _NO_CALLS:
+            return
+        if called in _RAISED:
+            yield from (text for one in node.args if (text := _fixed(one)))
+        elif called == "Step":  # name, status, message, remedy
+            children = [*node.args[:3], *node.keywords]
+    if text := _fixed(node):
+        if len(_WORD.findall(text)) >= 3 and text not in _NO_MESSAGES:
+            yield text
+        children = [one for one in children if not isinstance(one, ast.Constant)]
+    for child in children:
+        yield from _messages_in(child)
 
 
-def _fixed(text: ast.expr) -> list[str]:
-    parts = text.values if isinstance(text, ast.JoinedStr) else [text]
-    return [one.value for one in parts
-            if isinstance(one, ast.Constant) and isinstance(one.value, str)]  # fmt: skip
+_RAISED = {name for name, one in vars(errors).items() if isinstance(one, type)}
+_RAISED |= {"Refused", "Doubted", "SetupError", "UsageError", "_cannot_start"}
+
+
+def _name(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+
+
+def _fixed(node: ast.AST) -> str:
+    """The longest fixed piece of a text, "" where it is none or hardly one."""
+    parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+    texts = [one.value for one in parts
+             if isinstance(one, ast.Constant) and isinstance(one.value, str)]  # fmt: skip
+    longest = max(texts, key=len, default="").strip(" ():;,.\n")
+    return longest if len(longest) > 3 else ""
 
 
 def _leaves(schema: dict[str, Any], prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -15,7 +15,7 @@ from rich.table import Table
 from image_grounding.cli.common import CONTEXT, Tool, print_json, reporting_errors
 from image_grounding.errors import Exit
 from image_grounding.health import CheckUp, Status, Step, check_up
-from image_grounding.spec import load_spec
+from image_grounding.spec import Spec, load_spec
 
 _MARKS = {Status.OK: "✓", Status.WARN: "!", Status.FAIL: "✗", Status.SKIPPED: "-"}
 # A check-up reads no data and writes no results.
@@ -89,31 +89,31 @@ def check_command(
     with reporting_errors():
         flags = _flags(backend, base_url, model, api_key_env, price_in, price_out)
         spec = load_spec(spec_file, [*overrides, *flags, *_NOT_NEEDED])
-        if spec.vlm.backend == "local":
-            found = _local()
-        else:
-            show = (lambda step: None) if quiet else _show_step
-            say = (lambda text: None) if quiet else _say
-            found = asyncio.run(
-                check_up(
-                    spec, samples=samples, wait=wait, save_probe=save_probe, say=say, show=show
-                )
-            )
-        if not quiet:
-            _show_rest(found)
+        found = _check(spec, quiet, samples, wait, save_probe)
         if as_json or quiet or not sys.stdout.isatty():
             print_json(_plain(found))
     sys.exit(_code(found))
 
 
-def check_spec(spec_file: Path) -> dict[str, Any]:
+def check_spec(spec_file: Path, *, quiet: bool) -> dict[str, Any]:
     """Check the endpoint of a spec, with its steps on stderr; what ``--json`` would print."""
-    spec = load_spec(spec_file, _NOT_NEEDED)
+    return _plain(_check(load_spec(spec_file, _NOT_NEEDED), quiet))
+
+
+def _check(
+    spec: Spec, quiet: bool, samples: int = 1000, wait: float = 0.0, save_probe: Path | None = None
+) -> CheckUp:
     if spec.vlm.backend == "local":
-        return _plain(_local())
-    found = asyncio.run(check_up(spec, say=_say, show=_show_step))
-    _show_rest(found)
-    return _plain(found)
+        found = _local()
+    else:
+        show = (lambda step: None) if quiet else _show_step
+        say = (lambda text: None) if quiet else _say
+        found = asyncio.run(
+            check_up(spec, samples=samples, wait=wait, save_probe=save_probe, say=say, show=show)
+        )
+    if not quiet:
+        _show_rest(found)
+    return found
 
 
 def _code(found: CheckUp) -> Exit:

@@ -93,13 +93,14 @@ def setup_command(
         given = {name: text for name, text in flags.items() if text is not None}
         try:
             person = _person() if terminal else None
+            state.asking = person.asking if person else state.asking
             Interview(given, state, person).run()
             result = _finish(source, base, state)
             if wants_check is None and person and state.answers["endpoint"] != "local":
                 there = state.answers.get("running") != "no"
                 wants_check = person.agrees("Check the endpoint now?", there)
             if wants_check:
-                result["check"] = check_spec(Path(result["spec"]))
+                result["check"] = check_spec(Path(result["spec"]), quiet=quiet)
                 result["exit_code"] = result["check"]["exit_code"]
             print_json(result)
             sys.exit(result["exit_code"])
@@ -131,6 +132,7 @@ def _begin(
         state.warn(f"{key} in {source} is left out: a secret does not belong in a file")
     base = specs.drop(base, set(written_out))
     state.previous = {**specs.read_answers(base), "spec": str(source)}
+    state.gemini_base_url = specs.gemini_base_url(base)
     return base, state
 
 

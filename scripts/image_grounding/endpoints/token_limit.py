@@ -7,6 +7,7 @@ from dataclasses import dataclass
 # Below so many tokens no reply is worth asking for.
 _LEAST = 64
 _NAMED = re.compile(r"max_?(?:completion|output|new)?_?tokens|output[ _]tokens")
+_OF_THE_REPLY = re.compile(rf"{_NAMED.pattern}|completion|in the output")
 _CONTEXT = re.compile(
     r"(?:context[ _](?:length|window|size)|max_model_len|max_new_tokens`? must be)\D{0,40}?(\d+)"
 )
@@ -50,7 +51,7 @@ def lower_limit(said: str, sent: int, *, again: bool = False) -> Lower | None:
     elif prompt is not None:
         # However short the prompt, a limit as long as the context leaves no room for it.
         limit, for_all = context - prompt, False
-    elif _NAMED.search(said) or "completion" in said or "in the output" in said:
+    elif _OF_THE_REPLY.search(said):
         for_all = sent >= context
         limit = context // 2 if for_all else sent // 2
     else:

@@ -19,6 +19,8 @@ from image_grounding.steps import EXTRACTION, GROUNDING
 
 # Captions of one image mostly stand together.
 _HEADERS_KEPT = 256
+# What the findings named after its signatures have in common.
+_WRONG_CONVENTION = "wrong box convention"
 
 
 def inspect_run(
@@ -97,7 +99,7 @@ def _headline(findings: list[Finding], tally: Tally) -> str:
 def _named(findings: list[Finding], level: Level) -> str:
     """The names of a level's findings, each once."""
     names = [finding.check for finding in findings if finding.level is level]
-    plain = ("wrong box convention" if n.startswith("convention_") else n for n in names)
+    plain = (_WRONG_CONVENTION if n.startswith("convention_") else n for n in names)
     return ", ".join(dict.fromkeys(name.replace("_", " ") for name in plain))
 
 

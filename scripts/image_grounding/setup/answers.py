@@ -194,6 +194,11 @@ def read_answers(values: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in found.items() if value != "???"}
 
 
+def gemini_base_url(values: Mapping[str, Any]) -> str:
+    """Where Gemini is; "" for Google's own address."""
+    return str(dict(leaves(values)).get(f"{_OWN}.vlm.gemini.base_url") or "")
+
+
 def _endpoint(backend: str, base_url: str) -> dict[str, str]:
     """Which endpoint was chosen: its address tells, by the usual ports."""
     if backend != "openai":

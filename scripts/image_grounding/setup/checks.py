@@ -13,11 +13,12 @@ from pathlib import Path
 
 from rapidfuzz import process
 
+from image_grounding.endpoints.retired import retirement
 from image_grounding.errors import EndpointError, InputError
 from image_grounding.resources import bundle_root
 from image_grounding.samples import BadLine, Sample, SampleReader, locate_image
 from image_grounding.setup.existing import count_existing
-from image_grounding.setup.models import GEMINI_MODELS, list_models, reached
+from image_grounding.setup.models import GEMINI_MODELS, fit_for_boxes, list_models, reached
 from image_grounding.setup.parsing import resolved
 from image_grounding.setup.state import Doubted, Refused, State
 from image_grounding.steps import EXTRACTION
@@ -26,6 +27,21 @@ _FIRST_LINES = 20
 _SHOWN = 3
 _SHOWN_LENGTH = 90
 _MOST_FOLDERS = 200
+# How to start a server of one's own, and the reference that says more.
+_STARTING = {
+    "vllm": (
+        "vllm serve Qwen/Qwen3-VL-8B-Instruct --max-model-len 32768 "
+        "--limit-mm-per-prompt '{\"image\": 1}'",
+        "vllm_server.md",
+    ),
+    "tao": ("the skill tao-run-inference-service starts one", "tao_inference_service.md"),
+    # The key by its name alone: docker takes its value from the shell.
+    "nim": (
+        "docker run --gpus all --shm-size=16g -p 8000:8000 -e NGC_API_KEY "
+        "-v ~/.cache/nim:/opt/nim/.cache nvcr.io/nim/nvidia/cosmos-reason2-8b:latest",
+        "endpoints.md",
+    ),
+}
 
 
 def look_at_input(path: str, state: State) -> None:
@@ -106,16 +122,7 @@ def look_at_running(running: str, state: State) -> None:
     """Say how to start a server that does not run yet."""
     if running == "yes":
         return
-    how = {
-        "vllm": (
-            "vllm serve Qwen/Qwen3-VL-8B-Instruct --max-model-len 32768 "
-            "--limit-mm-per-prompt '{\"image\": 1}'",
-            "vllm_server.md",
-        ),
-        "tao": ("the skill tao-run-inference-service starts one", "tao_inference_service.md"),
-        "nim": ("the model's page at https://build.nvidia.com has its container", "endpoints.md"),
-    }
-    if found := how.get(state.answers.get("endpoint", "")):
+    if found := _STARTING.get(state.answers.get("endpoint", "")):
         state.say(f"  to start it: {found[0]}")
         state.say(f"  more in {bundle_root() / 'references' / found[1]}")
     state.warn("the server does not run yet: start it before the run")
@@ -126,7 +133,8 @@ def look_at_base_url(url: str, state: State) -> None:
     if not _may_ask(state):
         return
     try:
-        list_models(resolved(url), "")
+        with state.asking("the server"):
+            list_models("openai", resolved(url), "")
     except EndpointError as error:
         if not reached(error):
             raise Doubted(str(error)) from None
@@ -150,17 +158,30 @@ def look_at_key_variable(name: str, state: State) -> None:
 
 def offered_models(state: State) -> tuple[str, ...]:
     """The models that the endpoint offers; none where that cannot be found out."""
-    if state.answers.get("endpoint") == "gemini":
-        return GEMINI_MODELS
-    if "base_url" not in state.answers or not _may_ask(state):
+    served = _served(state)
+    if state.answers.get("endpoint") != "gemini":
+        return served
+    return fit_for_boxes(served) or GEMINI_MODELS
+
+
+def _served(state: State) -> tuple[str, ...]:
+    """The names that the endpoint lists, asked for once; none where it cannot be asked."""
+    gemini = state.answers.get("endpoint") == "gemini"
+    if not gemini and ("base_url" not in state.answers or not _may_ask(state)):
         return ()
-    asked = (resolved(state.answers["base_url"]), state.answers.get("key_variable", ""))
+    base_url = state.gemini_base_url if gemini else state.answers["base_url"]
+    asked = (resolved(base_url), state.answers.get("key_variable", ""))
     if asked not in state.served:
+        state.served[asked] = ()
         try:
-            state.served[asked] = list_models(*asked)
+            with state.asking("the endpoint's models"):
+                state.served[asked] = list_models("gemini" if gemini else "openai", *asked)
         except EndpointError as error:
-            state.served[asked] = ()
-            state.warn(f"the endpoint's models cannot be listed: {error}")
+            if gemini:
+                state.say(f"  Google's own list could not be had: {error}")
+                state.say("  these are the models known in November 2026")
+            else:
+                state.warn(f"the endpoint's models cannot be listed: {error}")
     return state.served[asked]
 
 
@@ -175,12 +196,20 @@ def only_model(state: State) -> str | None:
 
 
 def look_at_model(name: str, state: State) -> None:
-    """Whether the endpoint offers it."""
-    offered = offered_models(state)
-    if not offered or name in offered or state.answers.get("endpoint") == "gemini":
+    """Whether the endpoint offers it, and goes on doing so."""
+    gemini = state.answers.get("endpoint") == "gemini"
+    offered, served = offered_models(state), _served(state)
+    fate = retirement(name) if gemini else None
+    if fate and (" is gone" in fate or (served and name not in served)):
+        raise Doubted(fate)
+    if fate:
+        return state.warn(fate)
+    if not offered or name in offered or name.removeprefix("models/") in served:
         return
-    nearest = [found[0] for found in process.extract(name, offered, limit=3)]
-    raise Doubted(f"the endpoint does not list that model; it lists {', '.join(nearest)}")
+    nearest = ", ".join(found[0] for found in process.extract(name, offered, limit=3))
+    if gemini and not served:
+        raise Doubted(f"that is none of the known Gemini models; nearest are {nearest}")
+    raise Doubted(f"the endpoint does not list that model; it lists {nearest}")
 
 
 def look_at_results_dir(path: str, state: State) -> None:

@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which models an endpoint offers."""
 
+import asyncio
 import os
 import re
+from dataclasses import replace
 
-from image_grounding.endpoints.errors import (
-    error_text,
-    network_error,
-    safe_address,
-    scrub,
-    status_error,
-)
-from image_grounding.errors import EndpointError, EndpointTimeoutError, ServerFaultError
+from image_grounding.endpoints import make_endpoint
+from image_grounding.endpoints.errors import safe_address
+from image_grounding.endpoints.retired import retirement
+from image_grounding.errors import EndpointError, ServerFaultError
 from image_grounding.families import UNKNOWN, family_of
+from image_grounding.spec import Vlm, load_spec
 
 _TIMEOUT_S = 5.0
 _MOST = 500
@@ -29,40 +28,50 @@ GEMINI_MODELS = (
 )
 
 
-def list_models(base_url: str, key_variable: str) -> tuple[str, ...]:
-    """The names at ``base_url``/models, those that look like vision models first.
+def list_models(backend: str, base_url: str, key_variable: str) -> tuple[str, ...]:
+    """The names that an endpoint lists, those that look like vision models first.
 
     Args:
-        base_url: address up to and with ``/v1``.
+        backend: ``gemini`` or ``openai``.
+        base_url: the API's address; "" for Google's own.
         key_variable: environment variable with the key, or "".
 
     Raises:
         EndpointError: it could not be asked, or gave no list.
     """
-    import openai  # slow to import
-
-    key = os.environ.get(key_variable) or "EMPTY"
-    address = safe_address(base_url)
-    try:
-        with openai.OpenAI(
-            api_key=key, base_url=base_url, max_retries=0, timeout=_TIMEOUT_S
-        ) as client:
-            page = client.models.list()
-    except openai.APITimeoutError:
-        message = f"no answer from {address} within {_TIMEOUT_S:g} s"
-        raise EndpointTimeoutError(message) from None
-    except openai.APIStatusError as error:
-        said = scrub(error_text(error.body) or error.response.reason_phrase, key)
-        raise status_error(error.status_code, said, error.response.headers) from None
-    except openai.APIConnectionError as error:
-        raise network_error(error, address) from None
-    except (openai.APIError, ValueError):
-        raise ServerFaultError(f"{address}/models gives no list of models") from None
-    names = [getattr(item, "id", None) for item in getattr(page, "data", None) or ()]
-    good = [name for name in names if isinstance(name, str) and name and name.isprintable()]
+    key = os.environ.get(key_variable, "")
+    vlm = load_spec(None, ["results_dir=x", "data.input_jsonl=x"], without_keys=True).vlm
+    if backend == "gemini":
+        gemini = replace(vlm.gemini, base_url=base_url, api_key=key, timeout=_TIMEOUT_S)
+        vlm = replace(vlm, backend="gemini", gemini=gemini)
+    else:
+        openai = replace(vlm.openai, base_url=base_url, api_key=key, timeout=_TIMEOUT_S)
+        vlm = replace(vlm, backend="openai", openai=openai)
+    good = [name for name in asyncio.run(_ask(vlm)) if name and name.isprintable()]
     if not good:
-        raise ServerFaultError(f"{address}/models lists no model")
+        raise ServerFaultError(f"{safe_address(base_url)}/models lists no model")
     return tuple(sorted(good[:_MOST], key=lambda name: not _sees(name)))
+
+
+async def _ask(vlm: Vlm) -> list[str]:
+    endpoint = make_endpoint(vlm, lambda message: None)
+    try:
+        return await endpoint.models()
+    finally:
+        await endpoint.close()
+
+
+def fit_for_boxes(served: tuple[str, ...]) -> tuple[str, ...]:
+    """Of the names that Google lists, those to offer: our own order first, then the others."""
+    fit = [
+        name
+        for name in served
+        if re.match(r"gemini-\d", name)
+        and not re.search(r"embed|tts|live|audio|image|computer|robotics", name)
+        and not retirement(name)
+    ]
+    known = [name for name in GEMINI_MODELS if name in fit]
+    return (*known, *(name for name in fit if name not in known))
 
 
 def _sees(name: str) -> bool:

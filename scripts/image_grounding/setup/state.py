@@ -2,6 +2,7 @@
 """What an interview knows so far, and how an answer is turned down."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from image_grounding.samples import Sample
@@ -40,9 +41,11 @@ class State:
 
     Attributes:
         say: shows a line to a person.
+        asking: surrounds a look over the network, which takes a while, with what is asked.
         tao: only what TAO's own schema knows may be written.
         overwrite: an existing spec may be replaced.
         previous: answers that an existing spec gives.
+        gemini_base_url: where Gemini is, by an existing spec; "" for Google's own address.
         answers: those given so far, by the question's name.
         facts: what looking at an answer has brought to light, for conditions.
         samples: the first good lines of the input.
@@ -52,9 +55,11 @@ class State:
     """
 
     say: Callable[[str], None]
+    asking: Callable[[str], AbstractContextManager[object]] = nullcontext
     tao: bool = False
     overwrite: bool = False
     previous: Mapping[str, str] = field(default_factory=dict)
+    gemini_base_url: str = ""
     answers: dict[str, str] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
     samples: list[Sample] = field(default_factory=list)

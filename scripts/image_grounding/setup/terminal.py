@@ -2,7 +2,8 @@
 """A person at a terminal, asked by questionary on stderr: stdout is for programs."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import questionary
 from prompt_toolkit.application import get_app
@@ -12,6 +13,8 @@ from prompt_toolkit.filters import Condition
 from prompt_toolkit.layout.processors import ConditionalProcessor, PasswordProcessor
 from prompt_toolkit.output import create_output
 from prompt_toolkit.validation import ValidationError, Validator
+from rich.console import Console
+from rich.markup import escape
 
 from image_grounding.setup.questions import Question
 from image_grounding.setup.state import LooksLikeKeyError, Refused, State
@@ -61,6 +64,12 @@ class Terminal:
         except (EOFError, KeyboardInterrupt):
             return False
 
+    @contextmanager
+    def asking(self, whom: str) -> Iterator[None]:
+        """Show that an answer is awaited; what is typed meanwhile answers no question."""
+        with _deaf(), Console(stderr=True).status(f"asking {escape(whom)} ..."):
+            yield
+
     def _select(self, question: Question, choices: list[questionary.Choice], default: str) -> str:
         known = any(choice.value == default for choice in choices)
         return _answer(
@@ -99,6 +108,29 @@ def _is_key(text: str, question: Question, state: State) -> bool:
     except Refused as refused:
         return isinstance(refused, LooksLikeKeyError)
     return False
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """What is typed within is neither shown nor kept; Ctrl-C is heard."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        try:
+            yield
+        finally:
+            while msvcrt.kbhit():
+                msvcrt.getwch()
+    else:
+        import termios
+
+        before = termios.tcgetattr(sys.stdin)
+        silent = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, silent)
+        try:
+            yield
+        finally:
+            termios.tcsetattr(sys.stdin, termios.TCSAFLUSH, before)
 
 
 def _answer(question: questionary.Question) -> str:
