@@ -67,6 +67,7 @@ def test_every_source_file_names_its_licence() -> None:
         (["inspect.py"], "RESULTS_DIR"),
         (["export.py", "results", "--format", "yolo", "-o", "x"], "'yolo' is not one of"),
         (["run_pipeline.py", "--limit", "2", "--sample", "3"], "exclude each other"),
+        (["run_pipeline.py", "--check-images", "some"], "takes a number, or all"),
         (["run_pipeline.py", "spec.yaml"], "-e spec.yaml"),
     ],
 )
