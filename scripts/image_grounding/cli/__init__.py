@@ -8,7 +8,7 @@ import click
 from image_grounding import __version__
 from image_grounding.cli.common import Tool
 
-_TOOLS = ("setup", "check", "run", "inspect", "export", "evaluate")
+_TOOLS = ("make-input", "setup", "check", "run", "inspect", "export", "evaluate")
 
 
 class _Tools(Tool, click.Group):
@@ -22,8 +22,9 @@ class _Tools(Tool, click.Group):
         """The tool of a name, or None where there is none."""
         if cmd_name not in _TOOLS:
             return None
-        module = import_module(f"image_grounding.cli.{cmd_name}")
-        command: click.Command = getattr(module, f"{cmd_name}_command")
+        name = cmd_name.replace("-", "_")
+        module = import_module(f"image_grounding.cli.{name}")
+        command: click.Command = getattr(module, f"{name}_command")
         return command
 
 
