@@ -6,7 +6,8 @@ from importlib import import_module
 import click
 
 from image_grounding import __version__
-from image_grounding.cli.common import Tool
+from image_grounding.cli.common import Tool, print_json
+from image_grounding.errors import Exit
 
 _TOOLS = ("make-input", "setup", "check", "run", "inspect", "export", "evaluate")
 
@@ -28,7 +29,18 @@ class _Tools(Tool, click.Group):
         return command
 
 
-@click.group(cls=_Tools, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Tools,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__)
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Phrase-grounded training data from (image, caption) pairs."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        code = int(Exit.USAGE)
+        error = f"no command given; there are {', '.join(_TOOLS)}"
+        print_json({"status": "error", "exit_code": code, "error": error})
+        ctx.exit(code)
