@@ -447,8 +447,14 @@ def test_from_keeps_what_is_not_asked(make_project: Maker) -> None:
     expected["autolabel_type"] = "image_grounding"
     assert yaml.safe_load(path.read_text()) == expected
     text = path.read_text()
-    assert run_wizard(project.folder, "--from", "old.yaml", "--overwrite").code == 0
+    again = run_wizard(project.folder, "--from", "old.yaml", "--overwrite")
     assert path.read_text() == text
+    path.write_text(text.replace("wandb:", "# of May\nwandb:"))
+    last = run_wizard(project.folder, "--from", "old.yaml", "--overwrite")
+    for ran, lost in ((again, False), (last, True)):
+        assert ran.code == 0, ran.err
+        assert ("comments of old.yaml are not kept, such as # of May" in ran.err) == lost
+        assert any("comments" in warning for warning in ran.json["warnings"]) == lost
 
 
 def test_from_with_another_endpoint(make_project: Maker) -> None:

@@ -20,7 +20,7 @@ from image_grounding.setup.parsing import resolved
 from image_grounding.setup.questions import QUESTIONS, to_plain
 from image_grounding.setup.starting import how_to_start
 from image_grounding.setup.state import State
-from image_grounding.setup.writer import check, render
+from image_grounding.setup.writer import check, foreign_comments, render
 from image_grounding.spec.schema import misplaced, without_empty_sections
 from image_grounding.terminal import printable
 
@@ -131,6 +131,8 @@ def _begin(
     written_out = specs.secrets_in(base)
     for key in written_out:
         state.warn(f"{key} in {source} is left out: a secret does not belong in a file")
+    if lost := foreign_comments(source.read_text(encoding="utf-8-sig")):
+        state.warn(f"comments of {source} are not kept, such as # {lost[0]}")
     base = specs.drop(base, set(written_out))
     state.previous = {**specs.read_answers(base), "spec": str(source)}
     state.gemini_base_url = specs.gemini_base_url(base)
