@@ -92,7 +92,7 @@ def test_skill_covers_every_exit_code_and_every_question() -> None:
     assert codes >= {str(int(code)) for code in errors.Exit}
     questions = run_script("setup_wizard.py", "--print-questions").json["questions"]
     asked = {row[1].strip("`") for row in cells(SKILL) if row[1].startswith("`--")}
-    assert {one["flag"] for one in questions} - {"--max-workers"} == asked
+    assert {one["flag"] for one in questions} == asked
 
 
 # -- commands ------------------------------------------------------------------------------------
@@ -106,6 +106,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = read_jsonl(ROOT / "assets" / "captions.jsonl")
     short = [{**row, "image_path": Path(row["image_path"]).name} for row in rows]
     write_jsonl(folder / "captions.jsonl", short)
+    for row in short:
+        (folder / "photos" / row["image_path"]).with_suffix(".txt").write_text(row["caption"])
     spec = yaml.safe_load((ROOT / "specs" / "local.yaml").read_text())
     spec["results_dir"] = "results"
     spec["image_grounding"]["data"] = {"input_jsonl": "captions.jsonl", "image_root": "photos"}
@@ -192,8 +194,9 @@ def test_command_runs(line: tuple[str, ...], finished: Path, tmp_path: Path) -> 
     folder = tmp_path / "project"
     shutil.copytree(finished, folder)
     (folder / "specs").symlink_to(ROOT / "specs")
-    if line[0] == "setup_wizard.py":
-        (folder / "spec.yaml").unlink()
+    made = {"setup_wizard.py": "spec.yaml", "make_input.py": "captions.jsonl"}.get(line[0])
+    if made:
+        (folder / made).unlink()
     ran = run_script(*line, cwd=folder)
     asks_on_a_terminal = line == ("setup_wizard.py",)
     assert ran.code == (2 if asks_on_a_terminal else 0), ran.err
@@ -206,11 +209,7 @@ def test_skill_leads_from_nothing_to_an_export(server: Loopback, tmp_path: Path)
     scenes = [make_scene((320, 240), seed=number) for number in range(12)]
     for number, scene in enumerate(scenes):
         scene.save(tmp_path / "photos" / f"{number}.png")
-    rows = [
-        {"image_path": f"{number}.png", "caption": scene.caption}
-        for number, scene in enumerate(scenes)
-    ]
-    write_jsonl(tmp_path / "captions.jsonl", rows)
+        (tmp_path / "photos" / f"{number}.txt").write_text(scene.caption)
     reports = {}
     for name, *arguments in JOURNEY:
         there = [word.replace("Qwen/Qwen3-VL-8B-Instruct", "test-vlm") for word in arguments]

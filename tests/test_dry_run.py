@@ -74,7 +74,8 @@ def test_every_fault_is_found(server: Loopback, make_project: Maker) -> None:
     report = ran.json
     assert (report["lines"], report["samples"], report["repeated_lines"]) == (10, 4, 1)
     assert report["images"] == {
-        "unique": 4, "image_missing": 1, "image_unreadable": 1, "image_too_large": 0,
+        "unique": 4, "decoded": 4,
+        "image_missing": 1, "image_unreadable": 1, "image_too_large": 0,
     }  # fmt: skip
     assert report["unusable"]["total"] == 5
     assert report["unusable"]["by_reason"] == {
@@ -93,6 +94,30 @@ def test_every_fault_is_found(server: Loopback, make_project: Maker) -> None:
     assert (real.code, failed) == (3, {2, 4, 5, 6, 7})
     assert real.json["counts"]["wrong_sizes"] == report["wrong_sizes"]["total"]
     assert real.json["usage"]["requests"] == report["estimate"]["requests"] + 1, "and a probe"
+
+
+@pytest.mark.parametrize(
+    ("check", "decoded", "found"), [((), 3, 2), (("all",), 3, 2), (("1",), 1, 0), (("2",), 2, 1)]
+)
+def test_images_that_are_cut_short(
+    check: tuple[str, ...], decoded: int, found: int, server: Loopback, make_project: Maker
+) -> None:
+    project = make_project(1)
+    make_scene((320, 240)).save(project.folder / "whole.jpg")
+    whole = (project.folder / "whole.jpg").read_bytes()
+    for name in ("cut.jpg", "cut too.jpg"):
+        (project.folder / name).write_bytes(whole[: len(whole) // 2])
+    names = ("scene0.png", "cut.jpg", "cut too.jpg", "cut.jpg")
+    rows = [{"image_path": name, "caption": f"a box, {i}"} for i, name in enumerate(names)]
+    write_jsonl(project.input, rows)
+    dry_run = DryRun(
+        load_spec(None, project.overrides(server)), Quiet(),
+        **({"decode": None if check == ("all",) else int(check[0])} if check else {}),
+    )  # fmt: skip
+    dry_run.look()
+    images = dry_run.plain()["images"]
+    assert (images["unique"], images["decoded"], images["image_unreadable"]) == (3, decoded, found)
+    assert dry_run.plain()["unusable"]["total"] == (0, 2, 3)[found]  # cut.jpg has two captions
 
 
 def test_only_the_first_faults_are_listed(server: Loopback, tmp_path: Path) -> None:

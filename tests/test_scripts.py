@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every script starts from any folder, also beside files named like standard modules."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -41,16 +42,36 @@ def test_own_folder_is_not_searched_first(name: str, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
 
 
-def test_command_has_the_scripts_as_subcommands() -> None:
+@pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), ([], 2)])
+def test_command_has_the_scripts_as_subcommands(arguments: list[str], code: int) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "image_grounding", "--help"],
+        [sys.executable, "-m", "image_grounding", *arguments],
         env=clean_environment(PYTHONPATH=str(SCRIPTS)),
         cwd="/",
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stderr
-    assert "run" in done.stdout
+    assert done.returncode == code, done.stderr
+    shown = done.stderr if code else done.stdout
+    for name in TOOLS:
+        tool = name.removesuffix(".py").removesuffix("_pipeline").removesuffix("_endpoint")
+        tool = tool.removesuffix("_wizard").replace("_", "-")
+        assert f"\n  {tool} " in shown or tool == "setup-env"
+    if code:
+        assert json.loads(done.stdout)["error"].startswith("no command given; there are make-in")
+
+
+def test_interrupted_while_importing(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'click':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+    )
+    ran = run_script("run_pipeline.py", "--help", PYTHONPATH=str(tmp_path))
+    assert (ran.code, ran.out, ran.err) == (130, "", "")
 
 
 def test_every_source_file_names_its_licence() -> None:
@@ -67,6 +88,7 @@ def test_every_source_file_names_its_licence() -> None:
         (["inspect.py"], "RESULTS_DIR"),
         (["export.py", "results", "--format", "yolo", "-o", "x"], "'yolo' is not one of"),
         (["run_pipeline.py", "--limit", "2", "--sample", "3"], "exclude each other"),
+        (["run_pipeline.py", "--check-images", "some"], "takes a number, or all"),
         (["run_pipeline.py", "spec.yaml"], "-e spec.yaml"),
     ],
 )

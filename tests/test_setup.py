@@ -340,6 +340,27 @@ def test_gemini_models(
     assert ("the models known in November 2026" in ran.err) == (served is None or not key)
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "start"),
+    [
+        ("nim", r"docker run .*-p 9000:8000 -e NGC_API_KEY .*nvcr\.io/nim/'me/my model':latest"),
+        ("vllm", r"vllm serve 'Me/My Model' --port 9000 .*"),
+        ("tao", "the skill tao-run-inference-service starts one"),
+    ],
+)
+def test_a_server_that_does_not_run_yet(endpoint: str, start: str, make_project: Maker) -> None:
+    project = make_project(1)
+    flags = ["--input", "input.jsonl", "--endpoint", endpoint, "--running", "no"]
+    flags += ["--nim-hosting", "self-hosted"] if endpoint == "nim" else []
+    flags += ["--base-url", "http://h:9000/v1", "--model", "Me/My Model"]
+    ran = run_wizard(project.folder, *flags)
+    assert ran.code == 0, ran.err
+    assert re.fullmatch(start, ran.json["start"])
+    dry, check, pilot, _ = ran.json["next"]
+    assert dry.endswith("--dry-run") and check.endswith("--wait 600") and "--sample" in pilot
+    assert ran.err.index("to start it: ") < ran.err.index("next:") < ran.err.index(check)
+
+
 def test_unreachable_server_is_a_warning(make_project: Maker) -> None:
     project = make_project(1)
     flags = ["--input", "input.jsonl", "--endpoint", "custom", "--base-url", "localhost:1"]
@@ -426,8 +447,14 @@ def test_from_keeps_what_is_not_asked(make_project: Maker) -> None:
     expected["autolabel_type"] = "image_grounding"
     assert yaml.safe_load(path.read_text()) == expected
     text = path.read_text()
-    assert run_wizard(project.folder, "--from", "old.yaml", "--overwrite").code == 0
+    again = run_wizard(project.folder, "--from", "old.yaml", "--overwrite")
     assert path.read_text() == text
+    path.write_text(text.replace("wandb:", "# of May\nwandb:"))
+    last = run_wizard(project.folder, "--from", "old.yaml", "--overwrite")
+    for ran, lost in ((again, False), (last, True)):
+        assert ran.code == 0, ran.err
+        assert ("comments of old.yaml are not kept, such as # of May" in ran.err) == lost
+        assert any("comments" in warning for warning in ran.json["warnings"]) == lost
 
 
 def test_from_with_another_endpoint(make_project: Maker) -> None:

@@ -112,8 +112,13 @@ def test_each_endpoint(endpoint: str, server: Loopback, make_project: Maker) -> 
     )
     assert load_spec(path, ["vlm.openai.api_key="]).vlm.backend == vlm["backend"]
     assert wizard.json["spec"] == "spec.yaml"
-    checks = [] if endpoint == "local" else ["check_endpoint.py -e spec.yaml"]
-    wanted = [*checks, "run_pipeline.py -e spec.yaml --sample 10", "inspect.py results"]
+    there = (RUNNING, "no") not in answers
+    check = "check_endpoint.py -e spec.yaml" + ("" if there else " --wait 600")
+    wanted = ["run_pipeline.py -e spec.yaml --dry-run", *([] if endpoint == "local" else [check])]
+    wanted += ["run_pipeline.py -e spec.yaml --sample 10", "inspect.py results"]
+    start_command = None if there else "vllm serve my/model --port 8000 "
+    assert (wizard.json["start"] or "").startswith(start_command or "")
+    assert (wizard.json["start"] is None) == there
     assert len(wizard.json["next"]) == len(wanted)
     for command, end in zip(wizard.json["next"], wanted, strict=True):
         assert command.endswith(end)
@@ -148,10 +153,10 @@ def test_gemini_is_asked_for_its_models(server: Loopback, make_project: Maker) -
 
 
 def test_what_is_typed_during_a_look_over_the_network_is_forgotten(
-    server: Loopback, make_project: Maker
+    make_project: Maker,
 ) -> None:
     project = make_project(1)
-    flags = ["--input", "input.jsonl", "--image-root", "", "--endpoint", "custom"]
+    flags = ["--input", "input.jsonl", "--image-root", "", "--endpoint", "custom", "--steps", "0"]
     wizard = start(project, *flags)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         wizard.answer(URL, f"http://127.0.0.1:{silent.getsockname()[1]}/v1")
@@ -160,8 +165,10 @@ def test_what_is_typed_during_a_look_over_the_network_is_forgotten(
         wizard.press("typed in vain\r")
         connection.close()
         wizard.sees("(the same answer again keeps it)")
-    wizard.answer(URL, CLEAR + server.base_url)
+    wizard.answer(URL)  # the same again
     wizard.answer(VARIABLE)
+    wizard.answer(MODEL, "m")
+    wizard.sees(RESULTS)
     assert "typed in vain" not in wizard.output
     wizard.press("\x03")
     assert wizard.end() == 130

@@ -2,7 +2,7 @@
 """Everything that can be known of a run before it asks: nothing is sent, nothing is written."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -15,7 +15,7 @@ from image_grounding.errors import Exit, SampleError
 from image_grounding.estimate import Estimate
 from image_grounding.failures import INPUT_REASONS
 from image_grounding.frames import Size
-from image_grounding.images import upright_size
+from image_grounding.images import open_upright, upright_size
 from image_grounding.outputs import Finished, load_finished
 from image_grounding.progress import Reporter
 from image_grounding.records import extraction_of_record
@@ -49,22 +49,31 @@ class _Listing:
 class DryRun:
     """What a run of a spec would find and do; ``plain`` after ``look``.
 
-    Images are opened and their headers read, not decoded: a file that is cut short is found by
-    the run itself. Memory grows by some 100 bytes for each sample and image, for telling
-    repeated ones.
+    Of all images the headers are read; only a decoded one is known to be whole. Memory grows by
+    some 100 bytes for each sample and image, for telling repeated ones.
+
+    Args:
+        spec: of the run.
+        reporter: told how far it is.
+        pilot: which samples; None for all.
+        decode: how many images, from the first on, are decoded as the run will; None for all.
 
     Raises:
         InputError: the input cannot be read, or has no lines.
         SpecError: the backend's packages are missing.
     """
 
-    def __init__(self, spec: Spec, reporter: Reporter, pilot: Pilot | None = None) -> None:
+    def __init__(
+        self, spec: Spec, reporter: Reporter, pilot: Pilot | None = None, decode: int | None = 1000
+    ) -> None:
         steps = [step for step in STEPS if step.number in spec.workflow.steps]
         self._spec = spec
         self._reporter = reporter
         self._selection = Selection(input_of(spec, steps), pilot)
         self._stores = {step: CheckpointStore(step.folder(spec.results_dir)) for step in steps}
         self._estimate = Estimate(spec.vlm, make_teacher(spec, reporter.say).transport)
+        self._decode = decode
+        self._decoded: set[int] = set()
         self._lines = self._samples = self._repeated = self._finished = 0
         self._unusable = _Listing()
         self._reasons: Counter[str] = Counter()
@@ -81,7 +90,7 @@ class DryRun:
 
     def look(self) -> None:
         """Go through the input once."""
-        for item, size in _with_sizes(self._selection):
+        for item, size in self._with_sizes():
             self._lines += 1
             if self._lines % _SAY_EVERY == 0:
                 self._reporter.say(f"{self._lines} of {self._selection.total} lines looked at")
@@ -97,6 +106,37 @@ class DryRun:
                     self._reject(item.line, error)
                 else:
                     self._samples += 1
+
+    def _with_sizes(self) -> Iterator[tuple[Sample | BadLine, Size | SampleError]]:
+        """Each item with the size of its image, or what is wrong with it; some are read ahead."""
+        measure = lru_cache(_SIZES_KEPT)(self._measure)
+        ahead: deque[tuple[Sample | BadLine, Future[Size | SampleError] | None]] = deque()
+        with ThreadPoolExecutor(_THREADS, "images") as pool:
+            for item in self._selection:
+                if isinstance(item, BadLine):
+                    ahead.append((item, None))
+                else:
+                    whole = self._is_decoded(item.image)
+                    ahead.append((item, pool.submit(measure, item.image, whole)))
+                if len(ahead) == _AHEAD:
+                    yield _settled(*ahead.popleft())
+            while ahead:
+                yield _settled(*ahead.popleft())
+
+    def _is_decoded(self, image: Path) -> bool:
+        key = hash(image)
+        if self._decode is None or len(self._decoded) < self._decode:
+            self._decoded.add(key)
+        return key in self._decoded
+
+    def _measure(self, path: Path, whole: bool) -> Size | SampleError:
+        try:
+            size = upright_size(path)
+            if whole:
+                open_upright(path, self._estimate.transport)
+            return size
+        except SampleError as error:
+            return SampleError(error.reason, str(error))  # without a traceback, which holds a lot
 
     def _look_at(self, sample: Sample, size: Size | SampleError) -> None:
         force = self._spec.workflow.force_reprocess
@@ -150,6 +190,7 @@ class DryRun:
             "repeated_lines": self._repeated,
             "images": {
                 "unique": len(self._images),
+                "decoded": len(self._decoded),
                 **{reason: self._bad_images[reason] for reason in _IMAGE_REASONS},
             },
             "unusable": {
@@ -163,30 +204,10 @@ class DryRun:
         }
 
 
-def _with_sizes(
-    items: Iterable[Sample | BadLine],
-) -> Iterator[tuple[Sample | BadLine, Size | SampleError]]:
-    """Each item with the size of its image, or what is wrong with it; some are read ahead."""
-    measure = lru_cache(_SIZES_KEPT)(_measure)
-    ahead: deque[tuple[Sample | BadLine, Future[Size | SampleError]]] = deque()
-    with ThreadPoolExecutor(_THREADS, "headers") as pool:
-        for item in items:
-            ahead.append((item, pool.submit(_size_of, item, measure)))
-            if len(ahead) == _AHEAD:
-                first, size = ahead.popleft()
-                yield first, size.result()
-        for item, size in ahead:
-            yield item, size.result()
-
-
-def _size_of(
-    item: Sample | BadLine, measure: Callable[[Path], Size | SampleError]
-) -> Size | SampleError:
-    return item.error if isinstance(item, BadLine) else measure(item.image)
-
-
-def _measure(path: Path) -> Size | SampleError:
-    try:
-        return upright_size(path)
-    except SampleError as error:
-        return SampleError(error.reason, str(error))  # without a traceback, which holds a lot
+def _settled(
+    item: Sample | BadLine, size: Future[Size | SampleError] | None
+) -> tuple[Sample | BadLine, Size | SampleError]:
+    if isinstance(item, BadLine):
+        return item, item.error
+    assert size
+    return item, size.result()

@@ -23,6 +23,13 @@ def launch(module: str, command: str) -> None:
     if sys.version_info < (3, 11):  # noqa: UP036
         _cannot_start("Python 3.11 or later is needed, this is " + sys.version.split()[0])
     try:
+        _start(module, command)
+    except KeyboardInterrupt:  # while importing, which takes a second
+        sys.exit(130)
+
+
+def _start(module: str, command: str) -> None:
+    try:
         tool = importlib.import_module(module)
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]

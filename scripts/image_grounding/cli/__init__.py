@@ -6,9 +6,10 @@ from importlib import import_module
 import click
 
 from image_grounding import __version__
-from image_grounding.cli.common import Tool
+from image_grounding.cli.common import Tool, print_json
+from image_grounding.errors import Exit
 
-_TOOLS = ("setup", "check", "run", "inspect", "export", "evaluate")
+_TOOLS = ("make-input", "setup", "check", "run", "inspect", "export", "evaluate")
 
 
 class _Tools(Tool, click.Group):
@@ -22,12 +23,24 @@ class _Tools(Tool, click.Group):
         """The tool of a name, or None where there is none."""
         if cmd_name not in _TOOLS:
             return None
-        module = import_module(f"image_grounding.cli.{cmd_name}")
-        command: click.Command = getattr(module, f"{cmd_name}_command")
+        name = cmd_name.replace("-", "_")
+        module = import_module(f"image_grounding.cli.{name}")
+        command: click.Command = getattr(module, f"{name}_command")
         return command
 
 
-@click.group(cls=_Tools, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Tools,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__)
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Phrase-grounded training data from (image, caption) pairs."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        code = int(Exit.USAGE)
+        error = f"no command given; there are {', '.join(_TOOLS)}"
+        print_json({"status": "error", "exit_code": code, "error": error})
+        ctx.exit(code)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``run_pipeline.py``: run the two steps."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -30,6 +31,7 @@ Examples:
   run_pipeline.py -e specs/local.yaml data.input_jsonl=captions.jsonl results_dir=out
   run_pipeline.py -e spec.yaml workflow.steps='["0"]'
   run_pipeline.py -e spec.yaml --dry-run
+  run_pipeline.py -e spec.yaml --dry-run --check-images all
   run_pipeline.py -e spec.yaml --sample 10 --seed 1
 
 \b
@@ -49,6 +51,14 @@ With --dry-run: 0 every line can be used; 2 none can; 3 some cannot.
     is_flag=True,
     help="Check spec and input, say what would be asked; ask and write nothing.",
 )
+@click.option(
+    "--check-images",
+    "decode",
+    default="1000",
+    show_default=True,
+    metavar="N|all",
+    help="Of --dry-run: decode so many images whole; of the others the headers are read.",
+)
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="A pilot: the first N samples.")
 @click.option(
     "--sample", type=click.IntRange(1), metavar="N", help="A pilot: N samples drawn at random."
@@ -65,6 +75,7 @@ With --dry-run: 0 every line can be used; 2 none can; 3 some cannot.
 def run_command(
     spec_file: Path | None,
     dry: bool,
+    decode: str,
     limit: int | None,
     sample: int | None,
     seed: int,
@@ -79,12 +90,15 @@ def run_command(
     """
     if limit and sample:
         raise click.UsageError("--limit and --sample exclude each other")
+    if not re.fullmatch(r"all|\d{1,12}", decode):
+        raise click.UsageError("--check-images takes a number, or all")
     pilot = Pilot(limit) if limit else Pilot(sample, seed) if sample else None
     with reporting_errors():
         spec = load_spec(spec_file, overrides, without_keys=dry)
         reporter = make_reporter(quiet=quiet)
         if dry:
-            sys.exit(_look(DryRun(spec, reporter, pilot), quiet))
+            whole = None if decode == "all" else int(decode)
+            sys.exit(_look(DryRun(spec, reporter, pilot, whole), quiet))
         result = run(spec, reporter, pilot)
         # The rest of it is in run_summary.json; what a program reads now stays short.
         short = {k: value for k, value in result.summary.items() if k not in _ONLY_IN_FILE}

@@ -18,8 +18,9 @@ from image_grounding.setup import answers as specs
 from image_grounding.setup.interview import Interview, UnansweredError, as_plain
 from image_grounding.setup.parsing import resolved
 from image_grounding.setup.questions import QUESTIONS, to_plain
+from image_grounding.setup.starting import how_to_start
 from image_grounding.setup.state import State
-from image_grounding.setup.writer import check, render
+from image_grounding.setup.writer import check, foreign_comments, render
 from image_grounding.spec.schema import misplaced, without_empty_sections
 from image_grounding.terminal import printable
 
@@ -130,6 +131,8 @@ def _begin(
     written_out = specs.secrets_in(base)
     for key in written_out:
         state.warn(f"{key} in {source} is left out: a secret does not belong in a file")
+    if lost := foreign_comments(source.read_text(encoding="utf-8-sig")):
+        state.warn(f"comments of {source} are not kept, such as # {lost[0]}")
     base = specs.drop(base, set(written_out))
     state.previous = {**specs.read_answers(base), "spec": str(source)}
     state.gemini_base_url = specs.gemini_base_url(base)
@@ -167,7 +170,9 @@ def _finish(source: Path | None, base: specs.Values, state: State) -> dict[str, 
     state.say(f"written to {answers['spec']}")
     for key in left_out:
         state.say(f"left out, as TAO does not know it: {key}")
-    state.say("next:\n" + "\n".join(f"  {command}" for command in commands))
+    start = how_to_start(answers)
+    shown = [f"to start it: {start}"] if start else []
+    state.say("next:\n" + "\n".join(f"  {command}" for command in [*shown, *commands]))
     asked = [question for question in QUESTIONS if question.name in answers]
     flags = [part for one in asked for part in (one.flag, answers[one.name])]
     flags += ["--from", str(source)] if source else []
@@ -183,6 +188,7 @@ def _finish(source: Path | None, base: specs.Values, state: State) -> dict[str, 
             one.step.folder_name: {"finished": one.finished, "failed": one.failed}
             for one in state.existing
         },
+        "start": start,
         "next": commands,
         "again": _command("setup", *flags),
     }
@@ -190,9 +196,11 @@ def _finish(source: Path | None, base: specs.Values, state: State) -> dict[str, 
 
 def _next_commands(answers: Mapping[str, str]) -> list[str]:
     spec = ("-e", answers["spec"])
-    check_endpoint = [] if answers["endpoint"] == "local" else [_command("check", *spec)]
+    wait = [] if answers.get("running", "yes") == "yes" else ["--wait", "600"]
+    local = answers["endpoint"] == "local"
     return [
-        *check_endpoint,
+        _command("run", *spec, "--dry-run"),
+        *([] if local else [_command("check", *spec, *wait)]),
         _command("run", *spec, "--sample", "10"),
         _command("inspect", resolved(answers["results_dir"])),
     ]

@@ -36,6 +36,7 @@ def show_findings(report: Mapping[str, Any]) -> None:
     for name in ("lines", "samples", "finished", "repeated_lines"):
         table.add_row(name.replace("_", " "), str(report[name]))
     table.add_row("images", str(report["images"]["unique"]))
+    table.add_row("images decoded", str(report["images"]["decoded"]))
     for reason, count in report["unusable"]["by_reason"].items():
         table.add_row(f"[red]{reason.replace('_', ' ')}", str(count))
     table.add_row("wrong width or height", str(report["wrong_sizes"]["total"]))

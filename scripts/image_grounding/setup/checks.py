@@ -15,11 +15,11 @@ from rapidfuzz import process
 
 from image_grounding.endpoints.retired import retirement
 from image_grounding.errors import EndpointError, InputError
-from image_grounding.resources import bundle_root
 from image_grounding.samples import BadLine, Sample, SampleReader, locate_image
 from image_grounding.setup.existing import count_existing
 from image_grounding.setup.models import GEMINI_MODELS, fit_for_boxes, list_models, reached
 from image_grounding.setup.parsing import resolved
+from image_grounding.setup.starting import how_to_start, reference
 from image_grounding.setup.state import Doubted, Refused, State
 from image_grounding.steps import EXTRACTION
 
@@ -27,21 +27,6 @@ _FIRST_LINES = 20
 _SHOWN = 3
 _SHOWN_LENGTH = 90
 _MOST_FOLDERS = 200
-# How to start a server of one's own, and the reference that says more.
-_STARTING = {
-    "vllm": (
-        "vllm serve Qwen/Qwen3-VL-8B-Instruct --max-model-len 32768 "
-        "--limit-mm-per-prompt '{\"image\": 1}'",
-        "vllm_server.md",
-    ),
-    "tao": ("the skill tao-run-inference-service starts one", "tao_inference_service.md"),
-    # The key by its name alone: docker takes its value from the shell.
-    "nim": (
-        "docker run --gpus all --shm-size=16g -p 8000:8000 -e NGC_API_KEY "
-        "-v ~/.cache/nim:/opt/nim/.cache nvcr.io/nim/nvidia/cosmos-reason2-8b:latest",
-        "endpoints.md",
-    ),
-}
 
 
 def look_at_input(path: str, state: State) -> None:
@@ -122,9 +107,9 @@ def look_at_running(running: str, state: State) -> None:
     """Say how to start a server that does not run yet."""
     if running == "yes":
         return
-    if found := _STARTING.get(state.answers.get("endpoint", "")):
-        state.say(f"  to start it: {found[0]}")
-        state.say(f"  more in {bundle_root() / 'references' / found[1]}")
+    if how := how_to_start({**state.answers, "running": running}):
+        state.say(f"  to start it: {how}")
+        state.say(f"  more in {reference(state.answers['endpoint'])}")
     state.warn("the server does not run yet: start it before the run")
 
 

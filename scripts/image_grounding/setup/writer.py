@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A spec as commented YAML: the same values give the same text."""
 
+import json
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,13 @@ _PLAIN = re.compile(r"[A-Za-z./_][\w./:@+-]*", re.ASCII)
 def render(values: Mapping[str, Any]) -> str:
     """YAML text, keys in the schema's order, each with what the schema says of it."""
     return _HEAD + "".join(f"{line}\n" for line in _lines(values, load_schema("spec"), ""))
+
+
+def foreign_comments(text: str) -> list[str]:
+    """The comments of a spec that ``render`` would not write: they get lost when it is edited."""
+    notes = json.dumps(load_schema("spec"), ensure_ascii=False)
+    comments = re.findall(r"(?:^|\s)#[ \t]*(\S.*)$", text, re.MULTILINE)
+    return [one for one in comments if one not in _HEAD and one not in notes]
 
 
 def _lines(values: Mapping[str, Any], schema: Mapping[str, Any], indent: str) -> Iterator[str]:
