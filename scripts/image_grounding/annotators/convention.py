@@ -10,7 +10,7 @@ from image_grounding.annotators.asking import ask_for_boxes
 from image_grounding.endpoints import Asker, Question
 from image_grounding.endpoints.diagnosis import explained
 from image_grounding.endpoints.errors import is_hosted, speaks_of_images
-from image_grounding.endpoints.readiness import make_sure_it_is_ready
+from image_grounding.endpoints.readiness import kind_of_server
 from image_grounding.errors import EndpointError, RejectedRequestError, UnusableEndpointError
 from image_grounding.families import Family
 from image_grounding.images import EncodedImage
@@ -57,7 +57,7 @@ async def _explaining(asker: Asker, vlm: Vlm) -> AsyncIterator[None]:
     """What an endpoint fails with, in words that say what to do; that it is not ready first."""
     try:
         if vlm.base_url and not is_hosted(vlm.base_url):
-            await make_sure_it_is_ready(vlm.base_url)
+            await kind_of_server(vlm.base_url)  # raises where it still loads
         yield
     except RejectedRequestError as error:
         raise await explained_refusal(error, asker) from None
