@@ -62,3 +62,21 @@ def test_nothing_is_lost(server: Loopback, make_project: Callable[..., Project])
     assert third.code == 0
     assert third.json["counts"]["from_checkpoints"] == SAMPLES
     assert len(server.calls) == asked
+
+
+def test_a_run_finds_what_the_endpoint_can_take(
+    server: Loopback, make_project: Callable[..., Project]
+) -> None:
+    """It says 429 to more than six at once: all is annotated, at about six at once."""
+    server.delay = 0.01
+    server.fault = lambda call: Answer(status=429) if server.in_flight > 6 else None
+    project = make_project(1, size=(64, 48))
+    caption = project.scenes["scene0.png"].caption
+    rows = [{"image_path": "scene0.png", "caption": f"{caption} {n}"} for n in range(60)]
+    write_jsonl(project.input, rows)
+    ran = project.run(server, "workflow.max_workers=auto")
+    assert ran.code == 0, ran.err
+    assert ran.json["counts"]["annotated"] == 60
+    reached = ran.json["usage"]["concurrency"]
+    assert 4 <= reached["most"] <= 12
+    assert reached["limit"] <= 8

@@ -99,8 +99,13 @@ def test_quiet_leaves_only_the_json(good):
     ],
 )
 def test_a_real_run_in_a_wrong_convention(make_project, server, writes, reads, signature):
+    """The probe is answered as the spec says, or the run would not begin; samples are not."""
+
+    def fault(call):
+        server.model.convention = writes if call.step else reads
+
+    server.fault = fault
     project = make_project(12, (200, 150))
-    server.model.convention = writes
     assert project.run(server, f"vlm.coordinates={reads}").code == 0
     ran = inspect(project.results)
     named = [one["check"] for one in ran.json["findings"]]

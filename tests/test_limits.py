@@ -344,6 +344,7 @@ def test_the_token_limit_is_lowered_by_what_the_server_says(
 ) -> None:
     found = lower_limit(said.lower(), sent)
     assert (found and (found.limit, found.for_all)) == lower
+    assert lower_limit(said.lower(), 0) is None, "no limit was sent"
     again = lower_limit(said.lower(), sent, again=True)
     assert again is None or again.limit <= sent // 2
 

@@ -193,3 +193,4 @@ class BlockedError(EndpointError):
     """The provider's safety filter refused this prompt or its answer."""
 
     reason = "blocked"
+    remedy = "leave this sample out, or ask another provider"

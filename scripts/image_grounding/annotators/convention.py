@@ -10,7 +10,7 @@ from image_grounding.annotators.asking import ask_for_boxes
 from image_grounding.endpoints import Asker, Question
 from image_grounding.endpoints.diagnosis import explained
 from image_grounding.endpoints.errors import is_hosted, speaks_of_images
-from image_grounding.endpoints.readiness import make_sure_it_is_ready
+from image_grounding.endpoints.readiness import kind_of_server
 from image_grounding.errors import (
     EndpointError,
     LoadingError,
@@ -79,9 +79,9 @@ async def _explaining(asker: Asker, vlm: Vlm) -> AsyncIterator[None]:
 
 
 async def _make_sure_it_is_ready(asker: Asker, base_url: str) -> None:
-    """As ``make_sure_it_is_ready``, but an answer outweighs what a gateway says of its health."""
+    """An answer outweighs what a gateway says of its health."""
     try:
-        await make_sure_it_is_ready(base_url)
+        await kind_of_server(base_url)  # raises where it still loads
     except LoadingError:
         if not await asker.answers(_ANY_QUESTION):
             raise

@@ -86,7 +86,7 @@ class Request:
     Attributes:
         body: what the endpoint that made it sends.
         optional: the negotiable parameters in it.
-        token_limit: the output tokens that it asks for.
+        token_limit: the output tokens that it asks for; 0 for no limit.
         schema: name of the reply schema in it, or None.
     """
 

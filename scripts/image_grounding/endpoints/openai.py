@@ -84,6 +84,8 @@ class OpenAIEndpoint:
         if (times := terms.times_refused("max_tokens")) < len(_LIMIT_NAMES):
             body[_LIMIT_NAMES[times]] = limit
             optional.add("max_tokens")
+        else:
+            limit = 0
         if self._settings.temperature is not None and terms.takes("temperature"):
             body["temperature"] = self._settings.temperature
             optional.add("temperature")

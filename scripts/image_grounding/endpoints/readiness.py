@@ -65,23 +65,15 @@ async def kind_of_server(url: str) -> str | None:
     """
     root = url.rstrip("/").removesuffix("/v1").rstrip("/")
     for kind, path in _PATHS:
-        if _is_ready(*await asyncio.to_thread(_get, f"{root}{path}")):
+        status, body = await asyncio.to_thread(_get, f"{root}{path}")
+        if status is None:  # a real request will say why
+            return None
+        if _is_ready(status, body):
             return kind
     return None
 
 
-async def make_sure_it_is_ready(url: str) -> None:
-    """What a run looks at before it asks: seconds in place of a request's whole patience.
-
-    Raises:
-        UnreachableError, LoadingError, UnusableEndpointError: the server cannot be used now.
-    """
-    if not behind_proxy(url):
-        await connect(url)
-    await kind_of_server(url)
-
-
-def _is_ready(status: int | None, body: Any) -> bool:
+def _is_ready(status: int, body: Any) -> bool:
     """What an answer of a readiness path means; False where the server has no such path."""
     error = body.get("error") if isinstance(body, dict) else None
     why = error.get("type") if isinstance(error, dict) else None
