@@ -96,8 +96,9 @@ class Wizard:
 
     def end(self) -> int:
         """Wait for the end; the exit code."""
+        until = time.monotonic() + 60
         while self._read():
-            pass
+            assert time.monotonic() < until, f"it does not end:\n{self.text}"
         self._child.close()
         return int(self._child.exitstatus)
 
