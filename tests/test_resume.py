@@ -164,7 +164,7 @@ def test_interrupted_twice_ends_at_once(server: Loopback, make_project: Maker) -
         return None
 
     server.fault = both
-    while not server.calls:
+    while not server.probes:
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
     assert process.stderr is not None
