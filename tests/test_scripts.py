@@ -64,6 +64,8 @@ def test_command_has_the_scripts_as_subcommands(arguments: list[str], code: int)
 def test_interrupted_while_importing(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import os, signal, sys\n"
+        # A background shell hands down SIGINT ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "class Finder:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
         "        if name == 'click':\n"

@@ -73,7 +73,8 @@ class DryRun:
         self._stores = {step: CheckpointStore(step.folder(spec.results_dir)) for step in steps}
         self._estimate = Estimate(spec.vlm, make_teacher(spec, reporter.say).transport)
         self._decode = decode
-        self._decoded: set[int] = set()
+        self._to_decode: set[int] = set()
+        self._whole = 0
         self._lines = self._samples = self._repeated = self._finished = 0
         self._unusable = _Listing()
         self._reasons: Counter[str] = Counter()
@@ -125,9 +126,9 @@ class DryRun:
 
     def _is_decoded(self, image: Path) -> bool:
         key = hash(image)
-        if self._decode is None or len(self._decoded) < self._decode:
-            self._decoded.add(key)
-        return key in self._decoded
+        if self._decode is None or len(self._to_decode) < self._decode:
+            self._to_decode.add(key)
+        return key in self._to_decode
 
     def _measure(self, path: Path, whole: bool) -> Size | SampleError:
         try:
@@ -162,6 +163,8 @@ class DryRun:
             self._images.add(key)
             if isinstance(size, SampleError):
                 self._bad_images[size.reason] += 1
+            else:
+                self._whole += key in self._to_decode
 
     def _reject(self, line: int, error: SampleError) -> None:
         self._reasons[error.reason] += 1
@@ -190,7 +193,7 @@ class DryRun:
             "repeated_lines": self._repeated,
             "images": {
                 "unique": len(self._images),
-                "decoded": len(self._decoded),
+                "decoded": self._whole,
                 **{reason: self._bad_images[reason] for reason in _IMAGE_REASONS},
             },
             "unusable": {
