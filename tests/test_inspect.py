@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 from jsonschema import Draft202012Validator
+from PIL import Image
 
 from conftest import write_jsonl
 from image_grounding.inspection.inspect_run import inspect_run
@@ -155,6 +156,21 @@ def test_step_0_has_no_boxes_to_check(good):
     assert ran.json["counts"]["failed"] == 0  # the failure was one of step 1
     assert ran.json["verdict"] == "pass"
     assert inspect(good, "--step", "1").json["step"] == "1"
+
+
+def test_cards_are_drawn_for_those_without_a_browser(good):
+    ran = inspect(good, "--draw", "3", "--only", "tiny_box")
+    (drawn,) = ran.json["drawn"]
+    assert (drawn["sample_id"], drawn["picked"]) == ("s7", "flag")
+    assert drawn["expressions"][0]["boxes"] == [[50, 50, 54, 55]]
+    picture = Image.open(drawn["picture"]).convert("RGB")
+    assert picture.getpixel((52, 50)) == (0xE6, 0x9F, 0x00), "the first colour, on the box"
+    assert picture.height > 240, "a legend is below the picture"
+
+
+def test_failures_count_where_no_record_is_left(tmp_path):
+    report = inspect(write_results(tmp_path, [], ["timeout"] * 3)).json
+    assert (report["step"], report["counts"]["failed"], report["verdict"]) == ("1", 3, "fail")
 
 
 def test_only_one_flag(good):

@@ -246,7 +246,10 @@ def test_no_picture(tmp_path, browser):
 def test_review_by_keyboard(review, browser):
     with opened(browser, review) as page:
         assert page.text_content("#reviewed") == "0 of 3 reviewed"
-        press(page, "j n 1 n 2 j 1 j 4 n 3 b n b")  # b on a phrase without a box does nothing
+        press(page, "1")  # before there is a card it is only a way to the first one
+        assert page.text_content("#reviewed") == "0 of 3 reviewed"
+        assert page.locator("article.current").get_attribute("aria-label") == "Card 1"
+        press(page, "k n 1 n 2 j 1 j 4 n 3 b n b")  # b on a phrase without a box does nothing
         assert page.text_content("#reviewed") == "3 of 3 reviewed"
         press(page, "k k n b b 2")
         found = download(page)
@@ -254,6 +257,7 @@ def test_review_by_keyboard(review, browser):
         assert found["run"]["results"] == "/data/run"
         assert len(found["run"]["fingerprint"]) == 20
         assert {one["sample_id"] for one in found["marks"]} == {"s0", "s1", "s2"}
+        assert {one["picked"] for one in found["marks"]} == {"random"}
         assert said(found) == [
             ("s0-e0", None, "good"),
             ("s0-e0", "s0-e0-b1", "wrong_box"),
@@ -478,6 +482,9 @@ def test_nothing_sticks_out(review, browser, width):
     with opened(browser, review, viewport={"width": width, "height": 800}) as page:
         page.wait_for_selector("article .view")
         assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert page.locator("label.button").is_visible()  # to load a review
+        page.click(".distributions summary")
+        assert not page.locator(".charts").is_visible()
         press(page, "j z")
         assert page.evaluate("document.getElementById('zoom').scrollWidth") <= width
 

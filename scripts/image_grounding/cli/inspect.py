@@ -13,6 +13,7 @@ from image_grounding.cli.inspect_view import View
 from image_grounding.errors import Exit, InputError, OutputError
 from image_grounding.inspection.advice import Decision, advise, review_report
 from image_grounding.inspection.checks import RECORD_CHECKS
+from image_grounding.inspection.drawing import draw_cards
 from image_grounding.inspection.inspect_run import inspect_run
 from image_grounding.inspection.marks import read_marks
 from image_grounding.inspection.model import Inspection
@@ -28,6 +29,7 @@ Examples:
   inspect.py results
   inspect.py results --gate --quiet
   inspect.py results --only tiny_box --sample 50 --open
+  inspect.py results --draw 10
   inspect.py results --threshold ungrounded=0.3
   inspect.py results --review ~/Downloads/review.json --target 0.95
 
@@ -75,6 +77,13 @@ _OPEN_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
     metavar="NAME=VALUE",
     help="A threshold of the spec's section inspection, such as failed=0.1.",
 )
+@click.option(
+    "--draw",
+    type=click.IntRange(0, 1000),
+    default=0,
+    metavar="N",
+    help="Also write the first N cards as PNG files with their boxes.",
+)
 @click.option("--gate", is_flag=True, help="Exit 3 where a check over all records fails.")
 @click.option("--open", "open_page", is_flag=True, help="Show the page in the browser.")
 @click.option(
@@ -103,6 +112,7 @@ def inspect_command(
     step: str | None,
     image_root: str | None,
     thresholds: tuple[str, ...],
+    draw: int,
     gate: bool,
     open_page: bool,
     review: Path | None,
@@ -134,6 +144,8 @@ def inspect_command(
                 "report_json": str(folder / "report.json"),
                 **short_report(inspection),
             }
+            if draw:
+                content["drawn"] = draw_cards(inspection.cards, draw, folder / "drawn")
             passed = inspection.verdict != "fail"
             if open_page and not webbrowser.open(page.resolve().as_uri()):
                 view.say(f"no browser found; open {page} yourself")

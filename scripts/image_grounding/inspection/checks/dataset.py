@@ -192,7 +192,7 @@ class Tally:
         boxes = self.counts["boxes"]
         if self.counts["grounded_records"] and boxes < limits.min_boxes:
             detail = f"{boxes} of {limits.min_boxes}."
-            yield _finding(CHECKS_NOT_MADE, detail, Level.INFO, boxes, limits.min_boxes)
+            yield _finding(CHECKS_NOT_MADE, detail, Level.INFO, None, None)
 
     def _widespread(self, limits: Limits) -> Iterator[Finding]:
         checks = {check.name: check for check in RECORD.checks}

@@ -21,7 +21,7 @@ from markupsafe import Markup
 from image_grounding.errors import OutputError
 from image_grounding.files import to_json, write_atomic
 from image_grounding.inspection.marks import digest_of
-from image_grounding.inspection.model import Card, Inspection
+from image_grounding.inspection.model import Card, Inspection, Picked
 from image_grounding.inspection.page.diff import word_diff
 from image_grounding.inspection.page.thumbnails import Thumbnail, make_thumbnails
 
@@ -47,6 +47,7 @@ def write_page(inspection: Inspection, path: Path) -> None:
     html = _template().render(
         inspection=inspection,
         run=data["run"],
+        drawn=sum(card.picked is Picked.RANDOM for card in inspection.cards),
         policy=_policy(style, script),
         style=Markup(style),
         script=Markup(script),

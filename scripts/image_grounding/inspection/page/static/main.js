@@ -210,7 +210,7 @@ const KEYS = {
   "/": () => byId("text").focus(),
   0: () => current && say(current, null),
   u: () => current && say(current, null),
-  ...Object.fromEntries(Object.keys(MARKS).map((mark, i) => [i + 1, () => current && say(current, mark)])),
+  ...Object.fromEntries(Object.keys(MARKS).map((mark, i) => [i + 1, () => (current ? say(current, mark) : step(1))])),
 };
 
 document.addEventListener("keydown", (event) => {
@@ -324,6 +324,7 @@ for (const name of new Set(data.cards.flatMap(({ flags }) => flags.map(({ check 
 // A card that is scrolled to stops below the toolbar, however many lines that takes.
 new ResizeObserver(([{ target: bar }]) => {
   document.documentElement.style.scrollPaddingTop = `${bar.offsetHeight + 12}px`;
+  document.documentElement.style.setProperty("--toolbar", `${bar.offsetHeight}px`);
 }).observe(document.querySelector(".toolbar"));
 applyFilters();
 count();
