@@ -152,6 +152,37 @@ def test_step_0_has_no_boxes_to_check(good):
     assert inspect(good, "--step", "1").json["step"] == "1"
 
 
+def steps_of(results, numbers):
+    """The same run, whose spec names these steps."""
+    summary = json.loads((results / "run_summary.json").read_text())
+    summary["spec"]["image_grounding"]["workflow"] = {"steps": numbers}
+    (results / "run_summary.json").write_text(json.dumps(summary))
+
+
+@pytest.mark.parametrize("left", ["nothing", "step 0's records", "no file"])
+@pytest.mark.parametrize("named", [True, False])
+def test_failures_of_the_last_step_count_whatever_came_out_of_it(tmp_path, left, named):
+    results = write_results(tmp_path, [], ["timeout"] * 12, images=False)
+    step_0 = results / "step_0_expression_extraction"
+    step_0.mkdir()
+    lines = [make_line(i, [("a dog", [])], grounded=False) for i in range(12)]
+    write_jsonl(step_0 / "annotations.jsonl", lines)
+    write_jsonl(step_0 / "failures.jsonl", [{"sample_id": "x", "reason": "bad_line"}])
+    if left == "step 0's records":
+        write_jsonl(results / "annotations.jsonl", lines)
+    if left == "no file":
+        (results / "annotations.jsonl").unlink()
+        (results / "step_1_grounding" / "annotations.jsonl").unlink()
+    if named:
+        steps_of(results, ["0", "1"])
+    inspection = inspect_run(Results(results), load_limits({}))
+    assert inspection.failures == {"0": {"bad_line": 1}, "1": {"timeout": 12}}
+    assert (inspection.verdict, inspection.counts["failed"]) == ("fail", 13)
+    assert "12 x timeout" in inspection.headline
+    steps_of(results, ["0"])  # the step 1 that failed was one of an earlier run
+    assert inspect_run(Results(results), load_limits({})).counts["failed"] == 1
+
+
 def test_only_one_flag(good):
     ran = inspect(good, "--only", "tiny_box", "-o", str(good / "tiny"))
     assert (ran.json["sampled"], ran.json["sampled_from"]) == (1, 1)

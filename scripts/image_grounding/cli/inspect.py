@@ -126,7 +126,9 @@ def inspect_command(
             content, passed = _review(results, review, folder, target, half_width, view)
         else:
             limits = load_limits(results.spec_section("inspection"), thresholds)
-            inspection = inspect_run(results, limits, sample=sample, seed=seed, only=only)
+            inspection = inspect_run(
+                results, limits, step=wanted, sample=sample, seed=seed, only=only
+            )
             page = _write(inspection, folder)
             view.inspection(inspection, page)
             content = {

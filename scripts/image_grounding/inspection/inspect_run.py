@@ -15,20 +15,27 @@ from image_grounding.inspection.model import Card, Finding, Inspection, Level
 from image_grounding.inspection.sampling import Sampler
 from image_grounding.results import Results
 from image_grounding.spec import Limits
-from image_grounding.steps import EXTRACTION, GROUNDING
+from image_grounding.steps import EXTRACTION, GROUNDING, STEPS, Step
 
 # Captions of one image mostly stand together.
 _HEADERS_KEPT = 256
 
 
 def inspect_run(
-    results: Results, limits: Limits, *, sample: int = 100, seed: int = 0, only: str | None = None
+    results: Results,
+    limits: Limits,
+    *,
+    step: Step | None = None,
+    sample: int = 100,
+    seed: int = 0,
+    only: str | None = None,
 ) -> Inspection:
     """Check every record, judge them together, pick those to be looked at.
 
     Args:
         results: what a run left behind.
         limits: thresholds of the dataset-level checks.
+        step: the step that was asked for; None for the run's last one.
         sample: how many cards.
         seed: of the sample.
         only: name of a check; only records that it flags are sampled.
@@ -46,7 +53,7 @@ def inspect_run(
         charts.add(record)
         if only is None or any(flag.check == only for flag in flags):
             sampler.add(Card(index, record, flags, image))
-    step = GROUNDING if tally.counts["grounded_records"] else EXTRACTION
+    step = step or _last_step(results, tally.counts["grounded_records"] > 0)
     for failed_step, fields in results.failures():
         if failed_step.number <= step.number:
             tally.add_failure(failed_step.number, str(fields.get("reason", "unknown")))
@@ -68,6 +75,18 @@ def inspect_run(
         checks={check.name: check for check in CHECKS},
         limits=asdict(limits),
     )
+
+
+def _last_step(results: Results, grounded: bool) -> Step:
+    """The last step of the run, whether or not any record came out of it."""
+    for step in STEPS:
+        if step.folder_name in (results.path.name, results.path.parent.name):
+            return step
+    named = results.spec_section("workflow").get("steps")
+    if isinstance(named, list) and named:
+        return GROUNDING if GROUNDING.number in map(str, named) else EXTRACTION
+    failed = any(step is GROUNDING for step, _ in results.failures())
+    return GROUNDING if grounded or failed else EXTRACTION
 
 
 _VERDICTS = {Level.FAIL: "fail", Level.WARN: "warn", Level.INFO: "pass"}
