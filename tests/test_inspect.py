@@ -189,6 +189,8 @@ def test_only_one_flag(good):
     assert ran.json["counts"]["records"] == 40
     assert (good / "tiny" / "index.html").exists()
     assert not (good / "report").exists()
+    (card,) = json.loads((good / "tiny" / "report.json").read_text())["cards"]
+    assert (card["picked"], card["because"]) == ("only", "--only tiny_box")
     assert inspect(good, "--only", "tiny").code == 2
 
 
@@ -329,10 +331,24 @@ def test_the_worst_and_every_flag_are_in():
     picked = pick(crowd(), 40)
     assert len(picked) == len({one.index for one in picked}) == 40
     indices = [one.index for one in picked]
-    assert {7, 207, 407, 607, 807} <= set(indices[:10])  # heaviest first
-    assert {100, 500} <= set(indices)
+    assert {7, 207, 407, 607, 807} | {100, 500} <= set(indices)
     kinds = Counter(one.picked for one in picked)
     assert kinds[Picked.RANDOM] >= 20 and kinds[Picked.WORST] and kinds[Picked.FLAG]
+    because = {one.index: one.because for one in picked}
+    assert because[207] == "its flags weigh most"
+    assert Counter(because.values())["an example of rare"] == 2
+
+
+def test_random_cards_come_first_in_the_order_of_the_draw():
+    """So that a review that stops early, or goes on in a larger report, is of a random sample."""
+    small, large = (
+        [one.index for one in pick(crowd(), size) if one.picked is Picked.RANDOM]
+        for size in (40, 80)
+    )
+    kinds = [one.picked for one in pick(crowd(), 40)]
+    assert kinds == sorted(kinds, key=[Picked.RANDOM, Picked.WORST, Picked.FLAG].index)
+    assert large[: len(small)] == small
+    assert small != sorted(small)
 
 
 def test_same_seed_same_sample():

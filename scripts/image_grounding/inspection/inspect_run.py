@@ -44,7 +44,7 @@ def inspect_run(
         InputError: a line of the results is no record.
     """
     tally, charts = Tally(), Charts()
-    sampler = Sampler(sample, seed, {check.name: check.weight for check in RECORD_CHECKS})
+    sampler = Sampler(sample, seed, {check.name: check.weight for check in RECORD_CHECKS}, only)
     header_of = lru_cache(_HEADERS_KEPT)(read_header)
     for index, record in enumerate(results.records()):
         image = results.image_of(record)

@@ -35,11 +35,14 @@ class Marks:
         said: the marks.
         seen: digests of the phrases and boxes that they were made on, where it says.
         run: fingerprint of the results that it is of, or None.
+        picks: why each sample was shown, by sample_id, random ones in the order they were drawn;
+            empty where it does not say.
     """
 
     said: dict[Key, Said]
     seen: dict[Key, str]
     run: str | None
+    picks: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,8 @@ def read_marks(path: Path) -> Marks:
             seen[key] = digest
     if not said:
         raise InputError(f"the review {path} holds no mark; mark some cards and download it again")
-    return Marks(dict(said), seen, content.get("run", {}).get("fingerprint"))
+    picks = {card["sample_id"]: card["picked"] for card in content.get("cards", ())}
+    return Marks(dict(said), seen, content.get("run", {}).get("fingerprint"), picks)
 
 
 def judge(record: Record, marks: Marks) -> Iterator[Judgement]:

@@ -40,6 +40,21 @@ def trials_needed(share: float, half_width: float) -> int:
     return high
 
 
+def trials_to_decide(share: float, target: float) -> int:
+    """The fewest trials with this share after which the interval leaves ``target`` outside.
+
+    A share above the target is to have its lower bound at it, one below it its upper bound below.
+    A great many where the share is the target.
+    """
+    low, high = 0, _MOST
+    while high - low > 1:
+        middle = (low + high) // 2
+        first, last = wilson_interval(share * middle, middle)
+        decided = first >= target if share >= target else last < target
+        low, high = (low, middle) if decided else (middle, high)
+    return high
+
+
 @dataclass
 class Rate:
     """``good`` of ``total``."""

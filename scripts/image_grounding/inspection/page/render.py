@@ -98,6 +98,8 @@ def _card(card: Card) -> dict[str, Any]:
         "caption": record.cleaned_caption,
         "diff": word_diff(record.caption, record.cleaned_caption),
         "grounded": record.grounded,
+        "picked": card.picked,
+        "because": card.because,
         "expressions": [
             {
                 "id": expression.expression_id,

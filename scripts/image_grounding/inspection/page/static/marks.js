@@ -72,7 +72,8 @@ class Marks {
   }
 
   toFile() {
-    return JSON.stringify({ format: 1, run: this.run, marks: this.list() }, null, 1) + "\n";
+    const cards = this.cards.map(({ sample, picked }) => ({ sample_id: sample, picked }));
+    return JSON.stringify({ format: 1, run: this.run, cards, marks: this.list() }, null, 1) + "\n";
   }
 
   // Takes over the marks of a review.json that fit this page; says how many.
