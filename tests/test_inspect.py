@@ -161,16 +161,42 @@ def test_step_0_has_no_boxes_to_check(good):
 def test_cards_are_drawn_for_those_without_a_browser(good):
     ran = inspect(good, "--draw", "3", "--only", "tiny_box")
     (drawn,) = ran.json["drawn"]
-    assert (drawn["sample_id"], drawn["picked"]) == ("s7", "flag")
+    assert (drawn["sample_id"], drawn["picked"]) == ("s7", "only")
     assert drawn["expressions"][0]["boxes"] == [[50, 50, 54, 55]]
     picture = Image.open(drawn["picture"]).convert("RGB")
     assert picture.getpixel((52, 50)) == (0xE6, 0x9F, 0x00), "the first colour, on the box"
     assert picture.height > 240, "a legend is below the picture"
 
 
-def test_failures_count_where_no_record_is_left(tmp_path):
-    report = inspect(write_results(tmp_path, [], ["timeout"] * 3)).json
-    assert (report["step"], report["counts"]["failed"], report["verdict"]) == ("1", 3, "fail")
+def steps_of(results, numbers):
+    """The same run, whose spec names these steps."""
+    summary = json.loads((results / "run_summary.json").read_text())
+    summary["spec"]["image_grounding"]["workflow"] = {"steps": numbers}
+    (results / "run_summary.json").write_text(json.dumps(summary))
+
+
+@pytest.mark.parametrize("left", ["nothing", "step 0's records", "no file"])
+@pytest.mark.parametrize("named", [True, False])
+def test_failures_of_the_last_step_count_whatever_came_out_of_it(tmp_path, left, named):
+    results = write_results(tmp_path, [], ["timeout"] * 12, images=False)
+    step_0 = results / "step_0_expression_extraction"
+    step_0.mkdir()
+    lines = [make_line(i, [("a dog", [])], grounded=False) for i in range(12)]
+    write_jsonl(step_0 / "annotations.jsonl", lines)
+    write_jsonl(step_0 / "failures.jsonl", [{"sample_id": "x", "reason": "bad_line"}])
+    if left == "step 0's records":
+        write_jsonl(results / "annotations.jsonl", lines)
+    if left == "no file":
+        (results / "annotations.jsonl").unlink()
+        (results / "step_1_grounding" / "annotations.jsonl").unlink()
+    if named:
+        steps_of(results, ["0", "1"])
+    inspection = inspect_run(Results(results), load_limits({}))
+    assert inspection.failures == {"0": {"bad_line": 1}, "1": {"timeout": 12}}
+    assert (inspection.verdict, inspection.counts["failed"]) == ("fail", 13)
+    assert "12 x timeout" in inspection.findings[0].sentence
+    steps_of(results, ["0"])  # the step 1 that failed was one of an earlier run
+    assert inspect_run(Results(results), load_limits({})).counts["failed"] == 1
 
 
 def test_only_one_flag(good):
@@ -179,6 +205,8 @@ def test_only_one_flag(good):
     assert ran.json["counts"]["records"] == 40
     assert (good / "tiny" / "index.html").exists()
     assert not (good / "report").exists()
+    (card,) = json.loads((good / "tiny" / "report.json").read_text())["cards"]
+    assert (card["picked"], card["because"]) == ("only", "--only tiny_box")
     assert inspect(good, "--only", "tiny").code == 2
 
 
@@ -319,10 +347,24 @@ def test_the_worst_and_every_flag_are_in():
     picked = pick(crowd(), 40)
     assert len(picked) == len({one.index for one in picked}) == 40
     indices = [one.index for one in picked]
-    assert {7, 207, 407, 607, 807} <= set(indices[:10])  # heaviest first
-    assert {100, 500} <= set(indices)
+    assert {7, 207, 407, 607, 807} | {100, 500} <= set(indices)
     kinds = Counter(one.picked for one in picked)
     assert kinds[Picked.RANDOM] >= 20 and kinds[Picked.WORST] and kinds[Picked.FLAG]
+    because = {one.index: one.because for one in picked}
+    assert because[207] == "its flags weigh most"
+    assert Counter(because.values())["an example of rare"] == 2
+
+
+def test_random_cards_come_first_in_the_order_of_the_draw():
+    """So that a review that stops early, or goes on in a larger report, is of a random sample."""
+    small, large = (
+        [one.index for one in pick(crowd(), size) if one.picked is Picked.RANDOM]
+        for size in (40, 80)
+    )
+    kinds = [one.picked for one in pick(crowd(), 40)]
+    assert kinds == sorted(kinds, key=[Picked.RANDOM, Picked.WORST, Picked.FLAG].index)
+    assert large[: len(small)] == small
+    assert small != sorted(small)
 
 
 def test_same_seed_same_sample():

@@ -257,7 +257,7 @@ def test_review_by_keyboard(review, browser):
         assert found["run"]["results"] == "/data/run"
         assert len(found["run"]["fingerprint"]) == 20
         assert {one["sample_id"] for one in found["marks"]} == {"s0", "s1", "s2"}
-        assert {one["picked"] for one in found["marks"]} == {"random"}
+        assert {one["picked"] for one in found["cards"]} == {"random"}
         assert said(found) == [
             ("s0-e0", None, "good"),
             ("s0-e0", "s0-e0-b1", "wrong_box"),

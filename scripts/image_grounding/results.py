@@ -74,7 +74,6 @@ class Results:
 
     def __init__(self, path: Path, step: Step | None = None, image_root: str | None = None) -> None:
         self.path = path
-        self.step = step
         self.file = _records_file(path, step)
         folder = path if path.is_dir() else path.parent
         self.summary = read_summary(folder) or read_summary(folder.parent)

@@ -11,7 +11,7 @@ import click
 from image_grounding.cli.common import CONTEXT, Tool, print_json, reporting_errors
 from image_grounding.cli.inspect_view import View
 from image_grounding.errors import Exit, InputError, OutputError
-from image_grounding.inspection.advice import Decision, advise, review_report
+from image_grounding.inspection.advice import Decision, advise
 from image_grounding.inspection.checks import RECORD_CHECKS
 from image_grounding.inspection.drawing import draw_cards
 from image_grounding.inspection.inspect_run import inspect_run
@@ -20,6 +20,7 @@ from image_grounding.inspection.model import Inspection
 from image_grounding.inspection.page import write_page
 from image_grounding.inspection.report_file import read_picks, short_report, write_report
 from image_grounding.inspection.review import review_run
+from image_grounding.inspection.review_report import review_report
 from image_grounding.results import Results
 from image_grounding.spec import load_limits
 from image_grounding.steps import STEPS
@@ -98,9 +99,7 @@ _OPEN_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 @click.option(
     "--half-width",
     type=_OPEN_SHARE,
-    default=0.05,
-    show_default=True,
-    help="How exactly it should be known.",
+    help="How exactly it should be known.  [default: (1 - target) / 2]",
 )
 @click.option("--quiet", is_flag=True, help="Only the JSON object on stdout.")
 def inspect_command(
@@ -117,7 +116,7 @@ def inspect_command(
     open_page: bool,
     review: Path | None,
     target: float,
-    half_width: float,
+    half_width: float | None,
     quiet: bool,
 ) -> None:  # fmt: skip
     """Look at a run before scaling it: a report with every box on its picture.
@@ -133,10 +132,13 @@ def inspect_command(
         results = Results(results_dir, wanted, image_root)
         folder = output or (results_dir if results_dir.is_dir() else results_dir.parent) / "report"
         if review:
-            content, passed = _review(results, review, folder, target, half_width, view)
+            narrow = half_width or (1 - target) / 2
+            content, passed = _review(results, review, folder, target, narrow, view)
         else:
             limits = load_limits(results.spec_section("inspection"), thresholds)
-            inspection = inspect_run(results, limits, sample=sample, seed=seed, only=only)
+            inspection = inspect_run(
+                results, limits, step=wanted, sample=sample, seed=seed, only=only
+            )
             page = _write(inspection, folder)
             view.inspection(inspection, page)
             content = {
@@ -171,8 +173,8 @@ def _review(
     """The review's figures, and whether they say to scale."""
     marks = read_marks(path)
     picks, run = read_picks(folder / "report.json")
-    reviewed = review_run(results, marks, picks, target)
-    if not reviewed.figures.cards:
+    reviewed = review_run(results, marks, marks.picks or picks)
+    if not reviewed.reviewed.cards:
         raise InputError(f"no mark of {path} is on a record of {results.file}")
     advice = advise(reviewed, target, half_width)
     warnings = []

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from image_grounding.inspection.model import Inspection
+from image_grounding.inspection.review_report import told
 from image_grounding.terminal import printable
 
 _COLOURS = {"pass": "green", "warn": "yellow", "fail": "red"}
@@ -59,6 +60,7 @@ class View:
             ("", "right", "reviewed", "precision", "95 % interval"),
             [(name, *_figures(rate)) for name, rate in rows if rate["reviewed"]],
         )
+        self.say(told(content))
         for sentence in content["advice"]:
             self.say(sentence)
 

@@ -1,21 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What to do after a review, in plain words: scale, review more, or change something first."""
+"""What to do after a review: scale, scale above a score, change something, or review N more.
 
+Each rate is certain once its interval lies on one side of the target, and near it once the
+interval is as narrow as was asked for with the target still inside: then the share itself decides,
+since more review would hardly tell. So reviewing as many as is said always comes to an end.
+"""
+
+import math
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import pairwise
-from typing import Any
 
-from image_grounding.inspection.review import (
-    AREA_EDGES,
-    SCORE_EDGES,
-    Figures,
-    Review,
-)
-from image_grounding.inspection.wilson import Rate
+from image_grounding.inspection.review import Basis, Figures, Review
+from image_grounding.inspection.thresholds import Threshold
+from image_grounding.inspection.wilson import Rate, trials_needed, trials_to_decide
 
-# A threshold that keeps less than this is no way out.
-_WORTH_KEEPING = 0.5
+_WORTH_KEEPING = 0.5  # a threshold that keeps less is no way out
 _OFTEN_INCOMPLETE = 0.9
 
 
@@ -30,156 +29,198 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True)
 class Advice:
-    """A decision and why, a sentence each."""
+    """A decision and why, a sentence each.
+
+    ``cards`` more random ones are to be reviewed: 0 but for ``REVIEW_MORE``. ``threshold`` is the
+    least score whose boxes reach the target for certain, or None.
+    """
 
     decision: Decision
     sentences: tuple[str, ...]
+    cards: int
+    threshold: Threshold | None
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """A rate beside the target: 1 reached, -1 missed, 0 open with ``more`` trials to go."""
+
+    side: int
+    more: int = 0
 
 
 def advise(review: Review, target: float, half_width: float) -> Advice:
     """Weigh the intervals against the wanted precision.
 
-    Scaling takes lower bounds at the target; an upper bound below it asks for a change; what
-    lies between is not known yet. Where it is known as narrowly as was wished, the share itself
-    decides, so that reviewing comes to an end.
+    Args:
+        review: what was found.
+        target: the wanted precision of phrases and of boxes.
+        half_width: once the 95 % interval is no wider than twice this, it is narrow enough.
     """
     figures = review.figures
-    judged = [rate for rate in (figures.phrases, figures.boxes) if rate.total]
-    told = [_told(rate, target, half_width) for rate in judged]
-    sentences = [*_caveats(review)]
-    if review.basis == "picked":
-        decision = Decision.REVIEW_MORE
-        sentences.append(
-            "Make a report without --only and review its cards: only such as were drawn at random "
-            "say how good the data are."
-        )
-    elif all(told):
-        decision = Decision.SCALE
-        what = "phrases and boxes" if figures.boxes.total else "phrases"
-        low = min(rate.interval[0] for rate in judged)
-        how = f"at least {target:.0%} of cases"
-        if low < target:
-            how = f"{target:.0%} of the reviewed cases or more, and surely in {low:.0%} of all"
-        sentences.append(f"Scale: {what} are right in {how}.")
-    elif False in told:
+    reaching = [one for one in review.thresholds if one.reaches(target)]
+    threshold = reaching[-1] if reaching else None
+    phrases = _standing(figures.phrases, target, half_width)
+    boxes = _standing(figures.boxes, target, half_width)
+    if not figures.boxes.total and figures.phrases.total:
+        boxes = _Standing(1)
+    sentences = list(_caveats(review))
+    more = {"phrases": phrases.more, "boxes": boxes.more}
+    if phrases.side < 0:
         decision = Decision.CHANGE
-        enough = told[0] is not False
-        if enough and review.threshold and review.threshold.share_kept >= _WORTH_KEEPING:
-            decision = Decision.SCALE_ABOVE_SCORE
-            sentences.append(
-                f"Scale and keep boxes with a score of at least {review.threshold.score:g} "
-                f"(export --min-score): {review.threshold.share_kept:.0%} of them. Of the reviewed "
-                f"ones {review.threshold.precision.good} of {review.threshold.precision.total} "
-                "such boxes are right."
-            )
+    elif boxes.side < 0:
+        keeping = [one for one in review.thresholds if one.share_kept >= _WORTH_KEEPING]
+        if threshold in keeping:
+            decision = Decision.REVIEW_MORE if phrases.more else Decision.SCALE_ABOVE_SCORE
         else:
-            sentences += _changes(figures, target, half_width)
+            open_ones = [
+                one for one in keeping if _standing(one.precision, target, half_width).more
+                and one.precision.good >= target * one.precision.total
+            ]  # fmt: skip
+            decision = Decision.REVIEW_MORE if open_ones else Decision.CHANGE
+            more["boxes"] = min((one.boxes_to_decide(target) for one in open_ones), default=0)
     else:
-        decision = Decision.REVIEW_MORE
-        cards = review.still_to_review(target, half_width)["cards"]
+        decision = Decision.REVIEW_MORE if phrases.more or boxes.more else Decision.SCALE
+    cards = 0
+    match decision:
+        case Decision.SCALE:
+            sentences.append(_scale(figures, target))
+        case Decision.SCALE_ABOVE_SCORE if threshold:
+            sentences.append(_above(threshold))
+        case Decision.CHANGE:
+            sentences += _changes(figures, phrases, boxes, target)
+        case Decision.REVIEW_MORE:
+            cards = cards_for(review, more)
+            sentences += _more(review, cards, target)
+    low = figures.complete.share
+    if low is not None and low < _OFTEN_INCOMPLETE:
         sentences.append(
-            f"Whether {target:.0%} is reached is not known yet: review about {cards} cards more."
-        )
-    low_share = figures.complete.share
-    if low_share is not None and low_share < _OFTEN_INCOMPLETE:
-        sentences.append(
-            f"{1 - low_share:.0%} of the phrases miss an instance: a higher resolution "
+            f"{1 - low:.0%} of the phrases miss an instance: a higher resolution "
             "(vlm.image.max_pixels) or a stronger model sees more."
         )
-    return Advice(decision, tuple(sentences))
+    return Advice(decision, tuple(sentences), cards, threshold)
 
 
-def _told(rate: Rate, target: float, half_width: float) -> bool | None:
-    """Whether a rate reaches the target; None where that is not known yet."""
+def cards_for(review: Review, more: dict[str, int]) -> int:
+    """How many cards hold that many ``phrases`` and ``boxes``, by what the reviewed ones hold."""
+    seen = review.reviewed
+    rates = {"phrases": seen.phrases, "boxes": seen.boxes}
+    return max(
+        math.ceil(wanted * seen.cards / max(rates[name].total, 1)) for name, wanted in more.items()
+    )
+
+
+def for_half_width(review: Review, half_width: float) -> dict[str, int]:
+    """How many phrases, boxes and cards more make both intervals this narrow."""
+    phrases, boxes = review.figures.phrases, review.figures.boxes
+    more = {"phrases": _narrower(phrases, half_width), "boxes": _narrower(boxes, half_width)}
+    if phrases.total and not boxes.total:
+        more["boxes"] = 0
+    return {**more, "cards": cards_for(review, more)}
+
+
+def _narrower(rate: Rate, half_width: float) -> int:
+    share = 1.0 if rate.share is None else rate.share
+    return max(trials_needed(share, half_width) - rate.total, 0)
+
+
+def _standing(rate: Rate, target: float, half_width: float) -> _Standing:
+    share = 1.0 if rate.share is None else rate.share
     low, high = rate.interval
-    if low >= target or high < target:
-        return low >= target
-    return (rate.share or 0.0) >= target if rate.known_within(half_width) else None
+    if low >= target:
+        return _Standing(1)
+    if high < target:
+        return _Standing(-1)
+    if high - low <= 2 * half_width:
+        return _Standing(1 if share >= target else -1)
+    enough = min(trials_to_decide(share, target), trials_needed(share, half_width))
+    return _Standing(0, max(enough - rate.total, 1))
 
 
 def _caveats(review: Review) -> list[str]:
     caveats = []
-    if review.basis == "all":
+    if review.basis is Basis.NONE:
         caveats.append(
-            "The figures are of all reviewed cards, the worst among them, because none is known to "
-            "be drawn at random: the data as a whole may be better."
+            "No precision can be given: none of the reviewed cards is known to be drawn at random, "
+            "and those that were picked for their looks or by --only say nothing of the rest."
         )
-    elif review.basis == "picked":
+    elif review.basis is Basis.RANDOM and review.random_passed:
         caveats.append(
-            "The figures are of cards that were picked for a flag or as the worst: they stand for "
-            "such records alone."
+            f"{review.random_passed} random cards were passed over without a mark: if they were "
+            "the hard ones, the figures are too good."
         )
-    elif review.random_left:
+    if review.figures.unsaid:
         caveats.append(
-            f"{review.random_left} cards drawn at random have no mark yet; the figures lean to the "
-            "ones that were shown first until they have."
+            f"{review.figures.unsaid} phrases of the reviewed cards have no mark: mark all or none "
+            "of a card, or the figures are those of the phrases that you chose."
         )
     return caveats
 
 
-def _changes(figures: Figures, target: float, half_width: float) -> list[str]:
-    sentences = ["Do not scale yet."]
-    if _told(figures.phrases, target, half_width) is False:
+def _scale(figures: Figures, target: float) -> str:
+    both = {"phrases": figures.phrases, "boxes": figures.boxes}
+    judged = {name: rate for name, rate in both.items() if rate.total}
+    least = min(rate.interval[0] for rate in judged.values())
+    if least >= target:
+        return f"Scale: {' and '.join(judged)} are right in at least {target:.0%} of cases."
+    named = " and ".join(f"{name} {_percent(rate)}" for name, rate in judged.items())
+    return (
+        f"Scale: right are {named}; that is as exactly as was asked for, and at least "
+        f"{least:.1%} is certain."
+    )
+
+
+def _above(threshold: Threshold) -> str:
+    return (
+        f"Scale and keep boxes with a score of at least {threshold.score:g} (export --min-score): "
+        f"{threshold.share_kept:.0%} of them. Of the reviewed ones {threshold.precision.good} of "
+        f"{threshold.precision.total} such boxes are right, so that at least "
+        f"{threshold.precision.interval[0]:.1%} is certain."
+    )
+
+
+def _changes(figures: Figures, phrases: _Standing, boxes: _Standing, target: float) -> list[str]:
+    sentences = [f"Do not scale yet: {target:.0%} is not reached."]
+    if phrases.side < 0:
         sentences.append(
-            f"Phrases are right in {figures.phrases.share:.0%}: change step 0, with a stronger "
+            f"Phrases are right in {_percent(figures.phrases)}: change step 0, with a stronger "
             "model, a lower temperature or cleaner captions."
         )
-    if figures.boxes.total and _told(figures.boxes, target, half_width) is False:
+    if boxes.side < 0:
         small, rest = figures.by_area[0], _sum(figures.by_area[1:])
         if small.total and rest.total and small.interval[1] < rest.interval[0]:
             sentences.append(
-                f"Small boxes are right in {small.share:.0%}, the others in {rest.share:.0%}: "
+                f"Small boxes are right in {_percent(small)}, the others in {_percent(rest)}: "
                 "raise the resolution (vlm.image.max_pixels, media_resolution)."
             )
         else:
             sentences.append(
-                f"Boxes are right in {figures.boxes.share:.0%}, large or small: measure the "
+                f"Boxes are right in {_percent(figures.boxes)}, large or small: measure the "
                 "convention with check_endpoint.py; if it is right, change the model."
             )
     return sentences
 
 
+def _more(review: Review, cards: int, target: float) -> list[str]:
+    first = f"Review {cards} more random cards: whether {target:.0%} is reached is not known yet."
+    total = review.figures.cards + cards
+    if total > review.records:
+        how = f"The results hold {review.records} records only: annotate a larger pilot first."
+    elif cards <= review.random_left:
+        how = "The report has them: the cards of the random sample that have no mark."
+    else:
+        how = (
+            f"The report has {review.random_left} of them; make a larger one with --sample "
+            f"{2 * total}, in which the marks that you made still stand."
+        )
+    return [first, how]
+
+
+def _percent(rate: Rate) -> str:
+    low, high = rate.interval
+    share = "none" if rate.share is None else f"{rate.share:.1%}"
+    return f"{share} ({low:.1%} to {high:.1%})"
+
+
 def _sum(rates: list[Rate]) -> Rate:
     return Rate(sum(rate.good for rate in rates), sum(rate.total for rate in rates))
-
-
-def review_report(
-    review: Review, advice: Advice, target: float, half_width: float
-) -> dict[str, Any]:
-    """All of it as plain values."""
-    figures, threshold = review.figures, review.threshold
-    scores = [*_bands(SCORE_EDGES, 1.0), "none"]
-    return {
-        "decision": advice.decision,
-        "advice": list(advice.sentences),
-        "target": target,
-        "basis": review.basis,
-        "cards": figures.cards,
-        "random_cards_left": review.random_left,
-        "unknown_marks": review.unknown_marks,
-        "boxes": figures.boxes.as_json(),
-        "phrases": figures.phrases.as_json(),
-        "complete": figures.complete.as_json(),
-        "scores": _named(scores, figures.by_score),
-        "areas": _named(_bands(AREA_EDGES, 1.0), figures.by_area),
-        "flags": {
-            name: {"phrases": phrases.as_json(), "boxes": boxes.as_json()}
-            for name, (phrases, boxes) in review.flags.items()
-        },
-        "threshold": threshold
-        and {
-            "score": threshold.score,
-            "share_kept": round(threshold.share_kept, 4),
-            **threshold.precision.as_json(),
-        },
-        "more": {"half_width": half_width, **review.still_to_review(target, half_width)},
-    }
-
-
-def _bands(edges: tuple[float, ...], last: float) -> list[str]:
-    bounds = (0, *edges, last)
-    return [f"{low:g}-{high:g}" for low, high in pairwise(bounds)]
-
-
-def _named(names: list[str], rates: list[Rate]) -> dict[str, dict[str, Any]]:
-    return {name: rate.as_json() for name, rate in zip(names, rates, strict=True) if rate.total}

@@ -2,7 +2,7 @@
 """A run's results to an ``Inspection``, in one pass."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -11,11 +11,11 @@ from image_grounding.images import read_header
 from image_grounding.inspection.charts import Charts
 from image_grounding.inspection.checks import CHECKS, RECORD_CHECKS, Subject, check_record
 from image_grounding.inspection.checks.dataset import Tally
-from image_grounding.inspection.model import Card, Finding, Inspection, Level, Picked
+from image_grounding.inspection.model import Card, Finding, Inspection, Level
 from image_grounding.inspection.sampling import Sampler
 from image_grounding.results import Results
 from image_grounding.spec import Limits
-from image_grounding.steps import EXTRACTION, GROUNDING
+from image_grounding.steps import EXTRACTION, GROUNDING, STEPS, Step
 
 # Captions of one image mostly stand together.
 _HEADERS_KEPT = 256
@@ -24,13 +24,20 @@ _WRONG_CONVENTION = "wrong box convention"
 
 
 def inspect_run(
-    results: Results, limits: Limits, *, sample: int = 100, seed: int = 0, only: str | None = None
+    results: Results,
+    limits: Limits,
+    *,
+    step: Step | None = None,
+    sample: int = 100,
+    seed: int = 0,
+    only: str | None = None,
 ) -> Inspection:
     """Check every record, judge them together, pick those to be looked at.
 
     Args:
         results: what a run left behind.
         limits: thresholds of the dataset-level checks.
+        step: the step that was asked for; None for the run's last one.
         sample: how many cards.
         seed: of the sample.
         only: name of a check; only records that it flags are sampled.
@@ -39,7 +46,7 @@ def inspect_run(
         InputError: a line of the results is no record.
     """
     tally, charts = Tally(), Charts()
-    sampler = Sampler(sample, seed, {check.name: check.weight for check in RECORD_CHECKS})
+    sampler = Sampler(sample, seed, {check.name: check.weight for check in RECORD_CHECKS}, only)
     header_of = lru_cache(_HEADERS_KEPT)(read_header)
     for index, record in enumerate(results.records()):
         image = results.image_of(record)
@@ -48,9 +55,7 @@ def inspect_run(
         charts.add(record)
         if only is None or any(flag.check == only for flag in flags):
             sampler.add(Card(index, record, flags, image))
-    # Where no record is left, what failed belongs to the last step that ran.
-    grounded = tally.counts["grounded_records"] or not tally.counts["records"]
-    step = results.step or (GROUNDING if grounded else EXTRACTION)
+    step = step or _last_step(results, tally.counts["grounded_records"] > 0)
     for failed_step, fields in results.failures():
         if failed_step.number <= step.number:
             tally.add_failure(failed_step.number, str(fields.get("reason", "unknown")))
@@ -65,17 +70,25 @@ def inspect_run(
         failures={step: dict(reasons) for step, reasons in tally.failures.items()},
         findings=tuple(findings),
         charts=charts.charts(),
-        cards=tuple(
-            # Of one flag alone they stand for nothing but that flag.
-            card if only is None else replace(card, picked=Picked.FLAG)
-            for card in sampler.cards()
-        ),
+        cards=sampler.cards(),
         step=step.number,
         sampled_from=sampler.seen,
         summary=results.summary,
         checks={check.name: check for check in CHECKS},
         limits=asdict(limits),
     )
+
+
+def _last_step(results: Results, grounded: bool) -> Step:
+    """The last step of the run, whether or not any record came out of it."""
+    for step in STEPS:
+        if step.folder_name in (results.path.name, results.path.parent.name):
+            return step
+    named = results.spec_section("workflow").get("steps")
+    if isinstance(named, list) and named:
+        return GROUNDING if GROUNDING.number in map(str, named) else EXTRACTION
+    failed = any(step is GROUNDING for step, _ in results.failures())
+    return GROUNDING if grounded or failed else EXTRACTION
 
 
 _VERDICTS = {Level.FAIL: "fail", Level.WARN: "warn", Level.INFO: "pass"}

@@ -35,7 +35,8 @@ class Marks:
         said: the marks.
         seen: digests of the phrases and boxes that they were made on, where it says.
         run: fingerprint of the results that it is of, or None.
-        picks: why the samples that they are on were in the report, where it says.
+        picks: why each sample was shown, by sample_id, random ones in the order they were drawn;
+            empty where it does not say.
     """
 
     said: dict[Key, Said]
@@ -89,16 +90,14 @@ def read_marks(path: Path) -> Marks:
         raise InputError(f"{path} is no review: {where}: {violation.message[:200]}")
     said: defaultdict[Key, Said] = defaultdict(dict)
     seen: dict[Key, str] = {}
-    picks: dict[str, str] = {}
     for item in content["marks"]:
         key = item["sample_id"], item["expression_id"]
         said[key][item.get("bbox_id")] = item["mark"]
         if digest := item.get("digest"):
             seen[key] = digest
-        if picked := item.get("picked"):
-            picks[item["sample_id"]] = picked
     if not said:
         raise InputError(f"the review {path} holds no mark; mark some cards and download it again")
+    picks = {card["sample_id"]: card["picked"] for card in content.get("cards", ())}
     return Marks(dict(said), seen, content.get("run", {}).get("fingerprint"), picks)
 
 

@@ -76,13 +76,20 @@ class Picked(StrEnum):
     RANDOM = "random"
     WORST = "worst"
     FLAG = "flag"
+    ONLY = "only"
 
 
 @dataclass(frozen=True)
 class Card:
-    """A record to be looked at: which image, what was found, why it was picked.
+    """A record to be looked at.
 
-    ``index`` counts the records of the file from 0.
+    Attributes:
+        index: counts the records of the file from 0.
+        record: the record.
+        flags: what the checks found in it.
+        image: its picture.
+        picked: why it is here.
+        because: what it would be here for if it had not been drawn; empty for nothing.
     """
 
     index: int
@@ -90,6 +97,7 @@ class Card:
     flags: tuple[Flag, ...]
     image: Path
     picked: Picked = Picked.RANDOM
+    because: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,7 +123,7 @@ class Inspection:
         findings: dataset-level results, worst first.
         limits: the thresholds of the spec that the findings were judged by.
         charts: the small charts.
-        cards: the sampled records.
+        cards: the sampled records; those drawn at random first, in the order they were drawn.
         step: "0" or "1".
         sampled_from: how many records the cards were sampled from.
         summary: the run's ``run_summary.json``.

@@ -75,5 +75,6 @@ def _card(card: Card) -> dict[str, Any]:
         "sample_id": card.record.sample_id,
         "image_path": card.record.image_path,
         "picked": card.picked,
+        "because": card.because,
         "flags": [{**asdict(flag), "instances": list(flag.instances)} for flag in card.flags],
     }

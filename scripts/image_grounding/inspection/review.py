@@ -1,44 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
 """Precision of boxes and phrases from a review, with its uncertainty.
 
-Cards are not drawn evenly: the worst are always among them. So the headline figures, those by
-score and the threshold count only cards that were drawn at random, where it is known which;
-those by flag count every reviewed card. Boxes of one picture are counted as independent, which
-makes the intervals somewhat narrow where pictures hold many boxes.
+Cards are not drawn evenly: the worst are always among them. So the precision, that by score and the
+thresholds rest on cards that were drawn at random alone, or on all records where every one was
+reviewed; those by flag on every reviewed card. Boxes of one picture are counted as independent,
+which makes the intervals somewhat narrow where pictures hold many boxes.
 """
 
-import math
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from image_grounding.images import read_header
 from image_grounding.inspection.checks import Subject, check_record
 from image_grounding.inspection.marks import Judgement, Key, Marks, judge
 from image_grounding.inspection.model import Flag, Picked
-from image_grounding.inspection.wilson import Rate, trials_needed, trials_to_tell
+from image_grounding.inspection.thresholds import Threshold, grid, thresholds
+from image_grounding.inspection.wilson import Rate
 from image_grounding.results import Record, Results
 
 SCORE_EDGES = (0.3, 0.5, 0.7, 0.8, 0.9)
 AREA_EDGES = (0.01, 0.1)  # of the image
-_GRID = 10_000  # scores are counted in steps of 1 in this many
 
 
-@dataclass(frozen=True)
-class Threshold:
-    """A least score, the precision of the reviewed boxes from it on, and what it keeps."""
+class Basis(StrEnum):
+    """Which cards a precision rests on."""
 
-    score: float
-    precision: Rate
-    share_kept: float
+    ALL = "all"
+    RANDOM = "random"
+    NONE = "none"
 
 
 @dataclass
 class Figures:
-    """Rates over some of the reviewed expressions."""
+    """Rates over some of the reviewed expressions; ``unsaid`` ones of their cards have no mark."""
 
     cards: int = 0
+    unsaid: int = 0
     phrases: Rate = field(default_factory=Rate)
     boxes: Rate = field(default_factory=Rate)
     complete: Rate = field(default_factory=Rate)
@@ -49,6 +49,7 @@ class Figures:
     def add(self, record: Record, judgements: list[Judgement]) -> None:
         """Count what was said of a record."""
         self.cards += 1
+        self.unsaid += len(record.expressions) - len(judgements)
         pixels = max(record.size[0] * record.size[1], 1)
         for judgement in judgements:
             self.phrases.add(judgement.phrase)
@@ -63,7 +64,7 @@ class Figures:
                     self.by_score[-1].add(good)
                     continue
                 self.by_score[sum(instance.score >= edge for edge in SCORE_EDGES)].add(good)
-                self.scored.append((_grid(instance.score), good))
+                self.scored.append((grid(instance.score), good))
 
 
 @dataclass(frozen=True)
@@ -71,91 +72,84 @@ class Review:
     """What a review comes to.
 
     Attributes:
-        basis: what ``figures`` are of: "random", the cards drawn at random; "picked", cards of
-            which none was drawn so, that stand for nothing else; "all", where it is not known.
-        figures: the figures that stand for the data.
+        basis: which cards ``figures`` rest on.
+        figures: the figures that stand for the data; empty where no card does.
+        reviewed: figures of every reviewed card.
         flags: for each check, rates of flagged phrases and of flagged boxes.
-        threshold: the least score above which the precision surely reaches the target, or None.
-        has_scores: whether any reviewed box has one.
+        thresholds: of the scores, the highest first.
         unknown_marks: marked expressions that the results do not hold, or not with these boxes.
         random_left: cards drawn at random that have no mark yet.
+        random_passed: those of them that come before one that has.
+        records: how many records have an expression to be judged.
     """
 
-    basis: str
+    basis: Basis
     figures: Figures
+    reviewed: Figures
     flags: Mapping[str, tuple[Rate, Rate]]
-    threshold: Threshold | None
-    has_scores: bool
+    thresholds: tuple[Threshold, ...]
     unknown_marks: int
     random_left: int
-
-    def still_to_review(self, target: float, half_width: float) -> dict[str, int]:
-        """How many phrases, boxes and cards more will tell on which side of ``target`` they are.
-
-        Or make the intervals as narrow as ``half_width``, where that takes fewer. Cards by the
-        number of phrases and boxes that the reviewed ones hold.
-        """
-        rates = {"phrases": self.figures.phrases, "boxes": self.figures.boxes}
-        more, cards = {}, 0
-        for name, rate in rates.items():
-            needed = 0
-            if rate.share is not None:
-                telling = trials_to_tell(rate.share, target)
-                needed = min(telling, trials_needed(rate.share, half_width))
-            more[name] = max(needed - rate.total, 0)
-            cards = max(cards, math.ceil(more[name] * self.figures.cards / max(rate.total, 1)))
-        return {**more, "cards": cards}
+    random_passed: int
+    records: int
 
 
-def review_run(results: Results, marks: Marks, picks: Mapping[str, str], target: float) -> Review:
+def review_run(results: Results, marks: Marks, picks: Mapping[str, str]) -> Review:
     """Put marks and results together, in one pass.
 
     Args:
         results: what was reviewed.
         marks: the review.
-        picks: why each sample was picked, by sample_id, as far as it is known; what the review
-            itself says goes before it.
-        target: the precision that a threshold is to reach.
+        picks: why each sample was shown, by sample_id, random ones in the order they were drawn;
+            empty where it is not known.
 
     Raises:
         InputError: a line of the results is no record.
     """
     drawn, everything = Figures(), Figures()
-    picks = {**picks, **marks.picks}
     flags: defaultdict[str, tuple[Rate, Rate]] = defaultdict(lambda: (Rate(), Rate()))
     all_scores: Counter[int | None] = Counter()
     samples = {sample_id for sample_id, _ in marks.said}
+    places = {sample_id: place for place, sample_id in enumerate(picks)}
     known: set[Key] = set()
+    judged: set[str] = set()
+    left: set[str] = set()
+    records = 0
     for record in results.records():
+        sample = record.sample_id
+        is_random = picks.get(sample) == Picked.RANDOM
         all_scores.update(
-            None if one.score is None else _grid(one.score)
+            None if one.score is None else grid(one.score)
             for expression in record.expressions
             for one in expression.instances
         )
-        if record.sample_id not in samples:
+        if sample in judged or not record.expressions:  # a repeated line is judged once
             continue
-        judgements = list(judge(record, marks))
+        records += 1
+        judgements = list(judge(record, marks)) if sample in samples else []
         if not judgements:
+            left |= {sample} if is_random else set()
             continue
-        known |= {
-            (record.sample_id, record.expressions[one.number].expression_id) for one in judgements
-        }
+        judged.add(sample)
+        known |= {(sample, record.expressions[one.number].expression_id) for one in judgements}
         everything.add(record, judgements)
-        if picks.get(record.sample_id) == Picked.RANDOM:
+        if is_random:
             drawn.add(record, judgements)
         subject = Subject(record, read_header(results.image_of(record)))
         _count_flags(flags, check_record(subject), judgements)
-    figures = drawn if drawn.cards else everything
-    all_known = all(sample_id in picks for sample_id, _ in known)
-    random = {sample_id for sample_id, picked in picks.items() if picked == Picked.RANDOM}
+    whole = everything.cards == records
+    figures = everything if whole else drawn
+    last = max((places[one] for one in judged if picks.get(one) == Picked.RANDOM), default=0)
     return Review(
-        basis="random" if drawn.cards else "picked" if all_known else "all",
+        basis=Basis.ALL if whole else Basis.RANDOM if drawn.cards else Basis.NONE,
         figures=figures,
+        reviewed=everything,
         flags=dict(sorted(flags.items())),
-        threshold=_threshold(figures.scored, all_scores, target),
-        has_scores=bool(figures.scored),
+        thresholds=tuple(thresholds(figures.scored, all_scores)),
         unknown_marks=len(marks.said.keys() - known),
-        random_left=len(random - {sample_id for sample_id, _ in known}),
+        random_left=len(left),
+        random_passed=sum(places[one] < last for one in left),
+        records=records,
     )
 
 
@@ -175,30 +169,6 @@ def _count_flags(
             for index, _, good in judgement.boxes:
                 if any(not flag.instances or index in flag.instances for flag in here):
                     boxes.add(good)
-
-
-def _threshold(
-    scored: list[tuple[int, bool]], all_scores: Counter[int | None], target: float
-) -> Threshold | None:
-    """The least score from which on the reviewed boxes say that all such are precise enough."""
-    found: tuple[int, Rate] | None = None
-    good = 0
-    ranked = sorted(scored, reverse=True)
-    for count, (score, right) in enumerate(ranked, start=1):
-        good += right
-        last = count == len(ranked) or ranked[count][0] < score
-        rate = Rate(good, count)
-        if last and rate.interval[0] >= target:
-            found = (score, rate)
-    if found is None:
-        return None
-    score, precision = found
-    kept = sum(n for other, n in all_scores.items() if other is not None and other >= score)
-    return Threshold(score / _GRID, precision, kept / all_scores.total())
-
-
-def _grid(score: float) -> int:
-    return math.floor(round(score * _GRID, 6))
 
 
 def _rates(count: int) -> list[Rate]:

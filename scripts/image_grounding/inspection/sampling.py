@@ -2,9 +2,10 @@
 """Which records a person gets to see: the worst, some of every flag, the rest at random.
 
 One pass, holding a bounded number of records. The random part is the start of one random order
-of all eligible records, drawn until the page is full; those in it that are also among the worst
-count as random, and with the next one left out (Haldane's inverse sampling) their share in it is
-an unbiased estimate of that in all records.
+of all records, drawn until the page is full; those in it that are also among the worst count as
+random, and with the next one left out (Haldane's inverse sampling) their share in it is an
+unbiased estimate of that in all records. They are shown in the order of the draw, so that a review
+that stops early is one of a random sample too. Where only one flag is looked at none is random.
 """
 
 import heapq
@@ -52,10 +53,14 @@ class Sampler:
         size: how many.
         seed: the same seed picks the same cards from the same stream.
         weights: how much a flag of each check counts towards the worst.
+        only: the check whose records alone come.
     """
 
-    def __init__(self, size: int, seed: int, weights: dict[str, int]) -> None:
+    def __init__(
+        self, size: int, seed: int, weights: dict[str, int], only: str | None = None
+    ) -> None:
         self._size = size
+        self._only = only
         self._weights = weights
         self._random = random.Random(seed)
         self._worst_size = int(size * _WORST_SHARE)
@@ -77,22 +82,38 @@ class Sampler:
             self._by_flag[name].add((luck, float(-self.seen)), card)
 
     def cards(self) -> tuple[Card, ...]:
-        """What was picked: the worst first, then by flag, then at random."""
-        picked = {card.index: Picked.WORST for card in self._worst.cards()}
-        cards = {card.index: card for card in self._worst.cards()}
-        for card in self._one_of_each_flag():
-            if len(cards) >= self._worst_size + self._flag_size:
-                break
-            cards.setdefault(card.index, card)
-            picked.setdefault(card.index, Picked.FLAG)
+        """What was picked: at random, then the worst, then by flag."""
+        chosen = self._chosen()
+        drawn: list[Card] = []
+        held = len(chosen)
         for card in self._shuffled.cards():
-            if card.index not in cards and len(cards) >= self._size:
-                break
-            cards.setdefault(card.index, card)
-            picked[card.index] = Picked.RANDOM
-        return tuple(replace(card, picked=picked[index]) for index, card in cards.items())
+            if card.index not in chosen:
+                if held >= self._size:
+                    break
+                held += 1
+            because = chosen.pop(card.index).because if card.index in chosen else ""
+            drawn.append(replace(card, picked=Picked.RANDOM, because=because))
+        cards = (*drawn, *chosen.values())
+        if self._only is None:
+            return cards
+        return tuple(
+            replace(card, picked=Picked.ONLY, because=f"--only {self._only}") for card in cards
+        )
 
-    def _one_of_each_flag(self) -> Iterator[Card]:
-        strata = [best.cards() for best in self._by_flag.values()]
+    def _chosen(self) -> dict[int, Card]:
+        """The worst and some of every flag, by index."""
+        chosen = {
+            card.index: replace(card, picked=Picked.WORST, because="its flags weigh most")
+            for card in self._worst.cards()
+        }
+        for name, card in self._one_of_each_flag():
+            if len(chosen) >= self._worst_size + self._flag_size:
+                break
+            because = f"an example of {name}"
+            chosen.setdefault(card.index, replace(card, picked=Picked.FLAG, because=because))
+        return chosen
+
+    def _one_of_each_flag(self) -> Iterator[tuple[str, Card]]:
+        strata = [[(name, card) for card in best.cards()] for name, best in self._by_flag.items()]
         for row in zip_longest(*strata):
-            yield from (card for card in row if card is not None)
+            yield from (named for named in row if named is not None)

@@ -40,17 +40,18 @@ def trials_needed(share: float, half_width: float) -> int:
     return high
 
 
-def trials_to_tell(share: float, target: float) -> int:
-    """The fewest trials whose interval around ``share`` lies on one side of ``target``.
+def trials_to_decide(share: float, target: float) -> int:
+    """The fewest trials with this share after which the interval leaves ``target`` outside.
 
-    Very many where the two are about equal.
+    A share above the target is to have its lower bound at it, one below it its upper bound below.
+    A great many where the share is the target.
     """
     low, high = 0, _MOST
     while high - low > 1:
         middle = (low + high) // 2
         first, last = wilson_interval(share * middle, middle)
-        told = first >= target or last < target
-        low, high = (low, middle) if told else (middle, high)
+        decided = first >= target if share >= target else last < target
+        low, high = (low, middle) if decided else (middle, high)
     return high
 
 
@@ -75,11 +76,6 @@ class Rate:
     def interval(self) -> tuple[float, float]:
         """Its 95 % Wilson bounds."""
         return wilson_interval(self.good, self.total)
-
-    def known_within(self, half_width: float) -> bool:
-        """Whether the bounds are no further apart than twice ``half_width``."""
-        low, high = self.interval
-        return high - low <= 2 * half_width
 
     def as_json(self) -> dict[str, Any]:
         """Counts, share and bounds."""

@@ -151,12 +151,13 @@ class Tally:
 
     def _shares(self, limits: Limits) -> Iterator[Finding]:
         counts, failed = self.counts, self.counts["failed"]
+        reasons: Counter[str] = sum(self.failures.values(), Counter())
+        named = ", ".join(f"{count} x {name}" for name, count in reasons.most_common(3))
         if not counts["records"]:
-            yield _finding(NO_RECORDS, "", Level.FAIL, None, None)
+            detail = f"All {failed} samples failed: {named}." if failed else ""
+            yield _finding(NO_RECORDS, detail, Level.FAIL, None, None)
         elif failed / (failed + counts["records"]) > limits.failed:
             share = failed / (failed + counts["records"])
-            reasons: Counter[str] = sum(self.failures.values(), Counter())
-            named = ", ".join(f"{count} x {name}" for name, count in reasons.most_common(3))
             detail = f"{share:.0%} of them: {named}."
             level = _level(failed, failed + counts["records"], limits.failed)
             yield _finding(FAILED_SHARE, detail, level, share, limits.failed)

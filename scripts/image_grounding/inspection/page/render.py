@@ -95,11 +95,12 @@ def _card(card: Card) -> dict[str, Any]:
         "index": card.index,
         "sample": record.sample_id,
         "path": record.image_path,
-        "picked": card.picked,
         "size": record.size,
         "caption": record.cleaned_caption,
         "diff": word_diff(record.caption, record.cleaned_caption),
         "grounded": record.grounded,
+        "picked": card.picked,
+        "because": card.because,
         "expressions": [
             {
                 "id": expression.expression_id,

@@ -2,7 +2,7 @@
 // The cards in the order and choice that the filters ask for; each is built when it comes near.
 
 // Only cards drawn at random say how good all of the data are.
-const PICKED = { random: "drawn at random", worst: "among the worst", flag: "picked for a flag" };
+const PICKED = { random: "drawn at random", worst: "among the worst", flag: "picked for a flag", only: "picked by --only" };
 
 class List {
   constructor(data, place, onBuilt) {

@@ -63,7 +63,6 @@ class Marks {
             expression_id: expression.id,
             bbox_id: place === WHOLE ? null : expression.boxes[place].id,
             digest: expression.digest,
-            picked: card.picked,
             mark: own[place],
           });
         }
@@ -73,7 +72,8 @@ class Marks {
   }
 
   toFile() {
-    return JSON.stringify({ format: 1, run: this.run, marks: this.list() }, null, 1) + "\n";
+    const cards = this.cards.map(({ sample, picked }) => ({ sample_id: sample, picked }));
+    return JSON.stringify({ format: 1, run: this.run, cards, marks: this.list() }, null, 1) + "\n";
   }
 
   // Takes over the marks of a review.json that fit this page; says how many.
