@@ -16,6 +16,7 @@ from image_grounding.annotations import Instance
 from image_grounding.boxes import round_out
 from image_grounding.errors import InputError
 from image_grounding.files import json_lines
+from image_grounding.frames import CONVENTIONS
 from image_grounding.replies.extraction import as_span
 from image_grounding.samples import locate_image
 from image_grounding.spans import Span, find_spans
@@ -96,6 +97,28 @@ class Results:
             if path.is_file():
                 for _, fields in json_lines(path):
                     yield step, fields
+
+    @property
+    def teacher(self) -> dict[str, Any]:
+        """What the summary says of the model; empty where nothing is known."""
+        found = self.summary.get("teacher")
+        return found if isinstance(found, dict) else {}
+
+    def caveats(self) -> list[str]:
+        """Sentences about who made the annotations that make them doubtful."""
+        backend, convention = (self.teacher.get(name) for name in ("backend", "convention"))
+        if backend == "local":
+            return [
+                "the annotations are of the embedded annotator, which knows 80 nouns: a "
+                "demonstration, and no data to train on"
+            ]
+        if convention and self.teacher.get("convention_iou") is None:
+            named = convention if convention in list(CONVENTIONS) else "the spec says"
+            return [
+                f"that boxes come as {named} was not measured: if it is wrong, so is every box. "
+                "Measure it with check_endpoint.py, or look with inspect.py"
+            ]
+        return []
 
     def image_of(self, record: Record) -> Path:
         """Where a record's image should be on this machine; it may be gone."""
