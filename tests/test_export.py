@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
+import itertools
 import json
 import os
 import pickle
 import random
 from collections import Counter
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import parse_qs, urlsplit
 from xml.etree import ElementTree
 
 import datasets
@@ -23,7 +24,7 @@ from image_grounding.errors import OutputError, SpecError
 from image_grounding.exports import FORMATS, Plan, Setting, export_run
 from image_grounding.exports.images import Paths
 from image_grounding.exports.select import Selection
-from image_grounding.exports.split import parse_split
+from image_grounding.exports.split import Split, parse_split
 from image_grounding.exports.vlm_sft import STYLES, in_square, write_box
 from image_grounding.frames import CONVENTIONS, Frame
 from image_grounding.results import Results
@@ -39,6 +40,7 @@ EVIL_NAMES = [
     "图片/狗 \U0001f415.png",
     "other/0.png",
     "-rf.png",
+    "50% of #1 & a+b=c?d=e%20f.png",
 ]
 
 
@@ -98,12 +100,15 @@ def boxes_of(lines):
 # --- the script
 
 
-def test_counts_and_card(results):
+def test_counts_and_card(tmp_path):
+    teacher = {"backend": "openai", "model": "test-vlm", "convention": "norm1000_xyxy"}
+    results = write_results(tmp_path, some_lines(), ["timeout"], {"teacher": teacher})
     ran, out = export(results, "tao")
     assert ran.code == 0, ran.err
     assert ran.json == {
         "exit_code": 0, "format": "tao", "output": str(out),
         "records": 4, "images": 3, "expressions": 7, "boxes": 6, "left_out": {},
+        "read": {"records": 4, "expressions": 7, "boxes": 6}, "warnings": ran.json["warnings"],
         "parts": {"all": {"records": 4, "images": 3, "expressions": 7, "boxes": 6}},
         "files": ["dataset_card.md", "annotations.jsonl"],
     }  # fmt: skip
@@ -112,18 +117,22 @@ def test_counts_and_card(results):
     for fact in (
         "Model: `test-vlm`",
         "`norm1000_xyxy`",
-        "Boxes: 6",
-        "Least score of a box: none\n",
+        "| boxes | 6 | 0 | 6 |\n",
+        "--min-score: none, all boxes\n",
+        "was not measured",
     ):
         assert fact in card
     assert "4 records, 3 images, 6 boxes" in ran.err
+    (warning,) = ran.json["warnings"]
+    assert f"warning: {warning}\n" in ran.err and "norm1000_xyxy was not measured" in warning
 
 
-def test_empty_part_is_told(results):
-    ran, out = export(results, "coco", "--split", "0.5/0.5", "--seed", "3")
-    assert ran.code == 0 and "the part train is empty" in ran.err
+def test_empty_part_is_told(tmp_path):
+    results = write_results(tmp_path, some_lines()[:2])
+    ran, out = export(results, "coco", "--split", "0.5/0.5")
+    assert ran.code == 0 and "the part val is empty" in ran.err
     assert ran.json["files"] == ["dataset_card.md", "train.json", "val.json"]
-    assert COCO(str(out / "train.json")).anns == {}
+    assert COCO(str(out / "val.json")).anns == {}
 
 
 def test_quiet(results):
@@ -200,7 +209,7 @@ def test_a_broken_record_leaves_nothing_behind(results):
     [
         (Selection(), 6, {}),
         (Selection(drop_ungrounded=True), 6, {
-            "expressions_ungrounded": 2, "records_without_expressions": 1,
+            "expressions_without_box": 2, "records_without_expressions": 1,
         }),
         (Selection(min_score=0.54), 3, {
             "boxes_below_min_score": 2, "boxes_without_score": 1,
@@ -219,6 +228,42 @@ def test_selection(results, tmp_path, selection, kept, left_out):
         assert min(one["bbox_score"] for one in left) >= selection.min_score
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_is_read_is_exported_or_left_out_for_a_reason(tmp_path, name):
+    caption = "two dogs and a big dog"
+    said = [("two dogs", [DOG, CAT], [0.9, 0.1]), ("a big dog", [TREE]), ("dog", [(5, 5, 5, 9)])]
+    lines = [*some_lines(), make_line(4, said, caption=caption), make_line(5, [], grounded=False)]
+    lines.append(make_line(6, [("gone", [DOG])]))
+    results = write_results(tmp_path, lines)
+    (tmp_path / "6.png").unlink()
+    split = parse_split("0.5/0.5", 0)
+    plans = itertools.product((None, 0.54), (False, True), (split, Split()), Paths)
+    for number, (least, drop, parts, paths) in enumerate(plans):
+        out = tmp_path / f"out{number}"
+        report = export_here(
+            results, name, out, selection=Selection(least, drop), split=parts, paths=paths,
+            setting=Setting(parts.parts),
+        )  # fmt: skip
+        for kind in ("records", "expressions", "boxes"):
+            left = sum(n for why, n in report["left_out"].items() if why.startswith(f"{kind}_"))
+            assert report["read"][kind] == report[kind] + left, (kind, report)
+            row = f"| {kind} | {report['read'][kind]} | {left} | {report[kind]} |"
+            assert row in (out / "dataset_card.md").read_text().splitlines()
+        assert report["read"] == {"records": 7, "expressions": 11, "boxes": 11}
+
+
+def test_two_dogs_do_not_become_one_by_their_scores(tmp_path):
+    said = [("two dogs", [DOG, CAT], [0.9, 0.1]), ("a tree", [TREE], [0.8]), ("a cat", [])]
+    results = write_results(tmp_path, [make_line(0, said)])
+    report = export_here(results, "refcoco", tmp_path / "out", selection=Selection(0.5))
+    refs = json.loads((tmp_path / "out" / "refs.json").read_text())
+    assert [ref["sentences"][0]["raw"] for ref in refs] == ["a tree"]
+    assert report["left_out"] == {
+        "expressions_of_several_boxes": 1, "boxes_of_left_out_expressions": 2,
+        "expressions_without_box": 1,
+    }  # fmt: skip
+
+
 def test_boxes_of_others_that_are_none(tmp_path):
     lines = [make_line(0, [("a dog", [DOG, (5, 5, 5, 9), (0, 0, 700, 10), (9, 9, 4, 20)])])]
     report = export_here(write_results(tmp_path, lines), "odvg", tmp_path / "out")
@@ -235,7 +280,7 @@ def test_parts_are_by_image_and_stay(tmp_path):
         )
         for i in range(400)
     ]
-    shuffled = random.Random(1).sample(lines, 300)
+    shuffled = random.Random(1).sample(lines, 400)
     seen = []
     for number, (some, seed) in enumerate([(lines, 0), (shuffled, 0), (lines, 1)]):
         (tmp_path / str(number)).mkdir()
@@ -251,14 +296,51 @@ def test_parts_are_by_image_and_stay(tmp_path):
             for name in ("train", "val", "test")
         }
         assert sum(map(len, parts.values())) == len(set.union(*parts.values()))
-        assert {name: len(images) for name, images in parts.items()} == {
-            name: part["images"] for name, part in report["parts"].items()
-        }
+        sizes = {name: len(images) for name, images in parts.items()}
+        assert sizes == {name: part["images"] for name, part in report["parts"].items()}
+        assert sizes == {"train": 70, "val": 20, "test": 10}
         seen.append({image: name for name, images in parts.items() for image in images})
     assert len(seen[0]) == 100
-    assert Counter(seen[0].values())["train"] == pytest.approx(70, abs=15)
-    assert all(seen[0][image] == part for image, part in seen[1].items())
-    assert seen[0] != seen[2]
+    assert seen[0] == seen[1] != seen[2]
+
+
+@pytest.mark.parametrize(
+    ("count", "shares", "sizes"),
+    [
+        (20, "0.9/0.1", [18, 2]),
+        (3, "0.9/0.05/0.05", [1, 1, 1]),
+        (10, "0.98/0.01/0.01", [8, 1, 1]),
+        (7, "0.5/0.5", [4, 3]),
+        (2, "0.8/0.1/0.1", [2, 0, 0]),
+        (100, "0.7/0.2/0.1", [70, 20, 10]),
+        (99, "0.333/0.333/0.334", [33, 33, 33]),
+        (0, "0.9/0.1", [0, 0]),
+    ],
+)
+def test_shares_are_exact(tmp_path, count, shares, sizes):
+    for seed in range(3):
+        split = parse_split(shares, seed)
+        parts = split.assign((f"{number}.png", tmp_path / "gone") for number in range(count))
+        found = Counter(parts.of(f"{number}.png") for number in range(count))
+        assert [found[name] for name in split.parts] == sizes
+
+
+def test_one_picture_under_two_names_is_in_one_part(tmp_path):
+    names = [f"{folder}/{number}.png" for number in range(30) for folder in "ab"]
+    for number, name in enumerate(names):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        picture = Image.new("L", (300, 200))
+        picture.putpixel((number // 2, 100), 255)
+        picture.save(tmp_path / name, compress_level=0)  # large, and alike but for one byte
+    lines = [make_line(i, [("a dog", [DOG])], image=name) for i, name in enumerate(names)]
+    results = write_results(tmp_path, lines, images=False)
+    split = parse_split("0.5/0.5", 0)
+    export_here(results, "odvg", tmp_path / "out", split=split, setting=Setting(split.parts))
+    train, val = (
+        {line["filename"][2:] for line in read_jsonl(tmp_path / "out" / f"{name}.jsonl")}
+        for name in split.parts
+    )
+    assert (len(train), len(val), train & val) == (15, 15, set())
 
 
 @pytest.mark.parametrize("text", ["1", "0.5/0.6", "0.5/-0.5/1", "a/b", "0.4/0.2/0.2/0.2", "nan/1"])
@@ -293,7 +375,11 @@ def test_missing_images_are_counted(results):
     Image.new("L", (640, 480)).save(results.parent / "0.png")
     ran, out = export(results, "tao", "--copy-images")
     assert ran.code == ran.json["exit_code"] == 3
-    assert ran.json["left_out"] == {"records_image_missing": 2}
+    assert ran.json["left_out"] == {
+        "records_image_missing": 2,
+        "expressions_of_left_out_records": 3,
+        "boxes_of_left_out_records": 2,
+    }
     assert ran.json["records"] == 2
     assert len(list((out / "images").iterdir())) == 1
 
@@ -359,6 +445,19 @@ def test_odvg(any_results, tmp_path):
             assert row["grounding"]["caption"][start:end] == region["phrase"]
 
 
+def test_odvg_captions_are_stripped_as_mmdetection_strips_them(tmp_path):
+    line = make_line(
+        0, [("a dog", [DOG]), ("\u3000 two", [CAT])], caption="\n \u3000 two, a dog \t"
+    )
+    export_here(write_results(tmp_path, [line]), "odvg", tmp_path / "out")
+    (row,) = read_jsonl(tmp_path / "out" / "annotations.jsonl")
+    text = row["grounding"]["caption"]
+    assert text == text.strip() == "two, a dog"
+    places = [region["tokens_positive"] for region in row["grounding"]["regions"]]
+    assert places == [[[5, 10]], [[0, 3]]]
+    assert [region["phrase"] for region in row["grounding"]["regions"]] == ["a dog", "two"]
+
+
 def test_llava_boxes_are_of_the_padded_square():
     assert write_box((0, 0, 200, 100), (200, 100), STYLES["llava"]) == [0, 0.25, 1, 0.75]
 
@@ -380,15 +479,29 @@ def test_absolute_and_relative_paths_are_one_image(tmp_path):
     assert not train & val
 
 
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # pycocotools on numpy 2
 @pytest.mark.parametrize("categories", ["phrase", "noun"])
 def test_coco(any_results, tmp_path, categories):
     export_here(any_results, "coco", tmp_path / "out", setting=Setting(categories=categories))
     coco = COCO(str(tmp_path / "out" / "annotations.json"))
+    captions = {one["id"]: one for one in coco.dataset["captions"]}
+    said = [(one["caption"], one["original_caption"]) for one in captions.values()]
+    assert Counter(said) == Counter(
+        (line["cleaned_caption"], line["caption"])
+        for line in lines_of(any_results)
+        if any(item["instances"] for item in line["expressions"])
+    )
     found = Counter()
     for box in coco.loadAnns(coco.getAnnIds()):
         x, y, w, h = box["bbox"]
         assert box["area"] == w * h and box["iscrowd"] == 0
+        mask = coco.annToMask(box)
+        assert mask.sum() == w * h == mask[y : y + h, x : x + w].sum()
         image = coco.loadImgs(box["image_id"])[0]["file_name"]
+        caption = captions[box["caption_id"]]
+        assert caption["image_id"] == box["image_id"]
+        for start, end in box["tokens_positive"]:
+            assert caption["caption"][start:end] == box["phrase"]
         found[image, box["phrase"], (x, y, x + w, y + h)] += 1
         (category,) = coco.loadCats(box["category_id"])
         noun = " ".join(box["phrase"].lower().split())
@@ -431,14 +544,16 @@ def test_label_studio(any_results, tmp_path):
     config = ElementTree.parse(tmp_path / "out" / "labeling_config.xml").getroot()
     (labels,) = config.findall("RectangleLabels")
     (image,) = config.findall("Image")
-    known = [label.get("value") for label in labels]
-    assert len(known) == len(set(known))
-    assert image.get("value") == "$image"
+    assert (image.get("value"), labels.get("value"), len(labels)) == ("$image", "$labels", 0)
     found = Counter()
     lines = lines_of(any_results)
     for task, line in zip(tasks, lines, strict=True):
-        prefix, path = task["data"]["image"].split("?d=")
-        assert prefix == "/data/local-files/" and unquote(path) == line["image_path"]
+        known = [label["value"] for label in task["data"]["labels"]]
+        assert known == list(dict.fromkeys(item["text"] for item in line["expressions"]))
+        # As Label Studio's own view reads it: request.GET["d"].
+        url = urlsplit(task["data"]["image"])
+        assert (url.path, url.fragment) == ("/data/local-files/", "")
+        assert parse_qs(url.query, strict_parsing=True) == {"d": [line["image_path"]]}
         (prediction,) = task["predictions"]
         assert prediction["model_version"] == "m"
         assert len({one["id"] for one in prediction["result"]}) == len(prediction["result"])
@@ -456,6 +571,22 @@ def test_label_studio(any_results, tmp_path):
             )  # fmt: skip
             found[task["data"]["caption"], label, tuple(map(round, corners))] += 1
     assert found == boxes_of(lines)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "url"),
+    [
+        ("s3://bucket/", "s3://bucket/50% of #1 & a+b?.png"),
+        ("https://host/", "https://host/50%25%20of%20%231%20%26%20a%2Bb%3F.png"),
+    ],
+)
+def test_label_studio_of_other_storages(tmp_path, prefix, url):
+    line = make_line(0, [("a dog", [DOG])], image="50% of #1 & a+b?.png")
+    results = write_results(tmp_path, [line])
+    setting = Setting(image_prefix=prefix)
+    export_here(results, "label-studio", tmp_path / "out", setting=setting)
+    (task,) = json.loads((tmp_path / "out" / "annotations.json").read_text())
+    assert task["data"]["image"] == url
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -519,7 +650,7 @@ def test_refcoco(any_results, tmp_path):
         assert pickle.load(file) == refs
     coco = COCO(str(tmp_path / "out" / "instances.json"))
     assert len(refs) == len(coco.anns) == report["expressions"] == report["boxes"]
-    found, expected, others = Counter(), Counter(), 0
+    found, expected, others = Counter(), Counter(), Counter()
     for ref in refs:
         (box,) = coco.loadAnns([ref["ann_id"]])
         (image,) = coco.loadImgs([ref["image_id"]])
@@ -536,9 +667,11 @@ def test_refcoco(any_results, tmp_path):
                 box = tuple(item["instances"][0]["bbox"])
                 expected[line["image_path"], item["text"], box] += 1
             else:
-                others += 1
+                several = "of_several_boxes" if item["instances"] else "without_box"
+                others[f"expressions_{several}"] += 1
     assert found == expected
-    assert report["left_out"].get("expressions_not_of_one_box", 0) == others
+    left_out = {k: n for k, n in report["left_out"].items() if k.startswith("expressions")}
+    assert left_out == others
     for name in ("ref_id", "ann_id"):
         assert len({ref[name] for ref in refs}) == len(refs)
 
@@ -634,7 +767,8 @@ def test_flickr30k_sentences(tmp_path):
     assert path.read_text() == (
         "[/EN#1/other Two dogs] (1), [/EN#2/other a cat] and [/EN#3/other a big brown bear] .\n"
     )
-    assert report["left_out"] == {"expressions_overlapping": 1}
+    left_out = {"expressions_overlapping": 1, "boxes_of_left_out_expressions": 1}
+    assert report["left_out"] == left_out
 
 
 def test_parquet(any_results, tmp_path):

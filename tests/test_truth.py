@@ -4,15 +4,18 @@
 import gzip
 import json
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from conftest import write_jsonl
+from image_grounding.annotations import Instance
 from image_grounding.errors import InputError
 from image_grounding.evaluation.model import Annotation, Phrase
 from image_grounding.evaluation.truth import NEEDS, READERS, read_truth
+from image_grounding.results import Results
 from support.scripts import ROOT
 from support.truth import CAPTION, expression, record
 
@@ -373,6 +376,8 @@ def test_unknown_content_is_an_error_that_names_the_formats(
         ("coco", []),
         ("odvg", {"filename": "9.jpg"}),
         ("odvg", {"filename": "9.jpg", "grounding": {"caption": "a", "regions": [{"bbox": 3}]}}),
+        ("coco", {"images": [{"id": 1, "width": [1], "height": 1}], "annotations": []}),
+        ("coco", {"images": [{"id": []}], "annotations": []}),
         ("records", {"image_path": "9.jpg", "caption": "a", "expressions": 3}),
         ("refcoco", []),
         ("coco", {"images": [], "annotations": []}),
@@ -380,8 +385,75 @@ def test_unknown_content_is_an_error_that_names_the_formats(
 )
 def test_a_broken_file_is_an_error_that_names_it(tmp_path: Path, name: str, value: Any) -> None:
     path = write_json(tmp_path / "truth.json", value)
-    with pytest.raises(InputError, match=r"truth\.json|instances\.json"):
+    with pytest.raises(InputError, match=r"truth\.json|instances\.json") as caught:
         read_truth(path, name)
+    assert name != "odvg" or "line 1" in str(caught.value)
+
+
+DEEP = b'{"image_path": ' + b"[" * 100_000
+LINE = json.dumps(record("9.jpg", [expression("a man", [(1, 1, 6, 6)])])).encode() + b"\n"
+
+
+def changed(**fields: Any) -> bytes:
+    return json.dumps({**json.loads(LINE), **fields}).encode() + b"\n"
+
+
+def with_box(**fields: Any) -> bytes:
+    return changed(expressions=[{"text": "a man", "instances": [fields]}])
+
+
+BROKEN_LINES = {
+    b"{": "line 2: not JSON Lines",
+    DEEP: "line 2: not JSON Lines",
+    b"[]": "line 2: not a JSON object",
+    b'{"x": NaN}': "line 2: not JSON Lines",
+    b'{"x": 1e999}': "line 2: not JSON Lines",
+    changed(caption=None): "line 2: not a record (caption",
+    changed(caption=3): "line 2: not a record (caption",
+    changed(image_id={}): "line 2: not a record (image_id",
+    changed(width="wide"): "line 2: not a record (width",
+    changed(height=None): "line 2: not a record (height",
+    changed(expressions={"a": 1}): "line 2: not a record (expressions",
+    changed(expressions=["a man"]): "line 2: not a record (expressions",
+    changed(expressions=[{"text": 7}]): "line 2: not a record (text",
+    changed(expressions=[{"text": "a", "instances": 7}]): "line 2: not a record (instances",
+    with_box(bbox=[1, 2, 3]): "line 2: not a record (bbox",
+    with_box(bbox=["a", 2, 3, 4]): "line 2: not a record (bbox",
+    with_box(bbox=[1, 2, 3, 4], score="high"): "line 2: not a record (score",
+}
+
+
+@pytest.mark.parametrize("line", BROKEN_LINES)
+def test_a_broken_line_is_an_error_with_its_number(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "annotations.jsonl"
+    path.write_bytes(LINE + line)
+    with pytest.raises(InputError, match=re.escape(BROKEN_LINES[line])):
+        list(Results(path).records())
+    with pytest.raises(InputError, match=re.escape(BROKEN_LINES[line])):
+        read_truth(path)
+
+
+@pytest.mark.parametrize("kept", [0.9, 0.5])
+def test_a_cut_gz_is_an_error(tmp_path: Path, kept: float) -> None:
+    whole = gzip.compress(b"".join(changed(caption=f"{n**9}") for n in range(2000)))
+    for name in ("records", "coco", "auto"):
+        path = tmp_path / "truth.jsonl.gz"
+        path.write_bytes(whole[: int(len(whole) * kept)])
+        with pytest.raises(InputError, match=r"cannot read .*truth\.jsonl\.gz"):
+            read_truth(path, name)
+    path.write_bytes(whole[:300] + b"\xff" * 300 + whole[600:])
+    with pytest.raises(InputError, match="cannot read"):
+        read_truth(path)
+
+
+def test_fractions_of_pixels_are_rounded_out_and_spans_of_others_mended(tmp_path: Path) -> None:
+    said = {"text": "a man", "char_span": [22, 27], "instances": [
+        {"bbox": [10.9, 20.000000001, 30.1, 39.0], "bbox_score": 0.5}
+    ]}  # fmt: skip
+    path = write_jsonl(tmp_path / "tao.jsonl", [record("9.jpg", [said])])
+    (found,) = next(Results(path).records()).expressions
+    assert found.instances == (Instance((10, 20, 31, 39), 0.5),)
+    assert found.char_span == (24, 29)
 
 
 def test_no_such_truth_and_an_empty_folder(tmp_path: Path) -> None:

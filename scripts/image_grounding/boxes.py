@@ -88,12 +88,17 @@ def to_original(
     if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
         dropped["outside"] += 1
         return None
-    x1, y1, x2, y2 = (_snap(side) for side in clipped)
-    whole = (math.floor(x1), math.floor(y1), math.ceil(x2), math.ceil(y2))
+    whole = round_out(clipped)
     if whole[0] == whole[2] or whole[1] == whole[3]:  # an area of float noise only
         dropped["no_area"] += 1
         return None
     return whole
+
+
+def round_out(box: Box) -> PixelBox:
+    """The smallest box of whole pixels around ``box``, so that no edge is lost."""
+    x1, y1, x2, y2 = (_snap(side) for side in box)
+    return (math.floor(x1), math.floor(y1), math.ceil(x2), math.ceil(y2))
 
 
 def _snap(side: float) -> float:

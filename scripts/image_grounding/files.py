@@ -4,8 +4,10 @@
 import contextlib
 import gzip
 import json
+import math
 import os
 import re
+import zlib
 from collections.abc import Iterator
 from io import BufferedIOBase
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import IO, Any
 
 import filelock
 
-from image_grounding.errors import OutputError
+from image_grounding.errors import InputError, OutputError
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -24,6 +26,26 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
     if _SURROGATE.search(text):
         text = json.dumps(value, ensure_ascii=True, indent=indent, allow_nan=False)
     return text
+
+
+def strict_json(text: str) -> Any:
+    """The value of JSON text; numbers that could be read but not be written again are none.
+
+    Raises:
+        json.JSONDecodeError: not JSON, or a number is NaN or too large.
+    """
+    return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+
+
+def _no_constant(name: str) -> None:
+    raise json.JSONDecodeError(f"{name} is no JSON number", name, 0)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise json.JSONDecodeError("a number is too large", text, 0)
+    return number
 
 
 def write_atomic(path: Path, text: str) -> None:
@@ -61,6 +83,33 @@ def open_lines(path: Path) -> Iterator[BufferedIOBase]:
     """A JSONL file as a stream of byte lines; ``.gz`` is unpacked on the way."""
     with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
         yield file
+
+
+def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a JSONL file with the number of their line, from 1; blank lines are none.
+
+    Raises:
+        InputError: the file cannot be read, a ``.gz`` is cut, or a line is no JSON object.
+    """
+    number = 0
+    try:
+        with open_lines(path) as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield number, _object(path, number, line)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot read {path} after line {number}: {reason}") from None
+
+
+def _object(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        fields = strict_json(line.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}, line {number}: not JSON Lines ({error})") from None
+    if not isinstance(fields, dict):
+        raise InputError(f"{path}, line {number}: not a JSON object")
+    return fields
 
 
 @contextlib.contextmanager

@@ -8,16 +8,19 @@ TAO's (``annotations.jsonl`` with ``bbox_score``), a step's folder, or a bare JS
 import json
 import posixpath
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from image_grounding.annotations import Instance
+from image_grounding.boxes import round_out
 from image_grounding.errors import InputError
-from image_grounding.files import open_lines
+from image_grounding.files import json_lines
+from image_grounding.frames import CONVENTIONS
+from image_grounding.replies.extraction import as_span
 from image_grounding.samples import locate_image
-from image_grounding.spans import Span
-from image_grounding.steps import STEPS, Step
+from image_grounding.spans import Span, find_spans
+from image_grounding.steps import GROUNDING, STEPS, Step
 
 SUMMARY_NAME = "run_summary.json"
 
@@ -81,20 +84,41 @@ class Results:
 
     def records(self) -> Iterator[Record]:
         """The records in file order, as a stream; raises InputError at a broken line."""
-        for number, fields in _objects(self.file):
+        for number, fields in json_lines(self.file):
             try:
                 yield _record(fields)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                problem = f"{type(error).__name__}: {error}"
-                raise InputError(f"{self.file}, line {number}: not a record ({problem})") from None
+            except ValueError as error:
+                raise InputError(f"{self.file}, line {number}: not a record ({error})") from None
 
     def failures(self) -> Iterator[tuple[Step, Mapping[str, Any]]]:
         """The entries of each step's ``failures.jsonl``; nothing where there is none."""
         for step in STEPS:
             path = step.folder(self.path) / "failures.jsonl"
             if path.is_file():
-                for _, fields in _objects(path):
+                for _, fields in json_lines(path):
                     yield step, fields
+
+    @property
+    def teacher(self) -> dict[str, Any]:
+        """What the summary says of the model; empty where nothing is known."""
+        found = self.summary.get("teacher")
+        return found if isinstance(found, dict) else {}
+
+    def caveats(self) -> list[str]:
+        """Sentences about who made the annotations that make them doubtful."""
+        backend, convention = (self.teacher.get(name) for name in ("backend", "convention"))
+        if backend == "local":
+            return [
+                "the annotations are of the embedded annotator, which knows 80 nouns: a "
+                "demonstration, and no data to train on"
+            ]
+        if convention and self.teacher.get("convention_iou") is None:
+            named = convention if convention in list(CONVENTIONS) else "the spec says"
+            return [
+                f"that boxes come as {named} was not measured: if it is wrong, so is every box. "
+                "Measure it with check_endpoint.py, or look with inspect.py"
+            ]
+        return []
 
     def image_of(self, record: Record) -> Path:
         """Where a record's image should be on this machine; it may be gone."""
@@ -151,55 +175,98 @@ def read_summary(folder: Path) -> dict[str, Any]:
     """The summary of the latest run into a folder; empty where none can be read."""
     try:
         found = json.loads((folder / SUMMARY_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    try:
-        with open_lines(path) as lines:
-            for number, line in enumerate(lines, 1):
-                if not line.strip():
-                    continue
-                fields = json.loads(line)
-                if not isinstance(fields, dict):
-                    raise InputError(f"{path}, line {number}: not a JSON object")
-                yield number, fields
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON Lines ({error})") from None
-
-
 def _record(fields: dict[str, Any]) -> Record:
-    caption = fields["caption"]
-    cleaned = fields.get("cleaned_caption") or caption
+    """A record; raises ValueError, which says what of it is wrong."""
+    caption = _text(fields, "caption")
+    cleaned = _text(fields, "cleaned_caption", caption)
+    image_id = fields.get("image_id")
+    if not isinstance(image_id, str | int):
+        raise ValueError("image_id must be a text or a number")
+    expressions = tuple(_expression(item) for item in _objects(fields, "expressions"))
+    tags = fields.get("pipeline_steps")
     return Record(
-        sample_id=str(fields.get("sample_id") or fields["image_id"]),
-        image_id=fields["image_id"],
-        image_path=str(fields["image_path"]),
-        size=(int(fields["width"]), int(fields["height"])),
+        sample_id=_text(fields, "sample_id", str(image_id)),
+        image_id=image_id,
+        image_path=_text(fields, "image_path"),
+        size=(_side(fields, "width"), _side(fields, "height")),
         caption=caption,
         cleaned_caption=cleaned,
-        expressions=tuple(_expression(item) for item in fields["expressions"]),
-        grounded=any(STEPS[1].tag == tag for tag in fields.get("pipeline_steps", ())),
+        expressions=_with_true_spans(expressions, cleaned),
+        grounded=isinstance(tags, list) and GROUNDING.tag in tags,
         fields=fields,
     )
 
 
 def _expression(item: dict[str, Any]) -> GroundedExpression:
-    span = item.get("char_span")
+    text = _text(item, "text")
     return GroundedExpression(
         expression_id=str(item.get("expression_id", "")),
-        text=item["text"],
-        char_span=(int(span[0]), int(span[1])) if span else None,
-        noun_chunk=item.get("noun_chunk") or item["text"],
-        instances=tuple(_instance(one) for one in item.get("instances") or ()),
+        text=text,
+        char_span=as_span(item.get("char_span")),
+        noun_chunk=_text(item, "noun_chunk", text),
+        instances=tuple(map(_instance, _objects(item, "instances", missing=[]))),
     )
 
 
 def _instance(one: dict[str, Any]) -> Instance:
-    x1, y1, x2, y2 = (int(side) for side in one["bbox"])
+    """A box; TAO's may be of fractions, and those of ``bbox_score``."""
+    match one.get("bbox"):
+        case [int() | float(), int() | float(), int() | float(), int() | float()] as box:
+            x1, y1, x2, y2 = box
+        case other:
+            raise ValueError(f"bbox must be four numbers, not {other!r:.80}")
     score = one.get("score", one.get("bbox_score"))
-    return Instance((x1, y1, x2, y2), None if score is None else float(score))
+    if not (score is None or isinstance(score, int | float)):
+        raise ValueError(f"score must be a number or null, not {score!r:.80}")
+    return Instance(round_out((x1, y1, x2, y2)), None if score is None else float(score))
+
+
+def _with_true_spans(
+    expressions: tuple[GroundedExpression, ...], cleaned: str
+) -> tuple[GroundedExpression, ...]:
+    """Our own spans hold their text; those of others are mended, or are none."""
+    if all(one.char_span is None or _holds(cleaned, one) for one in expressions):
+        return expressions
+    found = find_spans(
+        cleaned, [one.text for one in expressions], [one.char_span for one in expressions]
+    )
+    return tuple(
+        one if _holds(cleaned, one) else replace(one, char_span=span)
+        for one, span in zip(expressions, found, strict=True)
+    )
+
+
+def _holds(cleaned: str, expression: GroundedExpression) -> bool:
+    span = expression.char_span
+    return span is not None and cleaned[span[0] : span[1]] == expression.text
+
+
+def _text(fields: Mapping[str, Any], name: str, default: str | None = None) -> str:
+    """A text; ``default`` where it is missing, null or empty."""
+    value = fields.get(name)
+    if default is not None and value in (None, ""):
+        return default
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be a text, not {value!r:.80}")
+    return value
+
+
+def _side(fields: Mapping[str, Any], name: str) -> int:
+    value = fields.get(name)
+    if not isinstance(value, int | float) or value < 1:
+        raise ValueError(f"{name} must be a number of pixels, not {value!r:.80}")
+    return int(value)
+
+
+def _objects(
+    fields: Mapping[str, Any], name: str, missing: list[dict[str, Any]] | None = None
+) -> list[dict[str, Any]]:
+    value = missing if fields.get(name) is None else fields[name]
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise ValueError(f"{name} must be a list of objects, not {value!r:.80}")
+    return value

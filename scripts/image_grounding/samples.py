@@ -3,7 +3,6 @@
 
 import hashlib
 import json
-import math
 import re
 import zlib
 from collections import Counter
@@ -16,7 +15,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from image_grounding.errors import InputError, SampleError
-from image_grounding.files import open_lines
+from image_grounding.files import open_lines, strict_json
 from image_grounding.frames import Size
 from image_grounding.resources import load_schema
 
@@ -182,7 +181,7 @@ def _parse(raw: bytes, *, first: bool) -> dict[str, Any] | None:
         raise SampleError("bad_line", "the line is over 16 MiB long")
     try:
         text = raw.decode("utf-8-sig" if first else "utf-8").strip()
-        fields = _loads(text) if text else None
+        fields = strict_json(text) if text else None
     except UnicodeDecodeError as error:
         message = f"not UTF-8 at byte {error.start + 1} of the line"
         raise SampleError("bad_line", message) from None
@@ -196,21 +195,6 @@ def _parse(raw: bytes, *, first: bool) -> dict[str, Any] | None:
     if fields is None and text:
         raise SampleError("bad_line", "not a JSON object")
     return fields
-
-
-def _loads(text: str) -> Any:
-    return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
-
-
-def _no_constant(name: str) -> None:
-    raise json.JSONDecodeError(f"{name} is no JSON number", name, 0)
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):  # it could be read, but not be written again
-        raise json.JSONDecodeError("a number is too large", text, 0)
-    return number
 
 
 @cache

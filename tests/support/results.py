@@ -99,7 +99,9 @@ def write_results(
     (results / "run_summary.json").write_text(json.dumps(whole))
     if images:
         for line in lines:
-            picture = _blank(line["width"], line["height"])
+            # What follows a PNG's end is no part of the picture, but of the file's content.
+            name = line["image_path"].encode("utf-8", "replace")
+            picture = _blank(line["width"], line["height"]) + name
             (folder / line["image_path"]).write_bytes(picture)
     return results
 

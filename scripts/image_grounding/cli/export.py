@@ -121,8 +121,7 @@ def export_command(
         wanted = next((one for one in STEPS if one.number == step), None)
         results = Results(results_dir, wanted, image_root)
         parts = parse_split(split, seed)
-        teacher = results.summary.get("teacher")
-        model = str(teacher.get("model") or "") if isinstance(teacher, dict) else ""
+        model = str(results.teacher.get("model") or "")
         plan = Plan(
             name,
             Selection(min_score, drop_ungrounded),
@@ -136,9 +135,14 @@ def export_command(
         view.say(f"{counts} in {output}")
         for reason, count in report["left_out"].items():
             view.say(f"left out, {reason.replace('_', ' ')}: {count}")
-        for part, found in report["parts"].items():
-            if not found["records"]:
-                view.say(f"warning: the part {part} is empty; another --seed or more images help")
+        warnings = report["warnings"]
+        warnings += [
+            f"the part {part} is empty: there are too few images"
+            for part, found in report["parts"].items()
+            if not found["records"]
+        ]
+        for warning in warnings:
+            view.say(f"warning: {warning}")
         missing = any(reason.startswith("records_image") for reason in report["left_out"])
         code = Exit.SOME_FAILED if missing else Exit.DONE
         print_json({"exit_code": int(code), "format": name, "output": str(output), **report})

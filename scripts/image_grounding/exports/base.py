@@ -66,12 +66,15 @@ class Exporter(ABC):
         name: on the command line.
         summary: a line for ``--help`` and the dataset card.
         reader: who reads it, or what a reader has to know; for the dataset card.
+        default_prefix: what stands before image paths where nothing else is wanted.
+        single_box: whether the format is of expressions for which the model gave one box.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     reader: ClassVar[str] = ""
     default_prefix: ClassVar[str] = ""
+    single_box: ClassVar[bool] = False
 
     def __init__(self, folder: Path, setting: Setting, stack: ExitStack) -> None:
         self.folder = folder
@@ -85,6 +88,11 @@ class Exporter(ABC):
         A record none of whose expressions can be held is left out.
         """
         return [None] * len(record.expressions)
+
+    def image(self, path: str) -> str:
+        """How the format names an image of this path."""
+        given = self.setting.image_prefix
+        return (self.default_prefix if given is None else given) + path
 
     @abstractmethod
     def add(self, example: Example) -> None:
@@ -184,9 +192,3 @@ class CategoryList:
         noun = " ".join(expression.noun_chunk.lower().split())
         name = noun if self._kind == "noun" else "object"
         return self.numbers.setdefault(name, len(self.numbers) + 1)
-
-
-def xywh(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
-    """COCO's ``(x, y, width, height)`` of ``(x1, y1, x2, y2)``."""
-    x1, y1, x2, y2 = box
-    return (x1, y1, x2 - x1, y2 - y1)

@@ -3,12 +3,11 @@
 
 import shutil
 import tempfile
-from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from image_grounding.annotations import Instance
 from image_grounding.exports.base import (
     CategoryList,
     Example,
@@ -17,59 +16,81 @@ from image_grounding.exports.base import (
     Setting,
     file_stem,
     register,
+    span_of,
     without_boxes,
-    xywh,
 )
 from image_grounding.files import to_json
-from image_grounding.results import GroundedExpression, Record
+from image_grounding.results import Record
+
+
+@dataclass
+class Ids:
+    """Ids of a dataset, through all its files."""
+
+    categories: CategoryList
+    images: Numbering = field(default_factory=Numbering)
+    captions: int = 0
+    annotations: int = 0
 
 
 class CocoFile:
-    """One JSON file of images, annotations and categories, written as a stream.
+    """One JSON file of images, captions, annotations and categories, written as a stream.
 
     Args:
         path: the file.
         stack: closes what is open.
+        ids: of the dataset that the file belongs to.
     """
 
-    def __init__(self, path: Path, stack: ExitStack) -> None:
+    def __init__(self, path: Path, stack: ExitStack, ids: Ids) -> None:
         self._path = path
+        self._ids = ids
         self._arrays = {
             name: stack.enter_context(
                 tempfile.TemporaryFile("w+", encoding="utf-8", dir=path.parent)  # noqa: SIM115
             )
-            for name in ("images", "annotations")
+            for name in ("images", "captions", "annotations")
         }
         self._counts = dict.fromkeys(self._arrays, 0)
 
-    def add_image(self, number: int, example: Example) -> None:
-        """Add an image."""
-        width, height = example.record.size
-        self._add("images", {
-            "id": number, "file_name": example.image, "width": width, "height": height,
-            "caption": example.record.cleaned_caption,
+    def add(self, example: Example) -> list[dict[str, Any]]:
+        """Add a record's caption, its image where it is new, and its boxes; these are returned."""
+        record, ids = example.record, self._ids
+        image, new = ids.images.number(example.image_key)
+        if new:
+            width, height = record.size
+            self._write("images", {
+                "id": image, "file_name": example.image, "width": width, "height": height,
+            })  # fmt: skip
+        ids.captions += 1
+        self._write("captions", {
+            "id": ids.captions, "image_id": image, "caption": record.cleaned_caption,
+            "original_caption": record.caption,
         })  # fmt: skip
+        rows = []
+        for expression in record.expressions:
+            span = span_of(expression, record)
+            for instance in expression.instances:
+                ids.annotations += 1
+                x1, y1, x2, y2 = instance.bbox
+                width, height = x2 - x1, y2 - y1
+                row = {
+                    "id": ids.annotations, "image_id": image, "caption_id": ids.captions,
+                    "category_id": ids.categories.number(expression),
+                    "bbox": [x1, y1, width, height], "area": width * height, "iscrowd": 0,
+                    # The box itself: readers of masks fail on none.
+                    "segmentation": [[x1, y1, x2, y1, x2, y2, x1, y2]],
+                    "phrase": expression.text, "expression_id": expression.expression_id,
+                    "tokens_positive": [span] if span else [], "score": instance.score,
+                }  # fmt: skip
+                self._write("annotations", row)
+                rows.append(row)
+        return rows
 
-    def add_box(
-        self,
-        number: int,
-        image: int,
-        category: int,
-        expression: GroundedExpression,
-        instance: Instance,
-    ) -> None:
-        """Add an annotation."""
-        box = xywh(instance.bbox)
-        self._add("annotations", {
-            "id": number, "image_id": image, "category_id": category,
-            "bbox": box, "area": box[2] * box[3], "iscrowd": 0, "segmentation": [],
-            "phrase": expression.text, "expression_id": expression.expression_id,
-            "score": instance.score,
-        })  # fmt: skip
-
-    def finish(self, categories: Mapping[str, int]) -> None:
-        """Write the file."""
-        listed = [{"id": number, "name": name} for name, number in categories.items()]
+    def finish(self) -> None:
+        """Write the file, with the categories of all files."""
+        categories = self._ids.categories.numbers.items()
+        listed = [{"id": number, "name": name} for name, number in categories]
         with self._path.open("w", encoding="utf-8", newline="\n") as file:
             file.write('{"info": {"description": "image-grounding"}, "licenses": [],\n')
             for name, rows in self._arrays.items():
@@ -79,7 +100,7 @@ class CocoFile:
                 file.write("\n],\n")
             file.write(f'"categories": {to_json(listed)}}}\n')
 
-    def _add(self, name: str, row: dict[str, Any]) -> None:
+    def _write(self, name: str, row: dict[str, Any]) -> None:
         self._arrays[name].write((",\n" if self._counts[name] else "") + to_json(row))
         self._counts[name] += 1
 
@@ -91,18 +112,18 @@ class Coco(Exporter):
     name = "coco"
     summary = "COCO JSON, each annotation with its phrase"
     reader = (
-        "pycocotools reads the files; bbox is x, y, width, height in pixels. An image with "
-        "several captions has the boxes of all of them, so that an object can be there twice."
+        "pycocotools reads the files; bbox is x, y, width, height in pixels, segmentation the "
+        "same box. captions lists every caption of an image; an annotation's caption_id says which "
+        "one its phrase is of, tokens_positive where in it. An image with several captions has "
+        "the boxes of all of them, so that an object can be there twice."
     )
 
     def __init__(self, folder: Path, setting: Setting, stack: ExitStack) -> None:
         super().__init__(folder, setting, stack)
+        ids = Ids(CategoryList(setting.categories))
         self._files = {
-            part: CocoFile(folder / f"{file_stem(part)}.json", stack) for part in setting.parts
+            part: CocoFile(folder / f"{file_stem(part)}.json", stack, ids) for part in setting.parts
         }
-        self._images = Numbering()
-        self._boxes = 0
-        self._categories = CategoryList(setting.categories)
 
     @classmethod
     def refusals(cls, record: Record) -> list[str | None]:
@@ -110,18 +131,10 @@ class Coco(Exporter):
         return without_boxes(record)
 
     def add(self, example: Example) -> None:
-        """Write the image, where it is new, and the boxes."""
-        file = self._files[example.part]
-        image, new = self._images.number(example.image_key)
-        if new:
-            file.add_image(image, example)
-        for expression in example.record.expressions:
-            category = self._categories.number(expression)
-            for instance in expression.instances:
-                self._boxes += 1
-                file.add_box(self._boxes, image, category, expression, instance)
+        """Write the image, where it is new, the caption and the boxes."""
+        self._files[example.part].add(example)
 
     def finish(self) -> None:
-        """Write the files, each with the categories of all parts."""
+        """Write the files."""
         for file in self._files.values():
-            file.finish(self._categories.numbers)
+            file.finish()

@@ -52,9 +52,7 @@ class _Tally:
     images: set[int] = field(default_factory=set)
 
     def add(self, record: Record, key: str) -> None:
-        self.counts["records"] += 1
-        self.counts["expressions"] += len(record.expressions)
-        self.counts["boxes"] += sum(len(one.instances) for one in record.expressions)
+        _add(self.counts, record)
         self.images.add(stable_hash(key))
 
     def plain(self) -> dict[str, int]:
@@ -66,8 +64,9 @@ def export_run(results: Results, plan: Plan, output: Path) -> dict[str, Any]:
     """Write ``results`` to the folder ``output`` as ``plan`` says.
 
     Returns:
-        Counts: ``records``, ``images``, ``expressions``, ``boxes``; ``left_out`` by reason;
-        ``parts`` with the same counts and the files of each.
+        Counts: ``records``, ``images``, ``expressions``, ``boxes``; what was ``read``;
+        ``left_out`` by reason, each beginning with what it counts; ``parts`` with the same
+        counts; ``files``.
 
     Raises:
         InputError: the results cannot be read, or nothing of them is left to export.
@@ -75,16 +74,22 @@ def export_run(results: Results, plan: Plan, output: Path) -> dict[str, Any]:
         SpecError: the format needs a package that is not there.
     """
     left_out: Counter[str] = Counter()
+    read: Counter[str] = Counter()
     tallies = {part: _Tally() for part in plan.split.parts}
     with _new_folder(output, results.file, overwrite=plan.overwrite) as folder:
         with ExitStack() as stack:
             exporter = FORMATS[plan.format](folder, plan.setting, stack)
-            images = Images(results, folder, plan.paths)
-            for example in _examples(results, plan, exporter, images, left_out):
+            source = _Source(results, plan, exporter, Images(results, folder, plan.paths))
+            parts = plan.split.assign(source.images())
+            for record, key, image in source.chosen(left_out, read):
+                example = Example(record, parts.of(key), exporter.image(image), key)
                 exporter.add(example)
-                tallies[example.part].add(example.record, example.image_key)
+                tallies[example.part].add(record, key)
             exporter.finish()
-        report = _report(tallies, left_out, folder)
+        report = {
+            **_report(tallies, read, +left_out, folder),
+            "warnings": results.caveats(),
+        }
         if not report["records"]:
             reasons = ", ".join(f"{reason}: {count}" for reason, count in left_out.items())
             raise InputError(f"nothing of {results.file} is left to export ({reasons or 'empty'})")
@@ -92,30 +97,63 @@ def export_run(results: Results, plan: Plan, output: Path) -> dict[str, Any]:
     return report
 
 
-def _examples(
-    results: Results, plan: Plan, exporter: Exporter, images: Images, left_out: Counter[str]
-) -> Iterator[Example]:
-    given = plan.setting.image_prefix
-    prefix = exporter.default_prefix if given is None else given
-    for record in results.records():
-        chosen = plan.selection.apply(record, left_out)
-        chosen = apply_refusals(chosen, exporter.refusals, left_out)
-        if not chosen.expressions:
-            left_out["records_without_expressions"] += 1
-            continue
-        try:
-            image = prefix + images.name(chosen)
-        except SampleError as error:
-            left_out[f"records_{error.reason}"] += 1
-            continue
-        key = results.image_key(record)
-        yield Example(chosen, plan.split.part_of(key), image, key)
+@dataclass(frozen=True)
+class _Source:
+    """The records of a run as a format takes them."""
+
+    results: Results
+    plan: Plan
+    exporter: Exporter
+    names: Images
+
+    def images(self) -> Iterator[tuple[str, Path]]:
+        """Key and file of the image of every record that is exported."""
+        for record, key, _ in self.chosen(Counter(), Counter()):
+            yield key, self.results.image_of(record)
+
+    def chosen(
+        self, left_out: Counter[str], read: Counter[str]
+    ) -> Iterator[tuple[Record, str, str]]:
+        """Each record that is exported, with its image's key and path.
+
+        Counts what is read, and why the rest is left out: for records, expressions and boxes
+        what is read is what is exported and what is left out.
+        """
+        exporter = self.exporter
+        for record in self.results.records():
+            _add(read, record)
+            chosen = self.plan.selection.apply(record, left_out, single_box=exporter.single_box)
+            chosen = apply_refusals(chosen, exporter.refusals, left_out)
+            if not chosen.expressions:
+                left_out["records_without_expressions"] += 1
+                continue
+            try:
+                image = self.names.name(chosen)
+            except SampleError as error:
+                left_out[f"records_{error.reason}"] += 1
+                left_out["expressions_of_left_out_records"] += len(chosen.expressions)
+                left_out["boxes_of_left_out_records"] += _boxes(chosen)
+                continue
+            yield chosen, self.results.image_key(record), image
 
 
-def _report(tallies: dict[str, _Tally], left_out: Counter[str], folder: Path) -> dict[str, Any]:
+def _add(counts: Counter[str], record: Record) -> None:
+    counts["records"] += 1
+    counts["expressions"] += len(record.expressions)
+    counts["boxes"] += _boxes(record)
+
+
+def _boxes(record: Record) -> int:
+    return sum(len(one.instances) for one in record.expressions)
+
+
+def _report(
+    tallies: dict[str, _Tally], read: Counter[str], left_out: Counter[str], folder: Path
+) -> dict[str, Any]:
     parts = {part or "all": tally.plain() for part, tally in tallies.items()}
     return {
         **{name: sum(part[name] for part in parts.values()) for name in next(iter(parts.values()))},
+        "read": dict(read),
         "left_out": dict(left_out),
         "parts": parts,
         "files": [CARD, *sorted(path.name for path in folder.iterdir())],
@@ -125,16 +163,17 @@ def _report(tallies: dict[str, _Tally], left_out: Counter[str], folder: Path) ->
 def _card_facts(
     results: Results, plan: Plan, exporter: Exporter, report: dict[str, Any]
 ) -> dict[str, Any]:
-    teacher = results.summary.get("teacher")
-    teacher = teacher if isinstance(teacher, dict) else {}
+    teacher = results.teacher
     counts = results.summary.get("counts")
     return {
         "format": exporter.name,
         "summary": Markup(exporter.summary),
         "reader": Markup(exporter.reader),
         "counts": report,
-        "parts": report["parts"],
-        "left_out": report["left_out"],
+        "rows": {Markup(kind): _row(kind, report) for kind in ("records", "expressions", "boxes")},
+        "parts": report["parts"] if len(report["parts"]) > 1 else {},
+        "reasons": {Markup(name.replace("_", " ")): n for name, n in report["left_out"].items()},
+        "caveats": [Markup(f"{one[0].upper()}{one[1:]}.") for one in report["warnings"]],
         "model": teacher.get("model"),
         "convention": teacher.get("convention"),
         "convention_iou": teacher.get("convention_iou"),
@@ -144,9 +183,15 @@ def _card_facts(
         "failed": counts.get("failed") if isinstance(counts, dict) else None,
         "min_score": plan.selection.min_score,
         "drop_ungrounded": plan.selection.drop_ungrounded,
-        "shares": "/".join(map(str, plan.split.shares)),
+        "shares": "/".join(map(str, plan.split.shares)) if len(plan.split.parts) > 1 else "none",
         "seed": plan.split.seed,
     }
+
+
+def _row(kind: str, report: dict[str, Any]) -> tuple[int, int, int]:
+    """In the results, left out, exported: the first is the sum of the others."""
+    left = sum(n for name, n in report["left_out"].items() if name.startswith(f"{kind}_"))
+    return report["read"][kind], left, report[kind]
 
 
 def _day(moment: datetime) -> str:

@@ -4,7 +4,7 @@
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree
 
 from image_grounding.boxes import PixelBox
@@ -20,9 +20,11 @@ class LabelStudio(Exporter):
     name = "label-studio"
     summary = "Label Studio tasks with pre-annotations, and the labeling configuration"
     reader = (
-        "Put labeling_config.xml into the project's settings, then import the tasks. Image paths "
-        "are for local file serving (LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true and "
-        "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT); another --image-prefix serves another storage."
+        "Put labeling_config.xml into the project's settings, then import the tasks. Each task "
+        "brings its own labels: the phrases of its caption. Image paths are for local file serving "
+        "(LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true), below "
+        "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT: with --copy-images, this folder; another "
+        "--image-prefix serves another storage."
     )
     default_prefix = "/data/local-files/?d="
 
@@ -30,7 +32,12 @@ class LabelStudio(Exporter):
         super().__init__(folder, setting, stack)
         self._files = {part: self.open(f"{file_stem(part)}.json") for part in setting.parts}
         self._begun: set[str] = set()
-        self._labels: set[str] = set()
+
+    def image(self, path: str) -> str:
+        """A URL; storages other than web servers take their keys as they are."""
+        whole = super().image("")
+        stored = urlsplit(whole).scheme not in ("", "http", "https")
+        return whole + (path if stored else quote(path, errors="replace"))
 
     def add(self, example: Example) -> None:
         """Write a task."""
@@ -46,9 +53,10 @@ class LabelStudio(Exporter):
         view = ElementTree.Element("View")
         ElementTree.SubElement(view, "Image", name="image", value="$image")
         ElementTree.SubElement(view, "Text", name="caption", value="$caption")
-        labels = ElementTree.SubElement(view, "RectangleLabels", name="label", toName="image")
-        for label in sorted(self._labels):
-            ElementTree.SubElement(labels, "Label", value=label)
+        # Not a list of all phrases of the dataset: Label Studio would show them at every task.
+        ElementTree.SubElement(
+            view, "RectangleLabels", name="label", toName="image", value="$labels"
+        )
         ElementTree.indent(view)
         text = ElementTree.tostring(view, encoding="unicode")
         self.open("labeling_config.xml").write(text + "\n")
@@ -56,9 +64,10 @@ class LabelStudio(Exporter):
     def _task(self, example: Example) -> dict[str, Any]:
         record = example.record
         results = []
+        labels = {}
         for number, expression in enumerate(record.expressions):
             label = xml_text(expression.text)
-            self._labels.add(label)
+            labels[label] = {"value": label}
             for index, instance in enumerate(expression.instances):
                 result = {
                     "id": f"e{number}-b{index}",
@@ -75,8 +84,9 @@ class LabelStudio(Exporter):
                 results.append(result)
         return {
             "data": {
-                "image": _url(example.image),
+                "image": example.image,
                 "caption": record.cleaned_caption,
+                "labels": list(labels.values()),
                 "sample_id": record.sample_id,
             },
             "predictions": [{"model_version": self.setting.model, "result": results}],
@@ -94,7 +104,3 @@ def _percent(box: PixelBox, size: Size) -> dict[str, float]:
         "height": 100 * (y2 - y1) / height,
         "rotation": 0,
     }
-
-
-def _url(image: str) -> str:
-    return quote(image, safe="/:?=&%", errors="replace")

@@ -40,15 +40,22 @@ class Odvg(JsonLinesExporter):
     def row(self, example: Example) -> dict[str, Any]:
         """The line of a record."""
         record = example.record
-        regions = [
-            {"bbox": one.bbox, "phrase": said.text, "tokens_positive": [span_of(said, record)]}
-            for said in record.expressions
-            for one in said.instances
-        ]
+        # MMDetection strips the caption itself, and spans would no longer fit.
+        caption = record.cleaned_caption.strip()
+        moved = len(record.cleaned_caption) - len(record.cleaned_caption.lstrip())
+        regions = []
+        for said in record.expressions:
+            start, end = span_of(said, record) or (0, 0)  # never none, see refusals
+            place = [max(start - moved, 0), min(end - moved, len(caption))]
+            phrase = caption[slice(*place)]
+            regions += [
+                {"bbox": one.bbox, "phrase": phrase, "tokens_positive": [place]}
+                for one in said.instances
+            ]
         return {
             "filename": example.image,
             "file_name": example.image,
             "height": record.size[1],
             "width": record.size[0],
-            "grounding": {"caption": record.cleaned_caption, "regions": regions},
+            "grounding": {"caption": caption, "regions": regions},
         }

@@ -11,11 +11,11 @@ from image_grounding.exports.base import (
     CategoryList,
     Example,
     Exporter,
-    Numbering,
     Setting,
     register,
+    without_boxes,
 )
-from image_grounding.exports.coco import CocoFile
+from image_grounding.exports.coco import CocoFile, Ids
 from image_grounding.files import to_json
 from image_grounding.results import GroundedExpression, Record
 
@@ -32,49 +32,44 @@ class RefCoco(Exporter):
         "names its split (train where there are no parts)."
     )
 
+    single_box = True
+
     def __init__(self, folder: Path, setting: Setting, stack: ExitStack) -> None:
         super().__init__(folder, setting, stack)
-        self._instances = CocoFile(folder / "instances.json", stack)
+        ids = Ids(CategoryList(setting.categories))
+        self._instances = CocoFile(folder / "instances.json", stack, ids)
         self._json = self.open("refs.json")
         self._pickle = stack.enter_context((folder / "refs(unc).p").open("wb"))
         self._pickle.write(pickle.PROTO + b"\x02" + pickle.EMPTY_LIST)
-        self._images = Numbering()
-        self._categories = CategoryList(setting.categories)
-        self._refs = 0
+        self._begun = False
 
     @classmethod
     def refusals(cls, record: Record) -> list[str | None]:
         """An expression refers to one object."""
-        return [
-            None if len(one.instances) == 1 else "expressions_not_of_one_box"
-            for one in record.expressions
-        ]
+        return without_boxes(record)
 
     def add(self, example: Example) -> None:
         """Write a ref and its box for each expression."""
-        image, new = self._images.number(example.image_key)
-        if new:
-            self._instances.add_image(image, example)
-        for expression in example.record.expressions:
-            category = self._categories.number(expression)
-            self._refs += 1
-            number = self._refs
-            self._instances.add_box(number, image, category, expression, expression.instances[0])
+        boxes = self._instances.add(example)
+        for expression, box in zip(example.record.expressions, boxes, strict=True):
+            number = box["id"]
             ref = {
-                "ref_id": number, "ann_id": number, "category_id": category,
-                "image_id": image, "file_name": example.image, "split": example.part or "train",
+                "ref_id": number, "ann_id": number, "category_id": box["category_id"],
+                "image_id": box["image_id"], "file_name": example.image,
+                "split": example.part or "train",
                 "sentences": [_sentence(number, expression)], "sent_ids": [number],
             }  # fmt: skip
-            self._json.write(("[\n" if number == 1 else ",\n") + to_json(ref))
+            self._json.write((",\n" if self._begun else "[\n") + to_json(ref))
+            self._begun = True
             # A pickled list grows by its items one by one: no need to hold it.
             item = pickle.dumps(ref, protocol=2)
             self._pickle.write(item[2:-1] + pickle.APPEND)
 
     def finish(self) -> None:
         """Close the lists and write the instances."""
-        self._json.write("\n]\n" if self._refs else "[]\n")
+        self._json.write("\n]\n" if self._begun else "[]\n")
         self._pickle.write(pickle.STOP)
-        self._instances.finish(self._categories.numbers)
+        self._instances.finish()
 
 
 def _sentence(number: int, expression: GroundedExpression) -> dict[str, Any]:

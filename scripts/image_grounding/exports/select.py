@@ -28,15 +28,23 @@ class Selection:
     min_score: float | None = None
     drop_ungrounded: bool = False
 
-    def apply(self, record: Record, left_out: Counter[str]) -> Record:
-        """``record`` with what is wanted of it, ``fields`` too; ``left_out`` counts the rest."""
+    def apply(self, record: Record, left_out: Counter[str], *, single_box: bool = False) -> Record:
+        """``record`` with what is wanted of it, ``fields`` too; ``left_out`` counts the rest.
+
+        With ``single_box`` expressions of several boxes are left out; what counts are the boxes
+        that the model gave, whatever their scores: two dogs do not become one.
+        """
         kept: list[_Pair] = []
         for expression, item in zip(record.expressions, record.fields["expressions"], strict=True):
+            if single_box and len(expression.instances) > 1:
+                left_out["expressions_of_several_boxes"] += 1
+                left_out["boxes_of_left_out_expressions"] += len(expression.instances)
+                continue
             pair = self._filtered(expression, item, record.size, left_out)
             if expression.instances and not pair[0].instances:
                 left_out["expressions_left_without_box"] += 1
             elif self.drop_ungrounded and not pair[0].instances:
-                left_out["expressions_ungrounded"] += 1
+                left_out["expressions_without_box"] += 1
             else:
                 kept.append(pair)
         return _with(record, kept)
@@ -72,10 +80,15 @@ class Selection:
 
 def apply_refusals(record: Record, refusals: Refusals, left_out: Counter[str]) -> Record:
     """``record`` with the expressions that a format can hold."""
-    reasons = refusals(record)
-    left_out.update(reason for reason in reasons if reason)
-    pairs = zip(record.expressions, record.fields["expressions"], strict=True)
-    return _with(record, [pair for pair, no in zip(pairs, reasons, strict=True) if no is None])
+    kept: list[_Pair] = []
+    items = record.fields["expressions"]
+    for expression, item, reason in zip(record.expressions, items, refusals(record), strict=True):
+        if reason:
+            left_out[reason] += 1
+            left_out["boxes_of_left_out_expressions"] += len(expression.instances)
+        else:
+            kept.append((expression, item))
+    return _with(record, kept)
 
 
 def _with(record: Record, pairs: list[_Pair]) -> Record:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ground truth in any of the public formats; a module each, chosen by name or by content."""
 
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from image_grounding.evaluation.truth.odvg import read_odvg
 from image_grounding.evaluation.truth.records import read_records
 from image_grounding.evaluation.truth.refcoco import read_refcoco
 
-_NOT_OF_THE_FORMAT = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
+_NOT_OF_THE_FORMAT = (
+    LookupError, TypeError, ValueError, AttributeError, RecursionError, ArithmeticError,
+)  # fmt: skip
 
 READERS: Mapping[str, Callable[[Path, Counter[str]], Iterator[Annotation]]] = {
     "coco": read_coco,
@@ -76,10 +79,13 @@ def read_truth(path: Path, name: str = "auto") -> Truth:
         if name == "auto":
             name = detect_format(path)
         annotations = tuple(READERS[name](path, left_out))
-    except OSError as error:
-        raise InputError(f"cannot read {error.filename or path}: {error.strerror}") from None
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        where = getattr(error, "filename", None) or path
+        raise InputError(f"cannot read {where}: {reason}") from None
     except _NOT_OF_THE_FORMAT as error:
-        problem = f"{type(error).__name__}: {error}"[:200]
+        kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
+        problem = f"{kind}{error}"[:200]
         raise InputError(f"{path} cannot be read as {name}: {problem}") from None
     if not any(one.phrases for one in annotations):
         raise InputError(f"{path}, read as {name}, has no phrase to evaluate against")

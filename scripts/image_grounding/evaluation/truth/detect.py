@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which format a truth is in, by its content."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from image_grounding.errors import InputError
 from image_grounding.evaluation.truth.reading import load_json
-from image_grounding.files import open_lines
+from image_grounding.files import open_lines, strict_json
 
 _ODVG_KEYS = {"grounding", "detection", "referring"}
 
@@ -63,10 +62,10 @@ def _first_value(path: Path) -> Any:
     with open_lines(path) as lines:
         line: bytes = next((line for line in lines if line.strip()), b"")
     try:
-        return json.loads(line.decode("utf-8-sig"))
-    except ValueError:
+        return strict_json(line.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
         pass
     try:
         return load_json(path)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

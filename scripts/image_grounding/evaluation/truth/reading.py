@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the truth readers share."""
 
-import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from image_grounding.boxes import box_area
-from image_grounding.files import open_lines
+from image_grounding.files import open_lines, strict_json
 from image_grounding.frames import Box, Size
 from image_grounding.spans import Span
 
@@ -17,19 +16,7 @@ from image_grounding.spans import Span
 def load_json(path: Path) -> Any:
     """The value of a JSON file, ``.gz`` too; raises ValueError, OSError."""
     with open_lines(path) as file:
-        return json.loads(file.read().decode("utf-8-sig"))
-
-
-def json_lines(path: Path) -> Iterator[Mapping[str, Any]]:
-    """The objects of a JSON Lines file; raises ValueError with the line's number, OSError."""
-    with open_lines(path) as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            fields = json.loads(line.decode("utf-8-sig"))
-            if not isinstance(fields, dict):
-                raise ValueError(f"line {number} is not a JSON object")
-            yield fields
+        return strict_json(file.read().decode("utf-8-sig"))
 
 
 def usable(boxes: Iterable[Box], left_out: Counter[str]) -> tuple[Box, ...]:
