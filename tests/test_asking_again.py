@@ -175,6 +175,18 @@ def test_gemini_is_asked_again_the_same_way(server: Loopback, make_project: Make
     assert limits(server, "1") == [700, 1400]
 
 
+def test_no_key_comes_back_in_a_reply(server: Loopback, make_project: Maker) -> None:
+    """A proxy that echoes its request."""
+    server.key = "a-key-for-tests"
+    echo = Answer(text=f"No JSON, but Authorization: Bearer {server.key}")
+    server.fault = lambda call: echo if call.step == "0" else None
+    project = make_project(1)
+    ran = project.run(server, "vlm.openai.api_key=${oc.env:MY_KEY}", MY_KEY=server.key)
+    assert ran.code == 3, ran.err
+    (failure,) = project.failures("0")
+    assert failure["reply_excerpt"] == "No JSON, but Authorization: Bearer (key)"
+
+
 def test_an_excerpt_is_one_record_whatever_the_model_wrote(
     server: Loopback, make_project: Maker
 ) -> None:

@@ -20,6 +20,8 @@ from image_grounding.errors import (
 )
 
 MAX_MESSAGE = 300
+# What is sent where no key is needed: the SDK wants one.
+NO_KEY = "EMPTY"
 _HOSTED = (".googleapis.com", ".nvidia.com", ".openai.com")
 _REMEDY_HOSTED = (
     "the provider runs this address: check that this machine may reach the internet (DNS, "
@@ -55,12 +57,17 @@ _MAX_NESTING = 20
 _KEY_LIKE = re.compile(r"\b(?:sk-|nvapi-|AIza|hf_)[\w-]{8,}|(?i:bearer\s+)[\w.~+/-]{8,}")
 
 
+def redact(text: str, *secrets: str) -> str:
+    """``text`` with each of the secrets replaced; what is no secret at all stays."""
+    for secret in secrets:
+        if len(secret) >= 4 and secret != NO_KEY:
+            text = text.replace(secret, "(key)")
+    return text
+
+
 def scrub(text: str, *secrets: str) -> str:
     """``text`` on one line, at most ``MAX_MESSAGE`` long, without keys or what looks like one."""
-    for secret in secrets:
-        if len(secret) >= 4:
-            text = text.replace(secret, "(key)")
-    return " ".join(_KEY_LIKE.sub("(key)", text).split())[:MAX_MESSAGE]
+    return " ".join(_KEY_LIKE.sub("(key)", redact(text, *secrets)).split())[:MAX_MESSAGE]
 
 
 def retry_after_seconds(headers: Mapping[str, str] | None) -> float | None:

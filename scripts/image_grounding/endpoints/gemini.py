@@ -13,7 +13,13 @@ from google import genai
 from google.genai import errors, types
 
 from image_grounding.endpoints.base import Finish, Question, Reply, Usage
-from image_grounding.endpoints.errors import network_error, safe_address, scrub, status_error
+from image_grounding.endpoints.errors import (
+    network_error,
+    redact,
+    safe_address,
+    scrub,
+    status_error,
+)
 from image_grounding.endpoints.negotiation import Negotiation, Request, Terms
 from image_grounding.endpoints.retired import retirement
 from image_grounding.errors import (
@@ -77,7 +83,7 @@ class GeminiEndpoint:
             api_key=self._key,
             vertexai=False,
             http_options=types.HttpOptions(
-                base_url=settings.base_url or None,
+                base_url=settings.address or None,
                 api_version=API_VERSION,
                 timeout=int(settings.timeout * 1000),
                 # Given, or aiohttp (where installed) retries once behind our back.
@@ -143,7 +149,7 @@ class GeminiEndpoint:
     async def _our_errors(self) -> AsyncIterator[None]:
         """What the SDK raises, as our errors; bounded by the timeout."""
         timeout = self._settings.timeout
-        address = safe_address(self._settings.base_url or _GOOGLE)
+        address = safe_address(self._settings.address or _GOOGLE)
         try:
             async with asyncio.timeout(timeout):
                 yield
@@ -188,7 +194,7 @@ class GeminiEndpoint:
             ((counts.candidates_token_count if counts else 0) or 0)
             + ((counts.thoughts_token_count if counts else 0) or 0),
         )
-        return Reply(text, finish, usage, latency)
+        return Reply(redact(text, self._key), finish, usage, latency)
 
     async def close(self) -> None:
         """Let connections go."""

@@ -13,8 +13,10 @@ import openai
 
 from image_grounding.endpoints.base import Finish, Question, Reply, Usage
 from image_grounding.endpoints.errors import (
+    NO_KEY,
     error_text,
     network_error,
+    redact,
     safe_address,
     scrub,
     status_error,
@@ -31,7 +33,6 @@ from image_grounding.spec.model import AutoBool
 
 # Where a key may come from when the spec names none: only for hosts that it belongs to.
 _KEY_VARIABLES = {".nvidia.com": "NVIDIA_API_KEY", ".openai.com": "OPENAI_API_KEY"}
-_NO_KEY = "EMPTY"
 # The token limit's name, and what it is called where that is refused.
 _LIMIT_NAMES = ("max_tokens", "max_completion_tokens")
 
@@ -41,8 +42,8 @@ def openai_key(settings: OpenAI) -> str:
     host = urlsplit(settings.base_url).hostname or ""
     for suffix, variable in _KEY_VARIABLES.items():
         if not settings.api_key and host.endswith(suffix):
-            return os.environ.get(variable) or _NO_KEY
-    return settings.api_key or _NO_KEY
+            return os.environ.get(variable) or NO_KEY
+    return settings.api_key or NO_KEY
 
 
 class OpenAIEndpoint:
@@ -159,7 +160,7 @@ class OpenAIEndpoint:
         usage = _mapping(answer.get("usage"))
         counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
         known = [count if isinstance(count, int) and count > 0 else 0 for count in counts]
-        return Reply(text, finish, Usage(*known), latency)
+        return Reply(redact(text, self._key), finish, Usage(*known), latency)
 
     def _without_choices(self, answer: dict[str, Any]) -> EndpointError:
         """Gateways put an upstream's error into a 200."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The spec as frozen, typed values. Names follow ``specs/schemas/spec.schema.json``."""
 
+import os
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast, get_type_hints
@@ -48,6 +49,11 @@ class Gemini:
     timeout: float
     base_url: str = field(repr=False)  # may hold a password
     thinking_level: str
+
+    @property
+    def address(self) -> str:
+        """Of the API: the spec's, else that of the SDK's own variable; empty for Google's."""
+        return self.base_url or os.environ.get("GOOGLE_GEMINI_BASE_URL", "")
 
 
 @dataclass(frozen=True)
@@ -101,9 +107,7 @@ class Vlm:
     @property
     def base_url(self) -> str:
         """Address of the API in use; empty for Google's own."""
-        return {"gemini": self.gemini.base_url, "openai": self.openai.base_url}.get(
-            self.backend, ""
-        )
+        return {"gemini": self.gemini.address, "openai": self.openai.base_url}.get(self.backend, "")
 
     @property
     def model(self) -> str:
