@@ -27,6 +27,16 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
+def as_summary(evaluation: Evaluation) -> dict[str, Any]:
+    """The short of it: figures without their intervals, what was counted, what is doubtful."""
+    return {
+        "metrics": {name: _figure(one)["value"] for name, one in evaluation.metrics.items()},
+        "counts": {name: count for name, count in evaluation.counts.items() if count},
+        "warnings": list(evaluation.warnings),
+        **{name: evaluation.details[name] for name in ("truth_format", "images_found_by")},
+    }
+
+
 def write_evaluation(evaluation: Evaluation, folder: Path) -> tuple[list[Path], str | None]:
     """Write ``evaluation.json``, ``reliability.png``, ``iou_histogram.png``.
 
