@@ -225,7 +225,7 @@ def test_skill_leads_from_nothing_to_an_export(server: Loopback, tmp_path: Path)
     assert reports["check_endpoint.py"]["usable"]
     assert reports["inspect.py"]["decision"] in ("scale", "review_more")
     assert reports["export.py"]["parts"].keys() == {"train", "val"}
-    assert reports["evaluate.py"]["metrics"]["any_box.mean_iou"]["value"] == 1
+    assert reports["evaluate.py"]["metrics"]["any_box.mean_iou"] == 1
 
 
 def test_options_in_the_prose_exist() -> None:

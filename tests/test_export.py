@@ -816,7 +816,7 @@ def test_parquet_without_pyarrow_says_what_to_install(results, tmp_path):
         "export.py", str(results), "--format", "parquet", "-o", str(tmp_path / "out"),
         PYTHONPATH=os.pathsep.join([str(tmp_path / "lacking"), os.environ.get("PYTHONPATH", "")]),
     )  # fmt: skip
-    assert ran.code == 2 and "pip install 'image-grounding[parquet]'" in ran.err
+    assert ran.code == 2 and "setup_env.py --extras parquet" in ran.err
     assert not (tmp_path / "out").exists()
 
 

@@ -420,7 +420,9 @@ def test_categories_of_several_words(text: str, noun: str, name: str, found: boo
 def test_which_caption() -> None:
     captions = ["A man , walking .", "A dog runs on grass .", "Dogs"]
     annotations = [Annotation("", (), None, (text,), ()) for text in captions]
-    assert find_caption(annotations, "a man, walking", "") is annotations[0]
-    assert find_caption(annotations, "x", "A dog runs on the grass") is annotations[1]
+    assert find_caption(annotations, "a man, walking", "") == (annotations[0], 100)
+    found = find_caption(annotations, "x", "A dog runs on the grass")
+    assert found and found[0] is annotations[1] and 90 <= found[1] < 100
     assert find_caption(annotations, "a cat sleeps", "") is None
-    assert find_caption(annotations[:1], "a cat sleeps", "") is annotations[0]
+    assert find_caption(annotations[:1], "a cat sleeps", "") is None
+    assert find_caption([], "a cat sleeps", "") is None

@@ -62,6 +62,14 @@ def ready_extras(environment: str) -> "list[str] | None":
     return extras if os.path.exists(python_of(environment)) else None
 
 
+def extra_needed(what: str, extra: str) -> str:
+    """What to say where ``what`` cannot be done without an extra."""
+    return (
+        f"{what} needs the extra {extra}; run setup_env.py --extras {extra} "
+        "and use the python that it names"
+    )
+
+
 def main() -> None:
     """Make the environment where it is not ready, and print where it is."""
     parser = argparse.ArgumentParser(

@@ -4,6 +4,7 @@
 from collections.abc import Callable
 
 from image_grounding.annotators.base import Teacher
+from image_grounding.environment import extra_needed
 from image_grounding.errors import SpecError
 from image_grounding.spec import Spec
 
@@ -20,11 +21,8 @@ def make_teacher(spec: Spec, say: Callable[[str], None]) -> Teacher:
     if spec.vlm.backend == "local":
         try:
             from image_grounding.annotators.local.teacher import LocalTeacher
-        except ImportError as error:
-            raise SpecError(
-                f"backend local needs the package {error.name}: setup_env.py --extras local, "
-                "or pip install 'image-grounding[local]'"
-            ) from None
+        except ImportError:
+            raise SpecError(extra_needed("backend local", "local")) from None
         return LocalTeacher(spec.vlm.local)
     from image_grounding.annotators.vlm import VlmTeacher
     from image_grounding.endpoints import make_asker

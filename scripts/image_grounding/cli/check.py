@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from image_grounding.cli.common import CONTEXT, Tool, print_json, reporting_errors
+from image_grounding.environment import extra_needed
 from image_grounding.errors import Exit
 from image_grounding.health import CheckUp, Status, Step, check_up
 from image_grounding.spec import Spec, load_spec
@@ -152,7 +153,7 @@ def _local() -> CheckUp:
     try:
         import onnxruntime  # noqa: F401
     except ImportError:
-        remedy = "pip install 'image-grounding[local]'"
+        remedy = extra_needed("the embedded annotator", "local")
         step = Step("configuration", Status.FAIL, "onnxruntime is not installed", remedy)
         return CheckUp(False, (step,))
     message = "the embedded annotator needs no endpoint"

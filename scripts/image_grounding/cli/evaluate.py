@@ -11,7 +11,7 @@ from image_grounding.cli.common import CONTEXT, Tool, print_json, reporting_erro
 from image_grounding.cli.evaluate_view import show_evaluation
 from image_grounding.errors import Exit, InputError
 from image_grounding.evaluation.evaluate import Figure, evaluate
-from image_grounding.evaluation.output import as_json, write_evaluation
+from image_grounding.evaluation.output import as_summary, write_evaluation
 from image_grounding.evaluation.truth import READERS, read_truth
 from image_grounding.results import Results
 from image_grounding.terminal import printable
@@ -81,8 +81,9 @@ def evaluate_command(
 ) -> None:
     """Measure a run against ground truth: recall, accuracy, IoU, calibration.
 
-    Each metric comes with a 95 % bootstrap interval over images. A table goes to stderr, all
-    figures to stdout and evaluation.json, a reliability diagram and a histogram of IoU beside it.
+    Each metric comes with a 95 % bootstrap interval over images. A table goes to stderr, the
+    metrics to stdout, all figures to evaluation.json, a reliability diagram and a histogram of
+    IoU beside it.
 
     RESULTS_DIR is a run's results_dir, or a JSONL file of its records. The truth may be COCO
     JSON, ODVG JSON Lines, RefCOCO, Flickr30k Entities, or records of our own.
@@ -101,15 +102,9 @@ def evaluate_command(
             for message in [*messages, f"written: {', '.join(map(str, files))}"]:
                 click.echo(printable(message), err=True)
         code = Exit.SOME_FAILED if below else Exit.DONE
-        content = as_json(evaluation)
-        print_json(
-            {
-                "exit_code": int(code),
-                "files": [str(one) for one in files],
-                "below": below,
-                **content,
-            }
-        )
+        summary = as_summary(evaluation)
+        written = [str(one) for one in files]
+        print_json({"exit_code": int(code), "files": written, "below": below, **summary})
     sys.exit(code)
 
 

@@ -21,6 +21,11 @@ def doubts(
             f"{counts['records_of_another_image_size']} records have another image size than the "
             "truth: boxes of resized or rotated (EXIF) images cannot be compared"
         )
+    if unpaired := counts["records_of_captions_not_in_truth"]:
+        found.append(
+            f"{unpaired} of {counts['records']} records are not evaluated: the truth has no such "
+            f"caption of their images as {_examples(pairing.examples['captions_only_in_results'])}"
+        )
     if counts["boxes_judged_without_score"]:
         found.append(
             f"{counts['boxes_judged_without_score']} boxes have no score: they rank last, are not "

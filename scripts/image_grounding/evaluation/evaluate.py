@@ -71,7 +71,7 @@ def evaluate(results: Results, truth: Truth, resamples: int = 1_000, seed: int =
         counts=counts,
         reliability=tuple(reliability(sums)),
         iou_histogram=tuple(tally.iou_histogram),
-        warnings=tuple(doubts(pairing, tally, counts, truth, resamples)),
+        warnings=(*doubts(pairing, tally, counts, truth, resamples), *results.caveats()),
         details={
             "results": str(results.file),
             "truth": str(truth.path),

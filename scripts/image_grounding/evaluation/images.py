@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from image_grounding.errors import InputError
 from image_grounding.evaluation.model import Annotation
 from image_grounding.evaluation.truth import Truth
+from image_grounding.exports.images import image_id
 from image_grounding.results import Record, Results
 
 _EXAMPLES = 3
@@ -30,9 +31,10 @@ class TruthImage:
 
 
 class ImageIndex:
-    """The images of a truth, found from a record in one of three ways, ``RULES``.
+    """The images of a truth, found from a record in one of these ways, ``RULES``.
 
     - ``path``: one path is the end of the other, part by part, or both are the same;
+    - ``copy``: the truth's file is the copy of the record's that an export made;
     - ``image_id``: the ids are equal, as numbers where both are; the truth's file name without
       its ending is an id where it gives no other;
     - ``file_name``: the last parts are equal but for their endings.
@@ -40,7 +42,10 @@ class ImageIndex:
     An image that could be several of the truth's is none of them.
     """
 
-    def __init__(self, annotations: Iterable[Annotation]) -> None:
+    def __init__(
+        self, annotations: Iterable[Annotation], image_key: Callable[[Record], str]
+    ) -> None:
+        self._image_key = image_key
         by_identity: dict[object, TruthImage] = {}
         for one in annotations:
             image = by_identity.setdefault(
@@ -66,6 +71,10 @@ class ImageIndex:
         same = [one for one in found if _path(one.path) == path]
         return _only(same or found)
 
+    def by_copy(self, record: Record) -> TruthImage | None:
+        """The image whose file is a copy of the record's."""
+        return _only(self._by_stem.get(image_id(self._image_key(record)), []))
+
     def by_id(self, record: Record) -> TruthImage | None:
         """The image whose id is the record's."""
         return _only(self._by_id.get(_id(str(record.image_id)), []))
@@ -78,13 +87,19 @@ class ImageIndex:
 Lookup = Callable[[ImageIndex, Record], TruthImage | None]
 RULES: Mapping[str, Lookup] = {
     "path": ImageIndex.by_path,
+    "copy": ImageIndex.by_copy,
     "image_id": ImageIndex.by_id,
     "file_name": ImageIndex.by_file_name,
 }
 
 
+# Ids are often running numbers, which find some image or other; a path hardly finds a wrong one,
+# and the name of a copy none.
+_WEIGHT = {"path": 2, "copy": 1_000_000}
+
+
 def choose_rule(results: Results, index: ImageIndex, truth: Truth) -> str:
-    """The rule that finds most records' images; the first of ``RULES`` where several do.
+    """The rule that finds most records' images; one of a path counts twice.
 
     One rule for all records: what is an id here and a running number there would otherwise
     join some images wrongly.
@@ -100,7 +115,7 @@ def choose_rule(results: Results, index: ImageIndex, truth: Truth) -> str:
             examples.append(f"file {record.image_path!r}, id {str(record.image_id)!r}")
     if not examples:
         raise InputError(f"there are no records in {results.file}")
-    best = max(RULES, key=lambda name: found[name])
+    best = max(RULES, key=lambda name: found[name] * _WEIGHT.get(name, 1))
     if not found[best]:
         theirs = "; ".join(image.name for image in index.images[:_EXAMPLES])
         raise InputError(

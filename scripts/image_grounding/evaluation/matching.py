@@ -65,11 +65,11 @@ class Folded:
 
 def find_caption(
     annotations: Sequence[Annotation], cleaned_caption: str, caption: str
-) -> Annotation | None:
-    """The annotation whose caption is a record's.
+) -> tuple[Annotation, float] | None:
+    """The annotation whose caption is a record's, and their likeness.
 
-    Equal but for case, spaces and punctuation, else the most alike one from ``TEXT_LIKENESS``
-    on. An image's only caption is taken however it is worded.
+    Equal but for case, spaces and punctuation (a likeness of 100), else the most alike one from
+    ``TEXT_LIKENESS`` on.
     """
     own = [Folded.of(text).text for text in (cleaned_caption, caption)]
 
@@ -77,10 +77,10 @@ def find_caption(
         theirs = [Folded.of(text).text for text in annotation.captions]
         return max(fuzz.ratio(one, other) for one in own for other in theirs)
 
-    if len(annotations) == 1:
-        return annotations[0]
-    best = max(annotations, key=likeness)
-    return best if likeness(best) >= TEXT_LIKENESS else None
+    best = max(annotations, key=likeness, default=None)
+    if best is None or (alike := likeness(best)) < TEXT_LIKENESS:
+        return None
+    return best, alike
 
 
 def match_phrases(

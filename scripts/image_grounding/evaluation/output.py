@@ -5,14 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from image_grounding.environment import extra_needed
 from image_grounding.errors import OutputError
 from image_grounding.evaluation.evaluate import Evaluation, Figure
 from image_grounding.evaluation.plots import save_iou_histogram, save_reliability
 from image_grounding.files import to_json, write_atomic
-
-NO_PLOTS = (
-    "no plots: matplotlib is not installed. python -m pip install 'image-grounding[plots]' gets it"
-)
 
 
 def as_json(evaluation: Evaluation) -> dict[str, Any]:
@@ -24,6 +21,16 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
         **evaluation.details,
         "reliability": [_rounded(row) for row in evaluation.reliability],
         "iou_histogram": list(evaluation.iou_histogram),
+    }
+
+
+def as_summary(evaluation: Evaluation) -> dict[str, Any]:
+    """The short of it: figures without their intervals, what was counted, what is doubtful."""
+    return {
+        "metrics": {name: _figure(one)["value"] for name, one in evaluation.metrics.items()},
+        "counts": {name: count for name, count in evaluation.counts.items() if count},
+        "warnings": list(evaluation.warnings),
+        **{name: evaluation.details[name] for name in ("truth_format", "images_found_by")},
     }
 
 
@@ -49,7 +56,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> tuple[list[Path], 
     except ImportError:
         for old in (reliability, histogram):  # of an earlier evaluation, they would mislead
             old.unlink(missing_ok=True)
-        return [path], NO_PLOTS
+        return [path], f"no plots: {extra_needed('plotting', 'plots')}"
     except OSError as error:
         raise OutputError(f"cannot write to {folder}: {error.strerror or error}") from None
     return [path, reliability, histogram], None

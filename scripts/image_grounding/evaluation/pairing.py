@@ -54,18 +54,27 @@ class Pairing:
 def pair_up(results: Results, truth: Truth) -> Pairing:
     """Read the records and put them beside the truth; memory grows with the truth.
 
-    Of a caption that several records are of the first one counts, and of an image without
-    captions in the truth every caption once.
+    Of a caption that several records are of the one counts that is most alike, of equals the
+    first; of an image without captions in the truth every caption once.
 
     Raises:
         InputError: no image, or no caption, is in both; says what is on either side.
     """
-    index = ImageIndex(truth.annotations)
+    index = ImageIndex(truth.annotations, results.image_key)
     rule = choose_rule(results, index, truth)
     collector = _Collector(index, rule)
     for record in results.records():
         collector.add(record)
     return collector.finish(results, truth)
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """The record that is put beside a caption of the truth."""
+
+    likeness: float
+    caption: str
+    cleaned_caption: str
 
 
 class _Collector:
@@ -75,6 +84,7 @@ class _Collector:
         self._rule = rule
         self._pairs: dict[int, Pair] = {}  # by identity of the annotation
         self._groups: dict[int, int] = {}  # by identity of the image
+        self._taken: dict[int, _Taken] = {}  # by identity of the annotation
         self._seen: set[tuple[int, str]] = set()
         self._only_in_results: dict[str, None] = {}
         self._counts: Counter[str] = Counter()
@@ -91,25 +101,45 @@ class _Collector:
             self._only_in_results[record.image_path] = None
             return
         captioned = [one for one in image.annotations if one.captions]
-        found = (
-            find_caption(captioned, record.cleaned_caption, record.caption) if captioned else None
-        )
-        about = [found] if found else [one for one in image.annotations if not one.captions]
+        about = [one for one in image.annotations if not one.captions]
+        if found := find_caption(captioned, record.cleaned_caption, record.caption):
+            about = [found[0]]
         if not about:
-            self._counts["records_of_captions_not_in_truth"] += 1
-            if len(self._other_captions) < _EXAMPLES:
-                self._other_captions.append(record.cleaned_caption)
+            self._of_another_caption(record.cleaned_caption)
             return
-        identity = "" if found else record.caption
-        if (id(about[0]), identity) in self._seen:
+        if found:
+            if not self._takes(*found, record):
+                return
+        elif (id(image), record.caption) in self._seen:
             self._counts["repeated_records"] += 1
             return
-        self._seen.add((id(about[0]), identity))
+        self._seen.add((id(image), record.caption))
         self._counts["records_evaluated"] += 1
         if record.size != (about[0].size or record.size):
             self._counts["records_of_another_image_size"] += 1
         for annotation in about:
             self._put(image, annotation, record)
+
+    def _takes(self, annotation: Annotation, likeness: float, record: Record) -> bool:
+        """Whether a record is the one for a caption of the truth; one less alike gives way."""
+        other = self._taken.get(id(annotation))
+        if other is None or likeness > other.likeness:
+            self._taken[id(annotation)] = _Taken(likeness, record.caption, record.cleaned_caption)
+            if other:
+                del self._pairs[id(annotation)]
+                self._counts["records_evaluated"] -= 1
+                self._of_another_caption(other.cleaned_caption)
+            return True
+        if record.caption == other.caption:
+            self._counts["repeated_records"] += 1
+        else:
+            self._of_another_caption(record.cleaned_caption)
+        return False
+
+    def _of_another_caption(self, caption: str) -> None:
+        self._counts["records_of_captions_not_in_truth"] += 1
+        if len(self._other_captions) < _EXAMPLES:
+            self._other_captions.append(caption)
 
     def _put(self, image: TruthImage, annotation: Annotation, record: Record) -> None:
         group = self._groups.setdefault(id(image), len(self._groups))

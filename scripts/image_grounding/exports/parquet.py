@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from image_grounding.environment import extra_needed
 from image_grounding.errors import SpecError
 from image_grounding.exports.base import (
     Example,
@@ -25,7 +26,7 @@ class Parquet(Exporter):
     """A row a record, a file a part."""
 
     name = "parquet"
-    summary = "Parquet with nested columns (needs image-grounding[parquet])"
+    summary = "Parquet with nested columns (needs the extra parquet)"
     reader = (
         "datasets.load_dataset('parquet', data_files=...) and pandas read the files; bbox is "
         "x1, y1, x2, y2 in pixels, char_span counts code points of cleaned_caption."
@@ -37,9 +38,7 @@ class Parquet(Exporter):
             self._arrow = importlib.import_module("pyarrow")
             parquet = importlib.import_module("pyarrow.parquet")
         except ImportError:
-            raise SpecError(
-                "the parquet format needs pyarrow: pip install 'image-grounding[parquet]'"
-            ) from None
+            raise SpecError(extra_needed("the parquet format", "parquet")) from None
         self._schema = _schema(self._arrow)
         self._writers = {
             part: stack.enter_context(

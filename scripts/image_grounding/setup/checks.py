@@ -14,6 +14,7 @@ from pathlib import Path
 from rapidfuzz import process
 
 from image_grounding.endpoints.retired import retirement
+from image_grounding.environment import extra_needed
 from image_grounding.errors import EndpointError, InputError
 from image_grounding.samples import BadLine, Sample, SampleReader, locate_image
 from image_grounding.setup.existing import count_existing
@@ -100,7 +101,7 @@ def look_at_endpoint(endpoint: str, state: State) -> None:
     if state.tao:
         raise Refused("the embedded annotator is not part of TAO: --tao needs another endpoint")
     if not (find_spec("onnxruntime") and find_spec("numpy")):
-        state.warn("the embedded annotator needs packages: pip install 'image-grounding[local]'")
+        state.warn(extra_needed("the embedded annotator", "local"))
 
 
 def look_at_running(running: str, state: State) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from image_grounding.errors import InputError
 from image_grounding.evaluation.model import Annotation
 from image_grounding.evaluation.truth.coco import read_coco
-from image_grounding.evaluation.truth.detect import detect_format
+from image_grounding.evaluation.truth.detect import detect_format, locate
 from image_grounding.evaluation.truth.flickr30k import read_flickr30k
 from image_grounding.evaluation.truth.odvg import read_odvg
 from image_grounding.evaluation.truth.records import read_records
@@ -76,6 +76,7 @@ def read_truth(path: Path, name: str = "auto") -> Truth:
         raise InputError(f"no such truth: {path}")
     left_out: Counter[str] = Counter()
     try:
+        path = locate(path)
         if name == "auto":
             name = detect_format(path)
         annotations = tuple(READERS[name](path, left_out))

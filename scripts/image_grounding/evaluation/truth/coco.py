@@ -4,8 +4,9 @@
 What names an annotation's phrase, in this order:
 
 - ``tokens_positive``, character spans in its image's ``caption``, as in MDETR's files
-  (ashkamath/mdetr, GoldG), where an image has an entry for each of its captions;
-- its own ``phrase``, with the ``caption`` that it is of where there is one, as our export has it;
+  (ashkamath/mdetr, GoldG), where an image has an entry for each of its captions, or in that of
+  ``captions`` which its ``caption_id`` names, as our export has it;
+- its own ``phrase``, with the ``caption`` that it is of where there is one;
 - the name of its category: then each category of an image is a phrase with all its boxes.
 
 Crowd regions (``iscrowd``) are left out, as they are no single box, and so are images without
@@ -18,7 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from image_grounding.evaluation.model import Annotation, Phrase
-from image_grounding.evaluation.truth.reading import from_xywh, hull, load_json, size_of, usable
+from image_grounding.evaluation.truth.reading import (
+    captions_of,
+    from_xywh,
+    hull,
+    load_json,
+    size_of,
+    usable,
+)
 from image_grounding.frames import Box
 from image_grounding.spans import Span
 
@@ -29,6 +37,7 @@ def read_coco(path: Path, left_out: Counter[str]) -> Iterator[Annotation]:
     """The annotations of a COCO file; memory grows with it."""
     content = load_json(path)
     categories = {one["id"]: str(one["name"]) for one in content.get("categories", ())}
+    captions = captions_of(content)
     by_image: dict[Any, list[Fields]] = defaultdict(list)
     for one in content["annotations"]:
         if one.get("iscrowd"):
@@ -38,32 +47,35 @@ def read_coco(path: Path, left_out: Counter[str]) -> Iterator[Annotation]:
     for image in content["images"]:
         fields = by_image.pop(image["id"], [])
         left_out["images_without_annotations"] += not fields
-        yield from _of_image(image, fields, categories, left_out)
+        yield from _of_image(image, fields, captions, categories, left_out)
     if by_image:
         left_out["annotations_without_image"] += sum(map(len, by_image.values()))
 
 
 def _of_image(
-    image: Fields, fields: Sequence[Fields], categories: Mapping[Any, str], left_out: Counter[str]
+    image: Fields,
+    fields: Sequence[Fields],
+    captions: Mapping[Any, tuple[str, ...]],
+    categories: Mapping[Any, str],
+    left_out: Counter[str],
 ) -> Iterator[Annotation]:
-    caption = str(image.get("caption") or "")
-    by_caption: dict[str, dict[Any, _Group]] = defaultdict(dict)
+    by_caption: dict[Any, dict[Any, _Group]] = defaultdict(dict)
+    texts: dict[Any, tuple[str, ...]] = {}
     by_category: dict[str, list[Box]] = defaultdict(list)
     for one in fields:
         box = from_xywh(one["bbox"])
-        span = hull(one.get("tokens_positive"), caption)
-        if span:
-            text, of = caption[span[0] : span[1]], caption
-        elif one.get("phrase"):
-            text, of = str(one["phrase"]), str(one.get("caption") or caption)
+        of = one.get("caption_id") if one.get("caption_id") in captions else one.get("caption")
+        texts[of] = captions.get(of) or (str(of or image.get("caption") or ""),)
+        span = hull(one.get("tokens_positive"), texts[of][0])
+        if span or one.get("phrase"):
+            text = texts[of][0][slice(*span)] if span else str(one["phrase"])
+            key = (one.get("expression_id"), text, span)
+            by_caption[of].setdefault(key, _Group(text, span)).boxes.append(box)
         else:
             by_category[categories[one["category_id"]]].append(box)
-            continue
-        key = (one.get("expression_id"), text, span)
-        by_caption[of].setdefault(key, _Group(text, span)).boxes.append(box)
     for of, groups in by_caption.items():
         phrases = tuple(group.phrase(left_out) for group in groups.values())
-        yield _annotation(image, (of,) if of else (), phrases)
+        yield _annotation(image, texts[of] if texts[of][0] else (), phrases)
     if by_category:
         named = by_category.items()
         phrases = tuple(Phrase(name, None, usable(boxes, left_out)) for name, boxes in named)

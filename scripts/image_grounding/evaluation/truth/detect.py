@@ -1,14 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which format a truth is in, by its content."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 from image_grounding.errors import InputError
 from image_grounding.evaluation.truth.reading import load_json
 from image_grounding.files import open_lines, strict_json
+from image_grounding.steps import STEPS
 
+_PART = re.compile(r"(annotations|train|val|test)\.jsonl?(\.gz)?")
 _ODVG_KEYS = {"grounding", "detection", "referring"}
+
+
+def locate(path: Path) -> Path:
+    """The file of a folder that an export wrote; every other path as it is.
+
+    Raises:
+        InputError: the folder holds several parts.
+    """
+    if not path.is_dir() or any(step.folder(path).is_dir() for step in STEPS):
+        return path
+    found = sorted(one for one in path.iterdir() if _PART.fullmatch(one.name))
+    if len(found) > 1:
+        names = ", ".join(one.name for one in found)
+        raise InputError(f"{path} has several parts ({names}); give one of them as --truth")
+    return found[0] if found else path
 
 
 def detect_format(path: Path) -> str:
@@ -35,8 +53,7 @@ def _of_folder(folder: Path) -> str | None:
         return "flickr30k"
     if "instances.json" in names and any(name.startswith("refs") for name in names):
         return "refcoco"
-    ours = {"annotations.jsonl", "step_0_expression_extraction", "step_1_grounding"}
-    return "records" if ours & names else None
+    return "records" if any(step.folder_name in names for step in STEPS) else None
 
 
 def _of_file(path: Path) -> str | None:

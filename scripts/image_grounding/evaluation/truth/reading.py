@@ -19,6 +19,14 @@ def load_json(path: Path) -> Any:
         return strict_json(file.read().decode("utf-8-sig"))
 
 
+def captions_of(content: Mapping[str, Any]) -> dict[Any, tuple[str, ...]]:
+    """The ``captions`` of COCO JSON by their id: as spans count in it, and as it was before."""
+    return {
+        one["id"]: tuple(str(one[name]) for name in ("caption", "original_caption") if name in one)
+        for one in content.get("captions", ())
+    }
+
+
 def usable(boxes: Iterable[Box], left_out: Counter[str]) -> tuple[Box, ...]:
     """The boxes that have an area; counts the others."""
     kept = []

@@ -2,18 +2,26 @@
 """RefCOCO, RefCOCO+, RefCOCOg: ``refs*.p`` or ``refs*.json`` with ``instances.json``.
 
 Fields as the REFER API (lichengunc/refer, refer.py) reads them. Every sentence of a ref is a
-referring expression of the ref's one box; sentences belong to the image, not to a caption.
+referring expression of the ref's one box; sentences belong to the image, and to a caption of it
+where the annotation names one, as in our export.
 """
 
 import pickle
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from image_grounding.errors import InputError
 from image_grounding.evaluation.model import Annotation, Phrase
-from image_grounding.evaluation.truth.reading import from_xywh, load_json, size_of, usable
+from image_grounding.evaluation.truth.reading import (
+    captions_of,
+    from_xywh,
+    hull,
+    load_json,
+    size_of,
+    usable,
+)
 
 # What a pickle may name: it builds lists and dicts, and calls nothing else.
 _PLAIN = {"list": list, "dict": dict, "tuple": tuple}
@@ -30,25 +38,35 @@ def read_refcoco(path: Path, left_out: Counter[str]) -> Iterator[Annotation]:
     refs_file = _refs_file(path)
     instances = load_json(refs_file.parent / "instances.json")
     annotations = {one["id"]: one for one in instances["annotations"]}
-    # Per image, the expressions of each annotation in the order of the refs.
-    sentences: dict[Any, dict[tuple[Any, str], None]] = defaultdict(dict)
+    captions = captions_of(instances)
+    # Per image and caption, the expressions of each annotation in the order of the refs.
+    sentences: dict[Any, dict[Any, dict[tuple[Any, str], None]]] = defaultdict(dict)
     for ref in _load_refs(refs_file):
+        caption = annotations[ref["ann_id"]].get("caption_id")
+        of_caption = sentences[ref["image_id"]].setdefault(caption, {})
         for sentence in ref["sentences"]:
             said = (ref["ann_id"], str(sentence.get("sent") or sentence["raw"]))
-            if said in sentences[ref["image_id"]]:
-                left_out["repeated_phrases"] += 1
-            sentences[ref["image_id"]][said] = None
+            left_out["repeated_phrases"] += said in of_caption
+            of_caption[said] = None
     for image in instances["images"]:
-        yield Annotation(
-            image_path=str(image.get("file_name") or ""),
-            image_ids=(str(image["id"]),),
-            size=size_of(image),
-            captions=(),
-            phrases=tuple(
-                Phrase(text, None, usable([from_xywh(annotations[number]["bbox"])], left_out))
-                for number, text in sentences.get(image["id"], ())
-            ),
-        )
+        for caption, phrases in sentences.get(image["id"], {None: {}}).items():
+            texts = captions.get(caption, ())
+            yield Annotation(
+                image_path=str(image.get("file_name") or ""),
+                image_ids=(str(image["id"]),),
+                size=size_of(image),
+                captions=texts,
+                phrases=tuple(
+                    _phrase(text, annotations[number], texts, left_out) for number, text in phrases
+                ),
+            )
+
+
+def _phrase(
+    text: str, annotation: Mapping[str, Any], captions: tuple[str, ...], left_out: Counter[str]
+) -> Phrase:
+    span = hull(annotation.get("tokens_positive"), captions[0]) if captions else None
+    return Phrase(text, span, usable([from_xywh(annotation["bbox"])], left_out))
 
 
 def _refs_file(path: Path) -> Path:
