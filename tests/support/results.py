@@ -85,7 +85,12 @@ def write_results(
         "results_dir": str(results),
         "working_folder": str(folder),
         "counts": {"dropped_boxes": {}},
-        "teacher": {"backend": "openai", "model": "test-vlm", "convention": "norm1000_xyxy"},
+        "teacher": {
+            "backend": "openai",
+            "model": "test-vlm",
+            "convention": "norm1000_xyxy",
+            "convention_iou": 0.95,
+        },
         "usage": {"input_tokens": 0, "output_tokens": 0, "cost": 0.0},  # nothing was left to ask
         "usage_of_all_runs": {"input_tokens": 1200, "output_tokens": 300, "cost": 0.0123},
         "spec": {"image_grounding": {"data": {"input_jsonl": str(folder / "input.jsonl")}}},

@@ -94,10 +94,9 @@ _VERDICTS = {Level.FAIL: "fail", Level.WARN: "warn", Level.INFO: "pass"}
 
 def _headline(findings: list[Finding], tally: Tally) -> str:
     records = tally.counts["records"]
-    worst = [finding for finding in findings if finding.level is Level.FAIL]
-    if worst:
-        return "Do not scale this yet. " + worst[0].sentence
-    if findings:
+    if findings and findings[0].level is Level.FAIL:
+        return "Do not scale this yet. " + findings[0].sentence
+    if findings and findings[0].level is Level.WARN:
         return f"Usable so far, but look first: {findings[0].sentence}"
     if flagged := tally.counts["flagged_records"]:
         return (

@@ -14,17 +14,25 @@ Each signature follows from one mistake, by the arithmetic of ``frames.py``:
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
 
+from image_grounding.inspection.checks.chance import sign_test
 from image_grounding.inspection.checks.placement import Placement
 from image_grounding.inspection.model import Check, Finding, Level
 from image_grounding.spec import Limits
 
 _MIN_SIDE_WORDS = 20
-# What chance alone may do to a figure, over the root of the number of boxes: some three standard
-# errors of a quantile near the border, and of the difference of two shares of boxes.
-_CHANCE_OF_QUANTILE = 0.5
-_CHANCE_OF_SHARES = 1.5
 _SIDE_WORDS_MARGIN = 0.25  # of the expressions that say a side
+_FEWEST = 8  # boxes: with fewer even a full house is chance
+_FEWEST_OUTSIDE = 3
+# Pictures are as like as not mirrored: how likely so few boxes come so near the one border by
+# chance, counted by boxes, and by records, in which boxes may keep together.
+_BY_CHANCE = 1e-4
+_RECORDS_BY_CHANCE = 0.01
+_FOR_CERTAIN = 1e-6
+# The difference of two shares of boxes that chance makes, over the root of their number.
+_CHANCE_OF_SHARES = 1.5
 _REMEDY = (
     "Do not scale. Set vlm.coordinates to auto, which measures the convention, and run again with "
     "workflow.force_reprocess=true."
@@ -79,6 +87,8 @@ CONVENTION_CHECKS = (FIRST_PIXEL, THOUSAND, SCALE_SMALL, SCALE_LARGE, QUADRANT, 
 def convention_findings(placement: Placement, lost: int, limits: Limits) -> Iterator[Finding]:
     """What the boxes' places say of the convention that they were read in.
 
+    With fewer than ``min_boxes`` what is found only warns.
+
     Args:
         placement: of all records.
         lost: boxes that were dropped as outside while the run read replies, and replies whose
@@ -86,69 +96,108 @@ def convention_findings(placement: Placement, lost: int, limits: Limits) -> Iter
         limits: from the spec.
     """
     lost += placement.outside
-    if placement.boxes + lost < limits.min_boxes:
+    total = placement.boxes + lost
+    if total < min(_FEWEST, limits.min_boxes):
         return
-    if placement.boxes >= limits.min_boxes:
+    found: list[Finding] = []
+    if placement.boxes:
         scale = next(_scale(placement, limits), None)
-        if scale:
-            yield scale
-        yield from _axes(placement)
-    outside = lost / (placement.boxes + lost)
-    if outside > limits.lopsided:
+        found += [scale] if scale else []
+        found += _axes(placement)
+    outside = lost / total
+    if outside > limits.lopsided and lost >= _FEWEST_OUTSIDE:
         detail = f"{outside:.0%} of the boxes lie outside their images."
-        yield _finding(SCALE_LARGE, detail, outside, limits.lopsided)
-    else:
-        yield from _cut_off(placement, limits)
+        found.append(_finding(SCALE_LARGE, detail, outside, limits.lopsided))
+    elif placement.boxes:
+        found += islice(_cut_off(placement, lost, limits), 1)
+    few = total < limits.min_boxes
+    yield from (_doubtful(one, total) if few else one for one in found)
+
+
+def _doubtful(finding: Finding, boxes: int) -> Finding:
+    sentence = f"{finding.sentence} There are {boxes} boxes only, so that this may be chance."
+    return replace(finding, level=Level.WARN, sentence=sentence)
 
 
 def _scale(placement: Placement, limits: Limits) -> Iterator[Finding]:
     """Signatures of a scale that is too small, the most telling first."""
-    share = limits.wrong_convention
+    share, enough = limits.wrong_convention, placement.boxes >= limits.min_boxes
     first = placement.first_pixel / placement.boxes
     if first >= share:
         yield _finding(FIRST_PIXEL, f"This holds for {first:.0%} of the boxes.", first, share)
-    if placement.large >= limits.min_boxes:
+    short = next(_stays_away(placement, limits), None)
+    if placement.large >= (limits.min_boxes if enough else 1):
         corner = placement.in_thousand / placement.large
-        if corner >= share:
+        if corner >= share and (enough or short):
             detail = f"This holds for {corner:.0%} of the boxes in images of 1500 pixels and more."
             yield _finding(THOUSAND, detail, corner, share)
-    reach = placement.reach(share)
-    limit = limits.lopsided + _CHANCE_OF_QUANTILE / math.sqrt(placement.boxes)
-    short = max((1 - end) - begin for begin, end in reach.values())
-    if short > limit:
-        ends = " and ".join(f"{end:.0%} of the {side} side" for side, (_, end) in reach.items())
-        yield _finding(SCALE_SMALL, f"{share:.0%} of the boxes end within {ends}.", short, limit)
+    if short:
+        yield short
     for name, count in placement.quadrants.most_common(1):
-        if count / placement.boxes >= share:
+        if count / placement.boxes >= share and placement.boxes >= _FEWEST:
             detail = f"{count / placement.boxes:.0%} of the boxes are at the {name}."
             yield _finding(QUADRANT, detail, count / placement.boxes, share)
 
 
-def _cut_off(placement: Placement, limits: Limits) -> Iterator[Finding]:
-    if placement.boxes < limits.min_boxes:
-        return
-    touching = {name: count / placement.boxes for name, count in placement.touching.items()}
-    right = touching.get("right", 0) - touching.get("left", 0)
+def _stays_away(placement: Placement, limits: Limits) -> Iterator[Finding]:
+    """Boxes come near the left or top border but not as near the right or bottom one.
+
+    By how much is an estimate of what is missing of the side; that it is no chance is seen in the
+    numbers of those that come nearer to the one border than nearly any does to the other.
+    """
+    share = limits.wrong_convention
+    reach = placement.edges.reach(share)
+    found = []
+    for side, (begin, end) in reach.items():
+        gap = 1 - end
+        near, far = placement.edges.beside(side, gap)
+        by_records = sign_test(*placement.outermost.beside(side, gap))
+        chance = sign_test(near, far)
+        if chance < _BY_CHANCE and by_records < _RECORDS_BY_CHANCE:
+            detail = (
+                f"{share:.0%} of the boxes end within {end:.0%} of the {side}; {near} begin "
+                f"nearer to the first border than {far} end to the last one."
+            )
+            found.append((gap - begin, chance, detail))
+    for missing, chance, detail in sorted(found, reverse=True)[:1]:
+        certain = missing > limits.lopsided and chance < _FOR_CERTAIN
+        level = Level.FAIL if certain else Level.WARN
+        if missing > limits.lopsided / 2:
+            yield _finding(SCALE_SMALL, detail, missing, limits.lopsided, level)
+
+
+def _cut_off(placement: Placement, lost: int, limits: Limits) -> Iterator[Finding]:
+    """Boxes touch the right or bottom border, or are lost beyond it; not so the others."""
+    boxes, touching = placement.boxes, placement.touching
     # Things stand on the ground: more boxes touch the lower border than the upper one anyway.
-    bottom = (touching.get("bottom", 0) - touching.get("top", 0)) / 2
-    limit = limits.lopsided + _CHANCE_OF_SHARES / math.sqrt(placement.boxes)
-    if max(right, bottom) > limit:
-        detail = ", ".join(f"{name} border {share:.0%}" for name, share in touching.items())
-        detail = f"Boxes that touch the {detail}."
+    right = (touching["right"] - touching["left"]) / boxes
+    bottom = (touching["bottom"] - touching["top"]) / boxes / 2
+    limit = limits.lopsided + _CHANCE_OF_SHARES / math.sqrt(boxes)
+    if max(right, bottom) > limit and boxes >= limits.min_boxes:
+        shares = ", ".join(f"{name} border {n / boxes:.0%}" for name, n in touching.items())
+        detail = f"Boxes that touch the {shares}."
         yield _finding(SCALE_LARGE, detail, max(right, bottom), limit)
+    for side, (left, cut, total) in placement.edges.at_borders().items():
+        more = (cut + lost - left) / (total + lost)
+        if more > limits.lopsided / 2 and sign_test(cut + lost, left) < _BY_CHANCE:
+            detail = (
+                f"Over the {side} {cut} boxes touch the right border, {left} the left one, and "
+                f"{lost} lie outside."
+            )
+            yield _finding(SCALE_LARGE, detail, more, limits.lopsided / 2, Level.WARN)
 
 
 def _axes(placement: Placement) -> Iterator[Finding]:
-    words = placement.side_words
-    if words >= _MIN_SIDE_WORDS:
-        better = (placement.sides_transposed - placement.sides) / words
-        if better > _SIDE_WORDS_MARGIN:
-            detail = (
-                f"Of {words} expressions that say left, right, top or bottom, {placement.sides} "
-                f"have their box there; with x and y exchanged {placement.sides_transposed} would."
-            )
-            yield _finding(AXES, detail, better, _SIDE_WORDS_MARGIN)
-            return
+    words, there, other = placement.side_words, placement.sides, placement.sides_transposed
+    better = (other - there) / max(words, 1)
+    if better > _SIDE_WORDS_MARGIN and sign_test(other, there) < _RECORDS_BY_CHANCE:
+        detail = (
+            f"Of {words} expressions that have a side, such as left, or the sky, {there} have "
+            f"their box there alone; with x and y exchanged {other} would."
+        )
+        level = Level.FAIL if words >= _MIN_SIDE_WORDS else Level.WARN
+        yield _finding(AXES, detail, better, _SIDE_WORDS_MARGIN, level)
+        return
     bounds = placement.shape_slope()
     if bounds and bounds[0] > 1:
         detail = (

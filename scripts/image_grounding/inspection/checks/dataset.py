@@ -10,6 +10,7 @@ from image_grounding.inspection.checks.convention import CONVENTION_CHECKS, conv
 from image_grounding.inspection.checks.placement import Placement
 from image_grounding.inspection.checks.registry import RECORD
 from image_grounding.inspection.model import Check, Finding, Flag, Level
+from image_grounding.inspection.wilson import wilson_interval
 from image_grounding.results import Record
 from image_grounding.spec import Limits
 
@@ -45,6 +46,26 @@ WIDESPREAD_FLAG = Check(
     "Look at some with --only FLAG; the flag's own remedy says more.",
     dataset=True,
 )
+UNMEASURED_CONVENTION = Check(
+    "unmeasured_convention",
+    "Nobody measured the convention that the boxes were read in.",
+    "Set vlm.coordinates to auto for the next run, or let check_endpoint.py measure it: a wrong "
+    "one puts every box in a wrong place.",
+    dataset=True,
+)
+EMBEDDED_ANNOTATOR = Check(
+    "embedded_annotator",
+    "These are the embedded annotator's boxes: it knows 80 nouns and is there to try things with.",
+    "Take them for a demonstration, not for training data: run with vlm.backend gemini or openai.",
+    dataset=True,
+)
+CHECKS_NOT_MADE = Check(
+    "checks_not_made",
+    "There is too little here for some checks.",
+    "Do not take their silence for a pass: annotate a larger pilot (--sample), and look at the "
+    "boxes.",
+    dataset=True,
+)
 DATASET_CHECKS = (
     NO_RECORDS,
     FAILED_SHARE,
@@ -52,6 +73,9 @@ DATASET_CHECKS = (
     ONE_SCORE,
     *CONVENTION_CHECKS,
     WIDESPREAD_FLAG,
+    UNMEASURED_CONVENTION,
+    EMBEDDED_ANNOTATOR,
+    CHECKS_NOT_MADE,
 )
 COUNTS = (
     "records", "flagged_records", "grounded_records", "expressions", "ungrounded_expressions",
@@ -60,6 +84,7 @@ COUNTS = (
 # Flags that the dataset has a check of its own for.
 _JUDGED_ELSEWHERE = {"ungrounded_expression"}
 _FEW_RECORDS = 10  # fewer say nothing of how frequent a flag is
+_FEW = 100  # of so many a share counts as it is; of fewer, the lower bound of its interval
 _ALL_BOXES_OUTSIDE = "reply_unusable"  # reason of a failure
 
 
@@ -110,6 +135,8 @@ class Tally:
             *convention_findings(self.placement, dropped + unusable, limits),
             *self._shares(limits),
             *self._widespread(limits),
+            *self._teacher(summary),
+            *self._not_made(limits),
         ]
         order = (Level.FAIL, Level.WARN, Level.INFO)
         return sorted(found, key=lambda finding: order.index(finding.level))
@@ -122,14 +149,16 @@ class Tally:
             detail = f"All {failed} samples failed: {named}." if failed else ""
             yield _finding(NO_RECORDS, detail, Level.FAIL, None, None)
         elif failed / (failed + counts["records"]) > limits.failed:
-            share = failed / (failed + counts["records"])
-            detail = f"{share:.0%} of them: {named}."
-            yield _finding(FAILED_SHARE, detail, Level.FAIL, share, limits.failed)
+            total = failed + counts["records"]
+            detail = f"{failed} of {total}: {named}."
+            level = _level_of(failed, total, limits.failed)
+            yield _finding(FAILED_SHARE, detail, level, failed / total, limits.failed)
         if counts["grounded_records"] and counts["expressions"]:
-            share = counts["ungrounded_expressions"] / counts["expressions"]
-            if share > limits.ungrounded:
-                detail = f"{share:.0%} of {counts['expressions']} have none."
-                yield _finding(UNGROUNDED_SHARE, detail, Level.FAIL, share, limits.ungrounded)
+            missing, total = counts["ungrounded_expressions"], counts["expressions"]
+            if missing / total > limits.ungrounded:
+                detail = f"{missing} of {total} have none."
+                level = _level_of(missing, total, limits.ungrounded)
+                yield _finding(UNGROUNDED_SHARE, detail, level, missing / total, limits.ungrounded)
         scored = self.scores.total()
         if scored >= limits.min_boxes:
             score, count = self.scores.most_common(1)[0]
@@ -150,6 +179,41 @@ class Tally:
                     WIDESPREAD_FLAG.name, Level.WARN, sentence, checks[name].remedy,
                     round(count / records, 4), limits.same_flag,
                 )  # fmt: skip
+
+    def _teacher(self, summary: Mapping[str, Any]) -> Iterator[Finding]:
+        teacher = summary.get("teacher")
+        teacher = teacher if isinstance(teacher, Mapping) else {}
+        if teacher.get("backend") == "local":
+            yield _finding(EMBEDDED_ANNOTATOR, "", Level.WARN, None, None)
+        elif self.counts["grounded_records"] and teacher.get("convention_iou") is None:
+            given = teacher.get("convention")
+            detail = f"The spec gave {given}." if given else "It is not known which it was."
+            yield _finding(UNMEASURED_CONVENTION, detail, Level.WARN, None, None)
+
+    def _not_made(self, limits: Limits) -> Iterator[Finding]:
+        records, boxes = self.counts["records"], self.counts["boxes"]
+        silent = []
+        if records < _FEW_RECORDS:
+            silent.append(f"widespread_flag ({records} records, {_FEW_RECORDS} are needed)")
+        if self.counts["grounded_records"]:
+            if self.scores.total() < limits.min_boxes:
+                wanted = f"{self.scores.total()} scores, {limits.min_boxes} are needed"
+                silent.append(f"one_score ({wanted})")
+            if boxes < limits.min_boxes:
+                wanted = f"{boxes} boxes; with fewer than {limits.min_boxes} they warn at most"
+                silent.append(f"those of a wrong convention ({wanted})")
+            if not self.placement.tells_axes():
+                silent.append(
+                    "convention_axes (pictures of one shape, and hardly an expression says a side)"
+                )
+        if records and silent:
+            yield _finding(CHECKS_NOT_MADE, "; ".join(silent) + ".", Level.INFO, None, None)
+
+
+def _level_of(count: int, total: int, limit: float) -> Level:
+    """Fails where a share is above its limit for certain, or of many; else it warns."""
+    certain = wilson_interval(count, total)[0] > limit
+    return Level.FAIL if certain or total >= _FEW else Level.WARN
 
 
 def _finding(

@@ -18,12 +18,21 @@ _THOUSAND = 1000 + 1  # boxes are rounded outwards
 # Images whose longer side is well over a thousand pixels, so that the corner is a corner.
 _LARGE_SIDE = 1500
 _SMALL_AREA = 0.25  # a box larger than this has its shape from the image
+_FEWEST_SIDE_WORDS = 8
 _SIDE = re.compile(
     r"\b(?:on|to|at|in|from) the (?:far |very )?(left|right|top|bottom)\b"
     r"|\b(left|right|top|bottom)most\b"
     r"|\b(left|right|top|bottom)[ -](?:hand )?(?:side|corner)\b",
     re.IGNORECASE,
 )
+
+# What the caption need not say the place of.
+_PLACED = re.compile(
+    r"(?:[\w'-]+ ){0,3}?(?:(sky|clouds?|ceiling)"
+    r"|(grass|ground|floor|lawn|road|street|sidewalk|pavement|sand|snow|carpet))",
+    re.IGNORECASE,
+)
+_JOINS = re.compile(r"\b(?:of|on|in|at|with|and|under|over|by|near|from)\b", re.IGNORECASE)
 
 
 @dataclass
@@ -37,8 +46,9 @@ class Placement:
         large, in_thousand: boxes in large images, and those in the first 1000x1000 pixels.
         quadrants: boxes that lie in one quadrant, by its name.
         touching: boxes that touch a border, by its name.
+        edges: where boxes begin and end; ``outermost``: where those of each record do.
         sides, sides_transposed: of ``side_words`` expressions that say a side, those with a box
-            there, and those whose box would be there if x and y were exchanged.
+            there and not if x and y were exchanged, and the other way round.
     """
 
     boxes: int = 0
@@ -51,13 +61,13 @@ class Placement:
     side_words: int = 0
     sides: int = 0
     sides_transposed: int = 0
-    _edges: tuple[list[int], ...] = field(
-        default_factory=lambda: tuple([0] * (_BINS + 1) for _ in range(4))
-    )
+    edges: "Edges" = field(default_factory=lambda: Edges())
+    outermost: "Edges" = field(default_factory=lambda: Edges())
     _shapes: "Regression" = field(default_factory=lambda: Regression())
 
     def add(self, record: Record) -> None:
         """Count a record's boxes."""
+        inside: list[PixelBox] = []
         for expression in record.expressions:
             boxes = [instance.bbox for instance in expression.instances]
             good = [box for box in boxes if _inside(box, record.size)]
@@ -66,19 +76,14 @@ class Placement:
                 self._add_box(box, record.size)
             if good and (side := _side_of(expression.text)):
                 self._add_side(side, good[0], record.size)
+            inside += good
+        if inside:
+            x1, y1, x2, y2 = zip(*inside, strict=True)
+            self.outermost.add((min(x1), min(y1), max(x2), max(y2)), record.size)
 
-    def reach(self, share: float) -> dict[str, tuple[float, float]]:
-        """Where along the longer and the shorter side of the images boxes begin and end.
-
-        For each side the place, 0..1 from the left or top, before which all but ``share`` of
-        the boxes begin and that before which ``share`` of them end. A wrong scale depends on
-        the length of a side, so that pictures of both orientations agree.
-        """
-        long1, short1, long2, short2 = self._edges
-        return {
-            "longer": (_quantile(long1, 1 - share), _quantile(long2, share)),
-            "shorter": (_quantile(short1, 1 - share), _quantile(short2, share)),
-        }
+    def tells_axes(self) -> bool:
+        """Whether exchanged axes would show: in words for sides, or in the shapes of boxes."""
+        return self.side_words >= _FEWEST_SIDE_WORDS or self.shape_slope() is not None
 
     def shape_slope(self) -> tuple[float, float] | None:
         """Log aspect of small boxes against that of their images: 95 % bounds of the slope.
@@ -92,9 +97,7 @@ class Placement:
     def _add_box(self, box: PixelBox, size: Size) -> None:
         (x1, y1, x2, y2), (width, height) = box, size
         self.boxes += 1
-        along = (0, 1, 2, 3) if width >= height else (1, 0, 3, 2)
-        for counts, axis in zip(self._edges, along, strict=True):
-            counts[box[axis] * _BINS // size[axis % 2]] += 1
+        self.edges.add(box, size)
         self.first_pixel += all(
             side <= max(_FIRST_PIXELS, 2 * length / _BINS)
             for side, length in ((x2, width), (y2, height))
@@ -112,9 +115,56 @@ class Placement:
         x, y = (box[0] + box[2]) / (2 * size[0]), (box[1] + box[3]) / (2 * size[1])
         seen, transposed = (x, y) if side in ("left", "right") else (y, x)
         first = side in ("left", "top")
+        there, there_transposed = (seen < 0.5) == first, (transposed < 0.5) == first
         self.side_words += 1
-        self.sides += (seen < 0.5) == first
-        self.sides_transposed += (transposed < 0.5) == first
+        self.sides += there and not there_transposed
+        self.sides_transposed += there_transposed and not there
+
+
+@dataclass
+class Edges:
+    """Where boxes begin and end along the sides of their images.
+
+    A wrong scale depends on the length of a side, so that the longer sides of pictures of both
+    orientations agree. But things stand low in pictures, and to the left as often as to the right:
+    widths are counted by themselves too.
+    """
+
+    _counts: dict[str, tuple[list[int], list[int]]] = field(default_factory=dict)
+
+    def add(self, box: PixelBox, size: Size) -> None:
+        """Count a box that lies inside its image of ``size``."""
+        wide = size[0] >= size[1]
+        sides = {
+            "longer side": 0 if wide else 1,
+            "shorter side": 1 if wide else 0,
+            f"width of {'wide' if wide else 'high'} pictures": 0,
+        }
+        for side, axis in sides.items():
+            begins, ends = self._counts.setdefault(side, ([0] * (_BINS + 1), [0] * (_BINS + 1)))
+            begins[box[axis] * _BINS // size[axis]] += 1
+            ends[box[axis + 2] * _BINS // size[axis]] += 1
+
+    def reach(self, share: float) -> dict[str, tuple[float, float]]:
+        """The place, 0..1, before which all but ``share`` begin and that before which it ends."""
+        return {
+            side: (_quantile(begins, 1 - share), _quantile(ends, share))
+            for side, (begins, ends) in self._counts.items()
+        }
+
+    def beside(self, side: str, gap: float) -> tuple[int, int]:
+        """How many begin less than ``gap`` after the one border, and end so before the other."""
+        begins, ends = self._counts[side]
+        bins = round(gap * _BINS)
+        return sum(begins[:bins]), sum(ends[_BINS + 1 - bins :])
+
+    def at_borders(self) -> dict[str, tuple[int, int, int]]:
+        """For each width: boxes that touch the left border, the right one, and all."""
+        return {
+            side: (begins[0], sum(ends[_BINS - 1 :]), sum(ends))
+            for side, (begins, ends) in self._counts.items()
+            if side.startswith("width")
+        }
 
 
 @dataclass
@@ -139,7 +189,7 @@ class Regression:
 
     def slope_bounds(self) -> tuple[float, float] | None:
         """95 % bounds of the slope; None where x hardly varies."""
-        if self.n < 3:
+        if self.n < 10:
             return None
         sxx = self.xx - self.x**2 / self.n
         sxy = self.xy - self.x * self.y / self.n
@@ -148,7 +198,8 @@ class Regression:
             return None
         slope = sxy / sxx
         error = math.sqrt(max(syy - slope * sxy, 0) / (self.n - 2) / sxx)
-        return slope - 1.96 * error, slope + 1.96 * error
+        quantile = 1.96 + 2.5 / (self.n - 2)  # near enough to Student's
+        return slope - quantile * error, slope + quantile * error
 
 
 def _inside(box: PixelBox, size: Size) -> bool:
@@ -171,5 +222,8 @@ def _quantile(counts: list[int], share: float) -> float:
 
 def _side_of(text: str) -> str | None:
     """The one side that a phrase says its thing is on; None where it says none, or several."""
+    placed = _PLACED.fullmatch(text.strip())
+    if placed and not _JOINS.search(text):
+        return "top" if placed[1] else "bottom"
     found = {next(filter(None, match.groups())).lower() for match in _SIDE.finditer(text)}
     return found.pop() if len(found) == 1 else None
