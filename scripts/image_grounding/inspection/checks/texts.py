@@ -7,41 +7,33 @@ from collections.abc import Iterator
 from rapidfuzz import fuzz
 
 from image_grounding.inspection.checks.registry import RECORD, Found, Subject
+from image_grounding.inspection.checks.words import count_of, is_group, is_sentence, new_words
 
 _PRONOUN = re.compile(
-    r"i|me|you|s?he|him|hers?|it|we|us|they|them|this|that|these|those|ones?|another|each|both"
+    r"i|me|you|s?he|him|hers?|it|we|us|they|them|this|that|these|those|ones?|each|both"
     r"|all|some|many|others|(?:every|some)(?:one|thing)|which|who|what|there"
     r"|(?:him|her|it)self|themselves|his|its|theirs|mine|yours|ours",
     re.IGNORECASE,
 )
-_STOPS = ".!?\u3002\uff01\uff1f"  # the last three: full-width
+_STOP = re.compile("\\w{3}[.!?]$|[\u3002\uff01\uff1f]$")  # not that of "St."; full-width ones
+_ABBREVIATION = re.compile(r"\b(?:Ave|Blvd|Inc|Ltd|Bros|Corp|Dept|Hwy|etc)\.$", re.IGNORECASE)
 _MANY_WORDS = 20
-# A finite verb that no "who", "which" or "that" leads in: a clause, not a noun phrase.
-_CLAUSE = re.compile(r"(?<!who )(?<!which )(?<!that )(?<!\w)(?:is|are|was|were)\s", re.IGNORECASE)
+_PICTURE = r"(?:image|picture|photo|photograph|snapshot|screenshot|frame|shot|scene)"
 _LEAD_IN = re.compile(
-    r"(?:we|you|one) (?:can )?see\b|there (?:is|are|was|were)\b|in (?:this|the) \w+,"
-    r"|(?:this|the|an?) (?:image|picture|photo|photograph) (?:shows|depicts|of|features)\b",
+    r"(?:here,? )?(?:we|you|one) (?:can )?(?:also )?see\b"
+    r"|(?:there|here|this|it|that) (?:is|are|was|were)\b"
+    rf"|in (?:this|the) {_PICTURE}\b"
+    r"|(?:pictured|shown|seen|depicted|featured|captured)(?: here| above| below)?(?:,| is| are)\b"
+    rf"|(?:this|the|an?) (?:[\w-]+ ){{0,3}}{_PICTURE} (?:shows|showing|depicts|depicting|of"
+    r"|features|captures|contains|has|is)\b",
     re.IGNORECASE,
 )
 # Least likeness (0..100) of a cleaned caption to the original one or to a part of it; comparing
 # takes the product of their lengths, so that only this many characters are looked at.
 _LIKE = 60
 _LOOKED_AT = 2000
-_NUMBERS = {
-    "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
-    "ten": 10, "eleven": 11, "twelve": 12,
-}  # fmt: skip
-_COUNT = re.compile(
-    rf"(?:the |these |those |all )?({'|'.join(_NUMBERS)}|[2-9]|1\d|20)(?![\w.:,/%°-])",
-    re.IGNORECASE,
-)
-# "a pair of shoes" may be one box or two.
-_GROUP = re.compile(
-    r"\b(?:pairs?|couple|groups?|rows?|bunch|piles?|crowd|herd|flock|sets?|number|few|lots?|"
-    r"dozens?|stacks?|series|collection|variety|team|family|line|many|several|cluster)\b",
-    re.IGNORECASE,
-)
-_SINGULAR = re.compile(r"(?:an?|one|this|that|another|each)\s", re.IGNORECASE)
+_ABOUT = 10  # a larger number need only be met by so much
+_NEARLY = 0.25
 
 
 @RECORD.add(
@@ -82,7 +74,7 @@ def not_a_noun_phrase(subject: Subject) -> Iterator[Found]:
             what = "no word"
         elif _PRONOUN.fullmatch(text.strip(".,")):
             what = "a pronoun"
-        elif text[-1] in _STOPS or _CLAUSE.search(text):
+        elif is_sentence(text) or (_STOP.search(text) and not _ABBREVIATION.search(text)):
             what = "a sentence"
         elif len(words) > _MANY_WORDS:
             what = f"{len(words)} words"
@@ -102,14 +94,11 @@ def number_mismatch(subject: Subject) -> Iterator[Found]:
     """Counted expressions with another number of boxes, singular ones with several."""
     for number, expression in enumerate(subject.record.expressions):
         text, boxes = expression.text.strip(), len(expression.instances)
-        count = _COUNT.match(text)
-        if not boxes or _GROUP.search(text):
+        count = count_of(text)
+        if not boxes or count is None or is_group(text):
             continue
-        if count:
-            word = count[1].lower()
-            wrong = boxes != (_NUMBERS.get(word) or int(word))
-        else:
-            wrong = boxes > 1 and _SINGULAR.match(text) is not None
+        tolerated = _NEARLY * count if count > _ABOUT else 0
+        wrong = abs(boxes - count) > tolerated
         if wrong:
             found = f"{boxes} box" + ("es" if boxes > 1 else "")
             yield Found(f"{_quoted(text)}, {found}", number, tuple(range(boxes)))
@@ -126,13 +115,13 @@ def lead_in_left(subject: Subject) -> Iterator[Found]:
 
 
 @RECORD.add(
-    "Cleaning wrote the caption anew.",
+    "Cleaning wrote the caption anew, or put something into it.",
     "The cleaned caption may claim what the original did not. If there are many: a stronger model "
     "for step 0, or a lower temperature.",
     weight=2,
 )
 def caption_rewritten(subject: Subject) -> Iterator[Found]:
-    """Cleaned captions that are no shortened form of the original one."""
+    """Cleaned captions that are no shortened form of the original one, or say something new."""
     before = subject.record.caption[:_LOOKED_AT].casefold()
     after = subject.record.cleaned_caption[:_LOOKED_AT].casefold()
     if before == after:
@@ -140,6 +129,8 @@ def caption_rewritten(subject: Subject) -> Iterator[Found]:
     alike = max(fuzz.partial_ratio(after, before), fuzz.token_set_ratio(after, before))
     if alike < _LIKE:
         yield Found(f"{alike:.0f} % alike")
+    elif new := new_words(before, after):
+        yield Found(f"new: {', '.join(new[:3])}")
 
 
 def _quoted(text: str) -> str:
