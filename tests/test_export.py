@@ -20,7 +20,7 @@ from pycocotools.coco import COCO
 
 from conftest import read_jsonl
 from image_grounding.boxes import box_iou, to_original
-from image_grounding.errors import OutputError, SpecError
+from image_grounding.errors import InputError, OutputError, SpecError
 from image_grounding.exports import FORMATS, Plan, Setting, export_run
 from image_grounding.exports.images import Paths
 from image_grounding.exports.select import Selection
@@ -145,10 +145,11 @@ def test_quiet(results):
         (("--format", "tao", "--split", "0.9/0.2"), "add up to 1"),
         (("--format", "tao", "--min-score", "1.5"), "0<=x<=1"),
         (("--format", "odvg", "--min-score", "1"), "nothing of"),
+        (("--format", "odvg", "--image-root", "x" * 5000, "-o", "x" * 300), "File name too long"),
     ],
 )
 def test_usage_errors(results, arguments, message):
-    ran = run_script("export.py", str(results), *arguments, "-o", str(results.parent / "out"))
+    ran = run_script("export.py", str(results), "-o", str(results.parent / "out"), *arguments)
     assert ran.code == 2
     assert message in ran.err and "Traceback" not in ran.err
     assert not (results.parent / "out").exists()
@@ -156,8 +157,9 @@ def test_usage_errors(results, arguments, message):
 
 
 def test_no_results(tmp_path):
-    ran, _ = export(tmp_path / "none", "tao")
-    assert ran.code == 2 and "no such results" in ran.err
+    for name in ("none", "x" * 300):
+        with pytest.raises(InputError, match="no such results"):
+            Results(tmp_path / name)
 
 
 def test_overwrite_replaces_an_export(results):

@@ -457,7 +457,8 @@ def test_fractions_of_pixels_are_rounded_out_and_spans_of_others_mended(tmp_path
 
 
 def test_no_such_truth_and_an_empty_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such truth"):
-        read_truth(tmp_path / "nowhere")
+    for name in ("nowhere", "x" * 300):
+        with pytest.raises(InputError, match="no such truth"):
+            read_truth(tmp_path / name)
     with pytest.raises(InputError, match="none of the known formats"):
         read_truth(tmp_path)

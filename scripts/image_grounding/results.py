@@ -6,6 +6,7 @@ TAO's (``annotations.jsonl`` with ``bbox_score``), a step's folder, or a bare JS
 """
 
 import json
+import os
 import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -160,13 +161,13 @@ class Results:
 
 
 def _records_file(path: Path, step: Step | None) -> Path:
-    if path.is_file():
+    if os.path.isfile(path):  # unlike Path.is_file it takes a name that is too long
         return path
     folders = [step.folder(path)] if step else [path, *(s.folder(path) for s in reversed(STEPS))]
     for folder in folders:
-        if (folder / "annotations.jsonl").is_file():
+        if os.path.isfile(folder / "annotations.jsonl"):
             return folder / "annotations.jsonl"
-    if not path.exists():
+    if not os.path.exists(path):
         raise InputError(f"no such results: {path}")
     raise InputError(f"no annotations.jsonl in {' or '.join(str(folder) for folder in folders)}")
 

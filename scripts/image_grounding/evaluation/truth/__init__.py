@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ground truth in any of the public formats; a module each, chosen by name or by content."""
 
+import os
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -72,7 +73,7 @@ def read_truth(path: Path, name: str = "auto") -> Truth:
     Raises:
         InputError: it is not there, not of that format, of no known format, or empty.
     """
-    if not path.exists():
+    if not os.path.exists(path):
         raise InputError(f"no such truth: {path}")
     left_out: Counter[str] = Counter()
     try:
