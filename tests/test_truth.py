@@ -441,6 +441,8 @@ def test_a_cut_gz_is_an_error(tmp_path: Path, kept: float) -> None:
         path.write_bytes(whole[: int(len(whole) * kept)])
         with pytest.raises(InputError, match=r"cannot read .*truth\.jsonl\.gz"):
             read_truth(path, name)
+        with pytest.raises(InputError, match=r"cannot read .* after line \d+"):
+            list(Results(path).records())
     path.write_bytes(whole[:300] + b"\xff" * 300 + whole[600:])
     with pytest.raises(InputError, match="cannot read"):
         read_truth(path)
