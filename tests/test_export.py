@@ -446,15 +446,14 @@ def test_odvg(any_results, tmp_path):
 
 
 def test_odvg_captions_are_stripped_as_mmdetection_strips_them(tmp_path):
-    line = make_line(
-        0, [("a dog", [DOG]), ("\u3000 two", [CAT])], caption="\n \u3000 two, a dog \t"
-    )
+    said = [("a dog", [DOG]), ("\u3000 two", [CAT])]
+    line = make_line(0, said, caption="\n \u3000 two, \u0130ki a dog \t")
     export_here(write_results(tmp_path, [line]), "odvg", tmp_path / "out")
     (row,) = read_jsonl(tmp_path / "out" / "annotations.jsonl")
     text = row["grounding"]["caption"]
-    assert text == text.strip() == "two, a dog"
+    assert text == text.strip() == "two, Iki a dog" and len(text) == len(text.lower())
     places = [region["tokens_positive"] for region in row["grounding"]["regions"]]
-    assert places == [[[5, 10]], [[0, 3]]]
+    assert places == [[[9, 14]], [[0, 3]]]
     assert [region["phrase"] for region in row["grounding"]["regions"]] == ["a dog", "two"]
 
 

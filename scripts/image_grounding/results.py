@@ -10,7 +10,7 @@ import os
 import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from image_grounding.annotations import Instance
@@ -185,7 +185,8 @@ def _record(fields: dict[str, Any]) -> Record:
     """A record; raises ValueError, which says what of it is wrong."""
     caption = _text(fields, "caption")
     cleaned = _text(fields, "cleaned_caption", caption)
-    image_id = fields.get("image_id")
+    image_path = _text(fields, "image_path")
+    image_id = fields.get("image_id", PurePosixPath(image_path).stem)
     if not isinstance(image_id, str | int):
         raise ValueError("image_id must be a text or a number")
     expressions = tuple(_expression(item) for item in _objects(fields, "expressions"))
@@ -193,7 +194,7 @@ def _record(fields: dict[str, Any]) -> Record:
     return Record(
         sample_id=_text(fields, "sample_id", str(image_id)),
         image_id=image_id,
-        image_path=_text(fields, "image_path"),
+        image_path=image_path,
         size=(_side(fields, "width"), _side(fields, "height")),
         caption=caption,
         cleaned_caption=cleaned,

@@ -33,7 +33,8 @@ READERS: Mapping[str, Callable[[Path, Counter[str]], Iterator[Annotation]]] = {
 NEEDS: Mapping[str, str] = {
     "coco": (
         "for every annotation a `phrase` as the captions have it, or `tokens_positive`, character "
-        "spans in its image's `caption`, or a `category_id` whose name is the noun of expressions"
+        "spans in its image's `caption` or in that of `captions` which its `caption_id` names, or "
+        "a `category_id` whose name is the noun of expressions"
     ),
     "odvg": (
         "`grounding` with `caption` and `regions` (`phrase`, `bbox`, `tokens_positive` where "
