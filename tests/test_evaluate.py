@@ -558,6 +558,9 @@ def test_the_record_of_a_caption_is_the_one_that_is_most_alike(tmp_path: Path) -
 
     alone = write_jsonl(tmp_path / "alone.jsonl", rows)  # nothing better: close enough counts
     assert evaluated(alone, records(tmp_path)).counts["records_evaluated"] == 1
+    far = write_jsonl(tmp_path / "far.jsonl", rows[:1])  # though the image has no other caption
+    with pytest.raises(InputError, match="no caption of theirs"):
+        evaluated(far, records(tmp_path))
 
 
 def test_the_embedded_annotator_is_named(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from pycocotools.coco import COCO
 
 from conftest import read_jsonl
 from image_grounding.boxes import box_iou, to_original
-from image_grounding.errors import OutputError, SpecError
+from image_grounding.errors import InputError, OutputError, SpecError
 from image_grounding.exports import FORMATS, Plan, Setting, export_run
 from image_grounding.exports.images import Paths
 from image_grounding.exports.select import Selection
@@ -147,10 +147,11 @@ def test_quiet(results):
         (("--format", "tao", "--split", "0.9/0.2"), "add up to 1"),
         (("--format", "tao", "--min-score", "1.5"), "0<=x<=1"),
         (("--format", "odvg", "--min-score", "1"), "nothing of"),
+        (("--format", "odvg", "--image-root", "x" * 5000, "-o", "x" * 300), "File name too long"),
     ],
 )
 def test_usage_errors(results, arguments, message):
-    ran = run_script("export.py", str(results), *arguments, "-o", str(results.parent / "out"))
+    ran = run_script("export.py", str(results), "-o", str(results.parent / "out"), *arguments)
     assert ran.code == 2
     assert message in ran.err and "Traceback" not in ran.err
     assert not (results.parent / "out").exists()
@@ -158,8 +159,9 @@ def test_usage_errors(results, arguments, message):
 
 
 def test_no_results(tmp_path):
-    ran, _ = export(tmp_path / "none", "tao")
-    assert ran.code == 2 and "no such results" in ran.err
+    for name in ("none", "x" * 300):
+        with pytest.raises(InputError, match="no such results"):
+            Results(tmp_path / name)
 
 
 def test_overwrite_replaces_an_export(results):
@@ -446,15 +448,14 @@ def test_odvg(any_results, tmp_path):
 
 
 def test_odvg_captions_are_stripped_as_mmdetection_strips_them(tmp_path):
-    line = make_line(
-        0, [("a dog", [DOG]), ("\u3000 two", [CAT])], caption="\n \u3000 two, a dog \t"
-    )
+    said = [("a dog", [DOG]), ("\u3000 two", [CAT])]
+    line = make_line(0, said, caption="\n \u3000 two, \u0130ki a dog \t")
     export_here(write_results(tmp_path, [line]), "odvg", tmp_path / "out")
     (row,) = read_jsonl(tmp_path / "out" / "annotations.jsonl")
     text = row["grounding"]["caption"]
-    assert text == text.strip() == "two, a dog"
+    assert text == text.strip() == "two, Iki a dog" and len(text) == len(text.lower())
     places = [region["tokens_positive"] for region in row["grounding"]["regions"]]
-    assert places == [[[5, 10]], [[0, 3]]]
+    assert places == [[[9, 14]], [[0, 3]]]
     assert [region["phrase"] for region in row["grounding"]["regions"]] == ["a dog", "two"]
 
 

@@ -441,6 +441,8 @@ def test_a_cut_gz_is_an_error(tmp_path: Path, kept: float) -> None:
         path.write_bytes(whole[: int(len(whole) * kept)])
         with pytest.raises(InputError, match=r"cannot read .*truth\.jsonl\.gz"):
             read_truth(path, name)
+        with pytest.raises(InputError, match=r"cannot read .* after line \d+"):
+            list(Results(path).records())
     path.write_bytes(whole[:300] + b"\xff" * 300 + whole[600:])
     with pytest.raises(InputError, match="cannot read"):
         read_truth(path)
@@ -450,14 +452,18 @@ def test_fractions_of_pixels_are_rounded_out_and_spans_of_others_mended(tmp_path
     said = {"text": "a man", "char_span": [22, 27], "instances": [
         {"bbox": [10.9, 20.000000001, 30.1, 39.0], "bbox_score": 0.5}
     ]}  # fmt: skip
-    path = write_jsonl(tmp_path / "tao.jsonl", [record("9.jpg", [said])])
-    (found,) = next(Results(path).records()).expressions
+    line = record("a/9.jpg", [said])
+    del line["image_id"]
+    read = next(Results(write_jsonl(tmp_path / "tao.jsonl", [line])).records())
+    assert read.image_id == "9"
+    (found,) = read.expressions
     assert found.instances == (Instance((10, 20, 31, 39), 0.5),)
     assert found.char_span == (24, 29)
 
 
 def test_no_such_truth_and_an_empty_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such truth"):
-        read_truth(tmp_path / "nowhere")
+    for name in ("nowhere", "x" * 300):
+        with pytest.raises(InputError, match="no such truth"):
+            read_truth(tmp_path / name)
     with pytest.raises(InputError, match="none of the known formats"):
         read_truth(tmp_path)

@@ -6,10 +6,11 @@ TAO's (``annotations.jsonl`` with ``bbox_score``), a step's folder, or a bare JS
 """
 
 import json
+import os
 import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from image_grounding.annotations import Instance
@@ -160,13 +161,13 @@ class Results:
 
 
 def _records_file(path: Path, step: Step | None) -> Path:
-    if path.is_file():
+    if os.path.isfile(path):  # unlike Path.is_file it takes a name that is too long
         return path
     folders = [step.folder(path)] if step else [path, *(s.folder(path) for s in reversed(STEPS))]
     for folder in folders:
-        if (folder / "annotations.jsonl").is_file():
+        if os.path.isfile(folder / "annotations.jsonl"):
             return folder / "annotations.jsonl"
-    if not path.exists():
+    if not os.path.exists(path):
         raise InputError(f"no such results: {path}")
     raise InputError(f"no annotations.jsonl in {' or '.join(str(folder) for folder in folders)}")
 
@@ -184,7 +185,8 @@ def _record(fields: dict[str, Any]) -> Record:
     """A record; raises ValueError, which says what of it is wrong."""
     caption = _text(fields, "caption")
     cleaned = _text(fields, "cleaned_caption", caption)
-    image_id = fields.get("image_id")
+    image_path = _text(fields, "image_path")
+    image_id = fields.get("image_id", PurePosixPath(image_path).stem)
     if not isinstance(image_id, str | int):
         raise ValueError("image_id must be a text or a number")
     expressions = tuple(_expression(item) for item in _objects(fields, "expressions"))
@@ -192,7 +194,7 @@ def _record(fields: dict[str, Any]) -> Record:
     return Record(
         sample_id=_text(fields, "sample_id", str(image_id)),
         image_id=image_id,
-        image_path=_text(fields, "image_path"),
+        image_path=image_path,
         size=(_side(fields, "width"), _side(fields, "height")),
         caption=caption,
         cleaned_caption=cleaned,

@@ -28,7 +28,7 @@ def as_summary(evaluation: Evaluation) -> dict[str, Any]:
     """The short of it: figures without their intervals, what was counted, what is doubtful."""
     return {
         "metrics": {name: _figure(one)["value"] for name, one in evaluation.metrics.items()},
-        "counts": {name: count for name, count in evaluation.counts.items() if count},
+        "counts": dict(evaluation.counts),
         "warnings": list(evaluation.warnings),
         **{name: evaluation.details[name] for name in ("truth_format", "images_found_by")},
     }

@@ -91,7 +91,7 @@ def export_run(results: Results, plan: Plan, output: Path) -> dict[str, Any]:
             "warnings": results.caveats(),
         }
         if not report["records"]:
-            reasons = ", ".join(f"{reason}: {count}" for reason, count in left_out.items())
+            reasons = ", ".join(f"{reason}: {count}" for reason, count in (+left_out).items())
             raise InputError(f"nothing of {results.file} is left to export ({reasons or 'empty'})")
         write_card(folder, _card_facts(results, plan, exporter, report))
     return report
@@ -202,10 +202,10 @@ def _day(moment: datetime) -> str:
 def _new_folder(output: Path, source: Path, *, overwrite: bool) -> Iterator[Path]:
     """A folder beside ``output`` that takes its name when the block ends well."""
     output = output.resolve()
-    _check_free(output, source.resolve(), overwrite=overwrite)
     temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
     old = output.with_name(f".{output.name}.{os.getpid()}.old")
     try:
+        _check_free(output, source.resolve(), overwrite=overwrite)
         temporary.mkdir(parents=True)
         yield temporary
         if output.exists():

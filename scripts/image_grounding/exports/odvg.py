@@ -40,8 +40,9 @@ class Odvg(JsonLinesExporter):
     def row(self, example: Example) -> dict[str, Any]:
         """The line of a record."""
         record = example.record
-        # MMDetection strips the caption itself, and spans would no longer fit.
-        caption = record.cleaned_caption.strip()
+        # MMDetection strips and lowers the caption itself, and spans would no longer fit: in lower
+        # case U+0130 is two characters, the only letter whose number changes.
+        caption = record.cleaned_caption.strip().replace("\u0130", "I")
         moved = len(record.cleaned_caption) - len(record.cleaned_caption.lstrip())
         regions = []
         for said in record.expressions:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ground truth in any of the public formats; a module each, chosen by name or by content."""
 
+import os
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -32,7 +33,8 @@ READERS: Mapping[str, Callable[[Path, Counter[str]], Iterator[Annotation]]] = {
 NEEDS: Mapping[str, str] = {
     "coco": (
         "for every annotation a `phrase` as the captions have it, or `tokens_positive`, character "
-        "spans in its image's `caption`, or a `category_id` whose name is the noun of expressions"
+        "spans in its image's `caption` or in that of `captions` which its `caption_id` names, or "
+        "a `category_id` whose name is the noun of expressions"
     ),
     "odvg": (
         "`grounding` with `caption` and `regions` (`phrase`, `bbox`, `tokens_positive` where "
@@ -72,7 +74,7 @@ def read_truth(path: Path, name: str = "auto") -> Truth:
     Raises:
         InputError: it is not there, not of that format, of no known format, or empty.
     """
-    if not path.exists():
+    if not os.path.exists(path):
         raise InputError(f"no such truth: {path}")
     left_out: Counter[str] = Counter()
     try:
