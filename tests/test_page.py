@@ -18,7 +18,7 @@ from playwright.sync_api import expect
 from image_grounding.errors import OutputError
 from image_grounding.frames import Transport
 from image_grounding.images import open_upright
-from image_grounding.inspection.model import Chart, Finding, Flag, Level
+from image_grounding.inspection.model import Chart, Finding, Flag, Level, Picked
 from image_grounding.inspection.page import run_identity, write_page
 from image_grounding.inspection.page.diff import word_diff
 from image_grounding.inspection.page.thumbnails import make_thumbnails
@@ -68,6 +68,7 @@ def review(tmp_path: Path) -> Path:
             [Flag("ungrounded", "no box", 1), Flag("tiny_box", "0.02 %", 0, (0,))],
         ),
     ]  # fmt: skip
+    cards[2] = replace(cards[2], picked=Picked.WORST, because="its flags weigh most")
     path = tmp_path / "report" / "index.html"
     write_page(make_inspection(cards), path)
     return path
@@ -117,6 +118,7 @@ def test_hostile_text_is_shown_as_it_is_and_runs_nothing(tmp_path, browser):
     together = " ".join(HOSTILE)
     inspection = make_inspection(
         cards,
+        verdict="pass",
         headline=together,
         facts=((together, together),),
         counts={together: 1},
@@ -245,9 +247,9 @@ def test_no_picture(tmp_path, browser):
 @browser_test
 def test_review_by_keyboard(review, browser):
     with opened(browser, review) as page:
-        assert page.text_content("#reviewed") == "0 of 3 reviewed"
+        assert page.text_content("#reviewed") == "0 of 3 reviewed, 0 of 2 random"
         press(page, "j n 1 n 2 j 1 j 4 n 3 b n b")  # b on a phrase without a box does nothing
-        assert page.text_content("#reviewed") == "3 of 3 reviewed"
+        assert page.text_content("#reviewed") == "3 of 3 reviewed, 2 of 2 random"
         press(page, "k k n b b 2")
         found = download(page)
         assert found["format"] == 1
@@ -264,11 +266,11 @@ def test_review_by_keyboard(review, browser):
         ]
 
         page.reload()
-        assert page.text_content("#reviewed") == "3 of 3 reviewed"
+        assert page.text_content("#reviewed") == "3 of 3 reviewed, 2 of 2 random"
         assert said(download(page)) == said(found)
 
         press(page, "j ArrowRight u Escape j 0")
-        assert page.text_content("#reviewed") == "1 of 3 reviewed"
+        assert page.text_content("#reviewed") == "1 of 3 reviewed, 1 of 2 random"
         assert said(download(page)) == [
             ("s0-e1", None, "wrong_box"),
             ("s2-e0", None, "wrong_phrase"),
@@ -418,6 +420,9 @@ FILTERS = [
     ("#marked", "open", [1, 3]),
     ("#marked", "done", [2]),
     ("#marked", "", [1, 2, 3]),
+    ("#picked", "random", [1, 2]),
+    ("#picked", "other", [3]),
+    ("#picked", "", [1, 2, 3]),
     ("#sort", "worst", [3, 1, 2]),
     ("#sort", "low", [3, 1, 2]),
     ("#sort", "high", [1, 3, 2]),
@@ -432,7 +437,7 @@ def test_filters_and_orders(review, browser):
         press(page, "j j 1")
         found = []
         for field, value, _ in FILTERS:
-            if field in ("#flag", "#marked", "#sort"):
+            if field in ("#flag", "#picked", "#marked", "#sort"):
                 page.select_option(field, value)
             else:
                 page.fill(field, value)

@@ -13,6 +13,7 @@ from image_grounding.cli.inspect_view import View
 from image_grounding.errors import Exit, InputError, OutputError
 from image_grounding.inspection.advice import Decision, advise
 from image_grounding.inspection.checks import RECORD_CHECKS
+from image_grounding.inspection.drawing import draw_cards
 from image_grounding.inspection.inspect_run import inspect_run
 from image_grounding.inspection.marks import read_marks
 from image_grounding.inspection.model import Inspection
@@ -29,6 +30,7 @@ Examples:
   inspect.py results
   inspect.py results --gate --quiet
   inspect.py results --only tiny_box --sample 50 --open
+  inspect.py results --draw 10 --quiet
   inspect.py results --threshold ungrounded=0.3
   inspect.py results --review ~/Downloads/review.json --target 0.95
 
@@ -62,6 +64,13 @@ _OPEN_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
     type=click.Choice([check.name for check in RECORD_CHECKS]),
     metavar="FLAG",
     help="Cards with this flag alone, such as tiny_box.",
+)
+@click.option(
+    "--draw",
+    type=click.IntRange(0, 1000),
+    default=0,
+    metavar="N",
+    help="Also the first N cards as PNG files, boxes drawn in: for whoever has no browser.",
 )
 @click.option(
     "--step",
@@ -99,6 +108,7 @@ def inspect_command(
     sample: int,
     seed: int,
     only: str | None,
+    draw: int,
     step: str | None,
     image_root: str | None,
     thresholds: tuple[str, ...],
@@ -137,6 +147,8 @@ def inspect_command(
                 **short_report(inspection),
             }
             passed = inspection.verdict != "fail"
+            if draw:
+                content["drawn"] = draw_cards(inspection.cards[:draw], folder / "drawn")
             if open_page and not webbrowser.open(page.resolve().as_uri()):
                 view.say(f"no browser found; open {page} yourself")
         code = Exit.SOME_FAILED if gate and not passed else Exit.DONE

@@ -21,7 +21,7 @@ from markupsafe import Markup
 from image_grounding.errors import OutputError
 from image_grounding.files import to_json, write_atomic
 from image_grounding.inspection.marks import digest_of
-from image_grounding.inspection.model import Card, Inspection
+from image_grounding.inspection.model import Card, Inspection, Level, Picked
 from image_grounding.inspection.page.diff import word_diff
 from image_grounding.inspection.page.thumbnails import Thumbnail, make_thumbnails
 
@@ -46,6 +46,8 @@ def write_page(inspection: Inspection, path: Path) -> None:
     style, script = _static("page.css"), "".join(_static(f"{name}.js") for name in _SCRIPTS)
     html = _template().render(
         inspection=inspection,
+        title=_title(inspection),
+        drawn=_drawn(inspection),
         run=data["run"],
         policy=_policy(style, script),
         style=Markup(style),
@@ -57,6 +59,37 @@ def write_page(inspection: Inspection, path: Path) -> None:
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
     write_atomic(path, html.encode("utf-8", "replace").decode())  # unpaired surrogates
+
+
+def _title(inspection: Inspection) -> str:
+    """The verdict in a few words; the findings below it say the rest."""
+    failed, warned = (
+        sum(one.level is level for one in inspection.findings) for level in (Level.FAIL, Level.WARN)
+    )
+    match inspection.verdict:
+        case "fail":
+            return f"Do not scale this yet: {failed} {_checks(failed)} failed."
+        case "warn":
+            return f"Usable so far, but look first: {warned} {_checks(warned)} warned."
+    return inspection.headline
+
+
+def _checks(count: int) -> str:
+    return "check" if count == 1 else "checks"
+
+
+def _drawn(inspection: Inspection) -> str:
+    """Which of the cards stand for all records."""
+    random = sum(card.picked is Picked.RANDOM for card in inspection.cards)
+    others = len(inspection.cards) - random
+    if not random:
+        return (
+            "None of them was drawn at random, so that reviewing them gives no precision of the "
+            "data, only of their flags."
+        )
+    shown = f"{random} drawn at random, in the order of the draw"
+    more = f"; then {others} picked for their flags, which no precision rests on" if others else ""
+    return f"{shown}{more}."
 
 
 def run_identity(inspection: Inspection) -> dict[str, str]:

@@ -29,6 +29,7 @@ class List {
       el("header", {},
         el("div", { class: "what" },
           el("h3", {}, el("span", { class: "order" }, String(card.number)), el("bdi", { class: "path" }, card.path)),
+          makeWhy(card),
           el("span", {}, `${card.size[0]} × ${card.size[1]} px, record ${card.index + 1}`)),
         el("span", { class: "state" }),
         el("button", { type: "button", class: "plain zoom-in", "aria-label": "Larger view" }, "⤢")),
@@ -43,11 +44,21 @@ class List {
   }
 }
 
+// Drawn at random, or picked for what it looks like: only the first stand for all records.
+function makeWhy({ picked, because }) {
+  const random = picked === "random";
+  const also = because ? ` (also picked: ${because})` : "";
+  return el("span", { class: random ? "why random" : "why" },
+    random ? `random sample${also}` : `picked because: ${because}`);
+}
+
 const scoresOf = (card) =>
   card.expressions.flatMap(({ boxes }) => boxes.map(({ score }) => score)).filter((score) => score !== null);
 
 const lowest = (card) => Math.min(...scoresOf(card), Infinity);
 const highest = (card) => Math.max(...scoresOf(card), -Infinity);
+
+const NAMES = new Intl.Collator("en", { numeric: true }); // img2 before img10
 
 // Each falls back on the sampled order, as sorting is stable.
 const ORDERS = {
@@ -55,7 +66,7 @@ const ORDERS = {
   worst: (one, other) => other.flags.length - one.flags.length || compare(lowest(one), lowest(other)),
   low: (one, other) => compare(lowest(one), lowest(other)),
   high: (one, other) => compare(highest(other), highest(one)),
-  name: (one, other) => compare(one.path, other.path),
+  name: (one, other) => NAMES.compare(one.path, other.path),
 };
 
 function compare(one, other) {
@@ -63,11 +74,12 @@ function compare(one, other) {
 }
 
 // What the filter form asks for, as a function of a card.
-function makeFilter({ text, flag, marked, low, high }, marks) {
+function makeFilter({ text, flag, picked, marked, low, high }, marks) {
   const wanted = text.trim().toLowerCase();
   const [from, to] = [low === "" ? -Infinity : Number(low), high === "" ? Infinity : Number(high)];
   return (card) => {
     if (wanted && !card.searched.includes(wanted)) return false;
+    if (picked && (picked === "random") !== (card.picked === "random")) return false;
     if (flag === "-" && card.flags.length) return false;
     if (flag && flag !== "-" && !card.flags.some(({ check }) => check === flag)) return false;
     if (marked && (marked === "done") !== marks.reviewed(card)) return false;
