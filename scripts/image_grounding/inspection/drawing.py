@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cards as PNG files: the picture with its boxes, and below it what each is, for whoever has no
-browser but can look at pictures."""
+"""Cards as PNG files, for whoever has no browser but can look at pictures.
+
+The picture with its boxes, and below it the caption, what each box is, and the flags.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
