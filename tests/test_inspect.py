@@ -5,11 +5,12 @@ import subprocess
 import sys
 from collections import Counter
 
+import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 from PIL import Image
 
-from conftest import write_jsonl
+from conftest import read_jsonl, write_jsonl
 from image_grounding.inspection.inspect_run import inspect_run
 from image_grounding.inspection.model import Card, Flag, Picked
 from image_grounding.inspection.sampling import Sampler
@@ -158,16 +159,6 @@ def test_step_0_has_no_boxes_to_check(good):
     assert inspect(good, "--step", "1").json["step"] == "1"
 
 
-def test_cards_are_drawn_for_those_without_a_browser(good):
-    ran = inspect(good, "--draw", "3", "--only", "tiny_box")
-    (drawn,) = ran.json["drawn"]
-    assert (drawn["sample_id"], drawn["picked"]) == ("s7", "only")
-    assert drawn["expressions"][0]["boxes"] == [[50, 50, 54, 55]]
-    picture = Image.open(drawn["picture"]).convert("RGB")
-    assert picture.getpixel((52, 50)) == (0xE6, 0x9F, 0x00), "the first colour, on the box"
-    assert picture.height > 240, "a legend is below the picture"
-
-
 def steps_of(results, numbers):
     """The same run, whose spec names these steps."""
     summary = json.loads((results / "run_summary.json").read_text())
@@ -208,6 +199,25 @@ def test_only_one_flag(good):
     (card,) = json.loads((good / "tiny" / "report.json").read_text())["cards"]
     assert (card["picked"], card["because"]) == ("only", "--only tiny_box")
     assert inspect(good, "--only", "tiny").code == 2
+
+
+def test_cards_drawn_as_pictures(good):
+    """For an agent that looks at files: every box is there, numbered, and so is what it is."""
+    (good.parent / "3.png").unlink()
+    ran = inspect(good, "--draw", "40", "--quiet")
+    drawn = ran.json["drawn"]
+    assert len(drawn) == 40
+    assert [one["sample_id"] for one in drawn if not one["file"]] == ["s3"]
+    assert "no such image" in next(one["problem"] for one in drawn if not one["file"])
+    lines = {line["sample_id"]: line for line in read_jsonl(good / "annotations.jsonl")}
+    one = next(one for one in drawn if one["sample_id"] == "s5")
+    pixels = np.asarray(Image.open(one["file"]).convert("RGB")).astype(int)
+    assert pixels.shape[1] == 480 and pixels.shape[0] > 240 + 5 * 20  # caption, phrases, flags
+    x1, _, x2, y2 = lines["s5"]["expressions"][0]["instances"][0]["bbox"]
+    edge = pixels[min(y2, 239) - 1, (x1 + x2) // 2]  # the lower one: the number is at the upper
+    assert np.abs(edge - np.array([0xE6, 0x9F, 0x00])).sum() < 30
+    assert inspect(good, "--draw", "2").json["drawn"][1]["picked"] == "random"
+    assert len(list((good / "report" / "drawn").iterdir())) == 2
 
 
 def test_images_that_moved(good):

@@ -18,7 +18,7 @@ from playwright.sync_api import expect
 from image_grounding.errors import OutputError
 from image_grounding.frames import Transport
 from image_grounding.images import open_upright
-from image_grounding.inspection.model import Chart, Finding, Flag, Level
+from image_grounding.inspection.model import Chart, Finding, Flag, Level, Picked
 from image_grounding.inspection.page import run_identity, write_page
 from image_grounding.inspection.page.diff import word_diff
 from image_grounding.inspection.page.thumbnails import make_thumbnails
@@ -68,6 +68,7 @@ def review(tmp_path: Path) -> Path:
             [Flag("ungrounded", "no box", 1), Flag("tiny_box", "0.02 %", 0, (0,))],
         ),
     ]  # fmt: skip
+    cards[2] = replace(cards[2], picked=Picked.WORST, because="its flags weigh most")
     path = tmp_path / "report" / "index.html"
     write_page(make_inspection(cards), path)
     return path
@@ -117,6 +118,7 @@ def test_hostile_text_is_shown_as_it_is_and_runs_nothing(tmp_path, browser):
     together = " ".join(HOSTILE)
     inspection = make_inspection(
         cards,
+        verdict="pass",
         headline=together,
         facts=((together, together),),
         counts={together: 1},
@@ -157,7 +159,7 @@ def test_what_utf8_cannot_hold_still_makes_a_page(tmp_path):
     picture = make_scene((64, 48)).save(tmp_path / "x.png")
     card = make_card(0, picture, (64, 48), "a \ud800 b", [Phrase("\ud800")])
     path = tmp_path / "index.html"
-    write_page(make_inspection([card], headline="bad \udfff text"), path)
+    write_page(make_inspection([card], verdict="pass", headline="bad \udfff text"), path)
     assert "bad ? text" in path.read_text(encoding="utf-8")
 
 
@@ -245,19 +247,15 @@ def test_no_picture(tmp_path, browser):
 @browser_test
 def test_review_by_keyboard(review, browser):
     with opened(browser, review) as page:
-        assert page.text_content("#reviewed") == "0 of 3 reviewed"
-        press(page, "1")  # before there is a card it is only a way to the first one
-        assert page.text_content("#reviewed") == "0 of 3 reviewed"
-        assert page.locator("article.current").get_attribute("aria-label") == "Card 1"
-        press(page, "k n 1 n 2 j 1 j 4 n 3 b n b")  # b on a phrase without a box does nothing
-        assert page.text_content("#reviewed") == "3 of 3 reviewed"
+        assert page.text_content("#reviewed") == "0 of 3 reviewed, 0 of 2 random"
+        press(page, "j n 1 n 2 j 1 j 4 n 3 b n b")  # b on a phrase without a box does nothing
+        assert page.text_content("#reviewed") == "3 of 3 reviewed, 2 of 2 random"
         press(page, "k k n b b 2")
         found = download(page)
         assert found["format"] == 1
         assert found["run"]["results"] == "/data/run"
         assert len(found["run"]["fingerprint"]) == 20
         assert {one["sample_id"] for one in found["marks"]} == {"s0", "s1", "s2"}
-        assert {one["picked"] for one in found["cards"]} == {"random"}
         assert said(found) == [
             ("s0-e0", None, "good"),
             ("s0-e0", "s0-e0-b1", "wrong_box"),
@@ -268,11 +266,11 @@ def test_review_by_keyboard(review, browser):
         ]
 
         page.reload()
-        assert page.text_content("#reviewed") == "3 of 3 reviewed"
+        assert page.text_content("#reviewed") == "3 of 3 reviewed, 2 of 2 random"
         assert said(download(page)) == said(found)
 
         press(page, "j ArrowRight u Escape j 0")
-        assert page.text_content("#reviewed") == "1 of 3 reviewed"
+        assert page.text_content("#reviewed") == "1 of 3 reviewed, 0 of 2 random"
         assert said(download(page)) == [
             ("s0-e1", None, "wrong_box"),
             ("s2-e0", None, "wrong_phrase"),
@@ -422,6 +420,9 @@ FILTERS = [
     ("#marked", "open", [1, 3]),
     ("#marked", "done", [2]),
     ("#marked", "", [1, 2, 3]),
+    ("#picked", "random", [1, 2]),
+    ("#picked", "other", [3]),
+    ("#picked", "", [1, 2, 3]),
     ("#sort", "worst", [3, 1, 2]),
     ("#sort", "low", [3, 1, 2]),
     ("#sort", "high", [1, 3, 2]),
@@ -436,7 +437,7 @@ def test_filters_and_orders(review, browser):
         press(page, "j j 1")
         found = []
         for field, value, _ in FILTERS:
-            if field in ("#flag", "#marked", "#sort"):
+            if field in ("#flag", "#picked", "#marked", "#sort"):
                 page.select_option(field, value)
             else:
                 page.fill(field, value)
@@ -482,11 +483,100 @@ def test_nothing_sticks_out(review, browser, width):
     with opened(browser, review, viewport={"width": width, "height": 800}) as page:
         page.wait_for_selector("article .view")
         assert page.evaluate("document.documentElement.scrollWidth") == width
-        assert page.locator("label.button").is_visible()  # to load a review
-        page.click(".distributions summary")
-        assert not page.locator(".charts").is_visible()
         press(page, "j z")
         assert page.evaluate("document.getElementById('zoom').scrollWidth") <= width
+
+
+@browser_test
+def test_random_cards_are_told_from_picked_ones(review, browser):
+    with opened(browser, review) as page:
+        assert "2 drawn at random" in page.text_content(".drawn")
+        for _ in range(3):
+            press(page, "j")
+        why = page.locator("article .why").all_text_contents()
+        assert why == [*["random sample"] * 2, "picked because: its flags weigh most"]
+        found = download(page)["cards"]
+        assert found == [
+            {"sample_id": "s0", "picked": "random"},
+            {"sample_id": "s1", "picked": "random"},
+            {"sample_id": "s2", "picked": "worst"},
+        ]
+
+
+@browser_test
+def test_a_key_for_a_mark_leads_to_the_first_card_before_it_marks(review, browser):
+    with opened(browser, review) as page:
+        press(page, "1")
+        assert page.text_content("article.current .order") == "1"
+        assert said(download(page)) == []
+        press(page, "1")
+        assert {one for one, *_ in said(download(page))} == {"s0-e0", "s0-e1"}
+
+
+@browser_test
+@pytest.mark.parametrize(("width", "height"), [(1400, 800), (390, 800)])
+def test_picture_of_a_long_caption_stays_in_view(tmp_path, browser, width, height):
+    scene = make_scene((640, 480), seed=1)
+    picture = scene.save(tmp_path / "x.png")
+    caption = " ".join(f"A red thing number {n} with words around it." for n in range(60))
+    phrases = [Phrase(f"A red thing number {n}") for n in range(60)]
+    path = tmp_path / "index.html"
+    cards = [make_card(n, picture, scene.size, caption, phrases) for n in range(2)]
+    write_page(make_inspection(cards), path)
+    with opened(browser, path, viewport={"width": width, "height": height}) as page:
+        press(page, "j")
+        row = page.locator("article:first-child .row").nth(45)
+        row.evaluate("row => row.scrollIntoView({block: 'end'})")
+        box = page.locator("article:first-child .picture").bounding_box()
+        bar = page.locator(".toolbar").bounding_box()
+        assert bar["y"] + bar["height"] <= box["y"]
+        assert box["y"] + box["height"] <= height
+        assert box["y"] < row.bounding_box()["y"] < height
+
+
+@browser_test
+def test_on_a_phone_a_review_can_be_loaded_and_the_charts_are_folded(review, browser):
+    with opened(browser, review, viewport={"width": 390, "height": 800}) as page:
+        assert page.locator(".toolbar label.button").is_visible()
+        assert not page.locator(".charts").is_visible()
+        page.click("#charts summary")
+        assert page.locator(".charts").is_visible()
+    with opened(browser, review) as page:
+        assert page.locator(".charts").is_visible()
+
+
+@browser_test
+def test_names_tags_and_box_numbers(tmp_path, browser):
+    picture = make_scene((640, 480)).save(tmp_path / "x.png")
+    small, low, large = (300, 200, 340, 230), (400, 0, 440, 20), (20, 60, 300, 400)
+    phrases = [Phrase("a cup", [(small, 0.5), (low, 0.5)]), Phrase("a cat", [(large, 0.5)])]
+    cards = [
+        make_card(n, picture, (640, 480), "a cup, a cat", phrases, image_path=f"img{name}.png")
+        for n, name in enumerate([10, 2, 1])
+    ]
+    path = tmp_path / "index.html"
+    write_page(make_inspection(cards), path)
+    with opened(browser, path) as page:
+        page.select_option("#sort", "name")
+        for _ in range(3):
+            press(page, "j")
+        paths = page.locator("article .path").all_text_contents()
+        assert paths == ["img1.png", "img2.png", "img10.png"]
+        labels = page.locator("article:first-child .score").evaluate_all(
+            "all => all.map(one => one.getAttribute('aria-label').split(',')[0])"
+        )
+        assert labels == [
+            "box 1 of the 2 of phrase 1", "box 2 of the 2 of phrase 1",
+            "box 1 of the 1 of phrase 2",
+        ]  # fmt: skip
+        box = page.locator("article:first-child .picture").bounding_box()
+        scale = box["width"] / 640
+        tags = page.locator("article:first-child .tag")
+        spans = [tags.nth(n).bounding_box() for n in range(3)]
+        tops = [(span["y"] - box["y"]) / scale for span in spans]
+        bottoms = [top + span["height"] / scale for top, span in zip(tops, spans, strict=True)]
+        assert bottoms[0] <= small[1] + 1 and tops[1] >= low[3] - 1  # above, and below
+        assert tops[2] == pytest.approx(large[1], abs=1)
 
 
 # -- size ----------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ Examples:
   inspect.py results
   inspect.py results --gate --quiet
   inspect.py results --only tiny_box --sample 50 --open
-  inspect.py results --draw 10
+  inspect.py results --draw 10 --quiet
   inspect.py results --threshold ungrounded=0.3
   inspect.py results --review ~/Downloads/review.json --target 0.95
 
@@ -66,6 +66,13 @@ _OPEN_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
     help="Cards with this flag alone, such as tiny_box.",
 )
 @click.option(
+    "--draw",
+    type=click.IntRange(0, 1000),
+    default=0,
+    metavar="N",
+    help="Also the first N cards as PNG files, boxes drawn in: for whoever has no browser.",
+)
+@click.option(
     "--step",
     type=click.Choice([step.number for step in STEPS]),
     help="Which step's records.  [default: the last one that ran]",
@@ -77,13 +84,6 @@ _OPEN_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
     multiple=True,
     metavar="NAME=VALUE",
     help="A threshold of the spec's section inspection, such as failed=0.1.",
-)
-@click.option(
-    "--draw",
-    type=click.IntRange(0, 1000),
-    default=0,
-    metavar="N",
-    help="Also write the first N cards as PNG files with their boxes.",
 )
 @click.option("--gate", is_flag=True, help="Exit 3 where a check over all records fails.")
 @click.option("--open", "open_page", is_flag=True, help="Show the page in the browser.")
@@ -108,10 +108,10 @@ def inspect_command(
     sample: int,
     seed: int,
     only: str | None,
+    draw: int,
     step: str | None,
     image_root: str | None,
     thresholds: tuple[str, ...],
-    draw: int,
     gate: bool,
     open_page: bool,
     review: Path | None,
@@ -146,9 +146,9 @@ def inspect_command(
                 "report_json": str(folder / "report.json"),
                 **short_report(inspection),
             }
-            if draw:
-                content["drawn"] = draw_cards(inspection.cards, draw, folder / "drawn")
             passed = inspection.verdict != "fail"
+            if draw:
+                content["drawn"] = draw_cards(inspection.cards[:draw], folder / "drawn")
             if open_page and not webbrowser.open(page.resolve().as_uri()):
                 view.say(f"no browser found; open {page} yourself")
         code = Exit.SOME_FAILED if gate and not passed else Exit.DONE

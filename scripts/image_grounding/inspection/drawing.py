@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cards as PNG files, for those who look at pictures with other tools than a browser."""
+"""Cards as PNG files, for whoever has no browser but can look at pictures.
 
-from collections.abc import Iterator, Sequence
+The picture with its boxes, and below it the caption, what each box is, and the flags.
+"""
+
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,97 +15,111 @@ from image_grounding.frames import Transport
 from image_grounding.images import open_upright
 from image_grounding.inspection.model import Card
 
-_AT_MOST = Transport(max_pixels=1_000_000)
 # Okabe and Ito's colours, as on the page.
 _COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#0072b2", "#d55e00", "#f0e442")
-_FONT_SIZE = 16
-_LINE = 22
-_TEXT_WIDTH = 90  # characters of a line of the legend
+_PIXELS = 1_000_000
+_MIN_WIDTH = 480  # of the text below a narrow picture
+_LETTER = 18
+_MARGIN = 8
+_INDENT = 18
+_PREFIX = "card_"
 
 
-def draw_cards(cards: Sequence[Card], count: int, folder: Path) -> list[dict[str, Any]]:
-    """Write the first ``count`` cards whose image can be read.
-
-    The number of a box is that of its expression, which the legend below the picture names.
+def draw_cards(cards: Iterable[Card], folder: Path) -> list[dict[str, Any]]:
+    """Draw each card into a file of its own; earlier drawings in the folder go.
 
     Returns:
-        For each picture its path, the sample, and the expressions with their boxes in upright
-        original pixels.
+        for each card its sample_id, why it was picked, and its file, or why it has none.
 
     Raises:
-        OutputError: ``folder`` cannot be written.
+        OutputError: the folder cannot be written.
     """
-    drawn: list[dict[str, Any]] = []
+    drawn = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for card in cards:
-            if len(drawn) == count:
-                break
+        for old in folder.glob(f"{_PREFIX}*.png"):
+            old.unlink()
+        for number, card in enumerate(cards, start=1):
+            about = {"sample_id": card.record.sample_id, "picked": card.picked}
+            path = folder / f"{_PREFIX}{number:03}.png"
             try:
-                picture = open_upright(card.image, _AT_MOST)
-            except SampleError:
+                picture = _picture(card)
+            except SampleError as error:
+                drawn.append({**about, "file": None, "problem": str(error)})
                 continue
-            path = folder / f"{len(drawn) + 1:03}_{card.record.sample_id}.png"
-            _with_legend(_with_boxes(picture, card), card).save(path)
-            drawn.append(_said(card, path))
+            picture.save(path)
+            drawn.append({**about, "file": str(path), "problem": None})
     except OSError as error:
         raise OutputError(f"cannot write to {folder}: {error.strerror or error}") from None
     return drawn
 
 
-def _said(card: Card, path: Path) -> dict[str, Any]:
-    return {
-        "picture": str(path),
-        "sample_id": card.record.sample_id,
-        "image_path": card.record.image_path,
-        "caption": card.record.cleaned_caption,
-        "picked": card.picked,
-        "flags": sorted({flag.check for flag in card.flags}),
-        "expressions": [
-            {"number": number, "text": one.text, "boxes": [list(box.bbox) for box in one.instances]}
-            for number, one in enumerate(card.record.expressions, 1)
-        ],
-    }
-
-
-def _with_boxes(picture: Image.Image, card: Card) -> Image.Image:
-    pen = ImageDraw.Draw(picture)
-    font = ImageFont.load_default(_FONT_SIZE)
+def _picture(card: Card) -> Image.Image:
+    image = open_upright(card.image, Transport(_PIXELS)).convert("RGB")
     width, height = card.record.size
-    across, down = picture.width / max(width, 1), picture.height / max(height, 1)
+    scale = image.width / max(width, 1), image.height / max(height, 1)
+    font = ImageFont.load_default(_LETTER)
+    draw = ImageDraw.Draw(image)
     for number, expression in enumerate(card.record.expressions):
-        colour = _COLOURS[number % len(_COLOURS)]
         for instance in expression.instances:
-            x1, y1, x2, y2 = instance.bbox
-            left, top = x1 * across, y1 * down
-            box = (left, top, max(x2 * across - 1, left), max(y2 * down - 1, top))
-            pen.rectangle(box, outline="black", width=5)
-            pen.rectangle(box, outline=colour, width=3)
-            corner = (box[0] + 2, max(box[1] - _FONT_SIZE - 4, 0))
-            label = str(number + 1)
-            pen.rectangle(pen.textbbox(corner, f" {label} ", font), fill=colour)
-            pen.text(corner, f" {label} ", fill="black", font=font)
-    return picture
+            x1, x2 = (min(max(x * scale[0], 0), image.width - 1) for x in instance.bbox[::2])
+            y1, y2 = (min(max(y * scale[1], 0), image.height - 1) for y in instance.bbox[1::2])
+            box = (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
+            draw.rectangle(box, outline="black", width=5)
+            draw.rectangle(box, outline=_colour(number), width=3)
+            _label(draw, box, str(number + 1), _colour(number), font)
+    lines = _lines(card, font, max(image.width, _MIN_WIDTH) - 2 * _MARGIN - _INDENT)
+    return _with_text(image, lines, font)
 
 
-def _with_legend(picture: Image.Image, card: Card) -> Image.Image:
-    lines = list(_legend(card))
-    whole = Image.new("RGB", (max(picture.width, 640), picture.height + _LINE * len(lines) + 12))
-    whole.paste("white", (0, 0, *whole.size))
-    whole.paste(picture, (0, 0))
-    pen = ImageDraw.Draw(whole)
-    font = ImageFont.load_default(_FONT_SIZE)
-    for place, line in enumerate(lines):
-        text = line if len(line) <= _TEXT_WIDTH else line[: _TEXT_WIDTH - 3] + "..."
-        pen.text((8, picture.height + 6 + place * _LINE), text, fill="black", font=font)
-    return whole
+def _label(
+    draw: ImageDraw.ImageDraw, box: tuple[float, ...], text: str, colour: str, font: Any
+) -> None:
+    """The number above the box where there is room, else in it."""
+    x, y = box[0], max(box[1] - _LETTER - 4, 0)
+    wide = draw.textlength(text, font)
+    draw.rectangle((x, y, x + wide + 8, y + _LETTER + 4), fill=colour, outline="black")
+    draw.text((x + 4, y + 1), text, fill="black", font=font)
 
 
-def _legend(card: Card) -> Iterator[str]:
-    yield " ".join(card.record.cleaned_caption.split())
-    for number, expression in enumerate(card.record.expressions, 1):
+def _lines(card: Card, font: Any, width: int) -> list[tuple[str, str]]:
+    """What is written below: the colour of each line, and the line."""
+    record = card.record
+    found = [("black", record.cleaned_caption)]
+    for number, expression in enumerate(record.expressions):
         scores = [
             "no score" if one.score is None else f"{one.score:.2f}" for one in expression.instances
         ]
-        text = " ".join(expression.text.split())
-        yield f"{number}: {text} ({', '.join(scores) or 'no box'})"
+        said = ", ".join(scores) or ("no box" if record.grounded else "not grounded yet")
+        found.append((_colour(number), f"{number + 1}  {expression.text}  [{said}]"))
+    found += [("#b3261e", f"{flag.check}: {flag.detail}") for flag in card.flags]
+    return [(colour, line) for colour, text in found for line in _wrapped(text, font, width)]
+
+
+def _wrapped(text: str, font: Any, width: int) -> list[str]:
+    lines = [""]
+    for word in text.encode("utf-8", "replace").decode().split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and font.getlength(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
+
+
+def _with_text(image: Image.Image, lines: list[tuple[str, str]], font: Any) -> Image.Image:
+    step = _LETTER + 6
+    size = max(image.width, _MIN_WIDTH), image.height + len(lines) * step + 2 * _MARGIN
+    whole = Image.new("RGB", size, "white")
+    whole.paste(image)
+    draw = ImageDraw.Draw(whole)
+    y = image.height + _MARGIN
+    for colour, line in lines:
+        draw.rectangle((_MARGIN, y + 2, _MARGIN + 10, y + _LETTER), fill=colour)
+        draw.text((_MARGIN + _INDENT, y), line, fill="black", font=font)
+        y += step
+    return whole
+
+
+def _colour(number: int) -> str:
+    return _COLOURS[number % len(_COLOURS)]

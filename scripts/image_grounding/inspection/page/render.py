@@ -46,8 +46,8 @@ def write_page(inspection: Inspection, path: Path) -> None:
     style, script = _static("page.css"), "".join(_static(f"{name}.js") for name in _SCRIPTS)
     html = _template().render(
         inspection=inspection,
+        drawn=_drawn(inspection),
         run=data["run"],
-        drawn=sum(card.picked is Picked.RANDOM for card in inspection.cards),
         policy=_policy(style, script),
         style=Markup(style),
         script=Markup(script),
@@ -58,6 +58,20 @@ def write_page(inspection: Inspection, path: Path) -> None:
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
     write_atomic(path, html.encode("utf-8", "replace").decode())  # unpaired surrogates
+
+
+def _drawn(inspection: Inspection) -> str:
+    """Which of the cards stand for all records."""
+    random = sum(card.picked is Picked.RANDOM for card in inspection.cards)
+    others = len(inspection.cards) - random
+    if not random:
+        return (
+            "None of them was drawn at random, so that reviewing them gives no precision of the "
+            "data, only of their flags."
+        )
+    shown = f"{random} drawn at random, in the order of the draw"
+    more = f"; then {others} picked for their flags, which no precision rests on" if others else ""
+    return f"{shown}{more}."
 
 
 def run_identity(inspection: Inspection) -> dict[str, str]:

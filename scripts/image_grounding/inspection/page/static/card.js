@@ -6,12 +6,13 @@ class View {
     this.card = card;
     this.rows = card.expressions.map((_, e) => makeRow(card, e));
     this.root = el("div", { class: "view" },
-      el("div", { class: "left" }, makePicture(card, data.images, large), large ? null : makeDiff(card)),
+      makePicture(card, data.images, large),
       el("div", { class: "words" },
         makeCaption(card),
         el("ol", { class: "rows", "aria-label": "Phrases" }, ...this.rows),
         card.expressions.length ? null : el("p", { class: "nothing" }, "No expressions."),
-        makeFlags(card, data.checks)));
+        makeFlags(card, data.checks),
+        large ? null : makeDiff(card)));
     this.parts = [...this.root.querySelectorAll("[data-e]")];
   }
 
@@ -57,7 +58,7 @@ function makeRow(card, e) {
       ...boxes.map(({ bbox, score }, b) => el("button", {
         type: "button", class: "score", "data-e": e, "data-b": b,
         title: `box ${b + 1}: [${bbox.join(", ")}]`,
-        "aria-label": `box ${b + 1} of ${boxes.length} of phrase ${e + 1}, ${score === null ? "no score" : `score ${score.toFixed(2)}`}`,
+        "aria-label": `box ${b + 1} of the ${boxes.length} of phrase ${e + 1}, ${score === null ? "no score" : `score ${score.toFixed(2)}`}`,
       }, score === null ? `#${b + 1}` : score.toFixed(2))),
       boxes.length ? null : el("span", { class: "none" }, none),
       span ? null : el("span", { class: "none" }, "not in the caption")),

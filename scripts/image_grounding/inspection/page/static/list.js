@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The cards in the order and choice that the filters ask for; each is built when it comes near.
 
-// Only cards drawn at random say how good all of the data are.
-const PICKED = { random: "drawn at random", worst: "among the worst", flag: "picked for a flag", only: "picked by --only" };
-
 class List {
   constructor(data, place, onBuilt) {
     this.data = data;
@@ -32,7 +29,8 @@ class List {
       el("header", {},
         el("div", { class: "what" },
           el("h3", {}, el("span", { class: "order" }, String(card.number)), el("bdi", { class: "path" }, card.path)),
-          el("span", {}, `${card.size[0]} × ${card.size[1]} px, record ${card.index + 1}, ${PICKED[card.picked]}`)),
+          makeWhy(card),
+          el("span", {}, `${card.size[0]} × ${card.size[1]} px, record ${card.index + 1}`)),
         el("span", { class: "state" }),
         el("button", { type: "button", class: "plain zoom-in", "aria-label": "Larger view" }, "⤢")),
       view.root);
@@ -46,13 +44,21 @@ class List {
   }
 }
 
+// Drawn at random, or picked for what it looks like: only the first stand for all records.
+function makeWhy({ picked, because }) {
+  const random = picked === "random";
+  const also = because ? ` (also picked: ${because})` : "";
+  return el("span", { class: random ? "why random" : "why" },
+    random ? `random sample${also}` : `picked because: ${because}`);
+}
+
 const scoresOf = (card) =>
   card.expressions.flatMap(({ boxes }) => boxes.map(({ score }) => score)).filter((score) => score !== null);
 
 const lowest = (card) => Math.min(...scoresOf(card), Infinity);
 const highest = (card) => Math.max(...scoresOf(card), -Infinity);
 
-const NATURAL = new Intl.Collator(undefined, { numeric: true });
+const NAMES = new Intl.Collator("en", { numeric: true }); // img2 before img10
 
 // Each falls back on the sampled order, as sorting is stable.
 const ORDERS = {
@@ -60,7 +66,7 @@ const ORDERS = {
   worst: (one, other) => other.flags.length - one.flags.length || compare(lowest(one), lowest(other)),
   low: (one, other) => compare(lowest(one), lowest(other)),
   high: (one, other) => compare(highest(other), highest(one)),
-  name: (one, other) => NATURAL.compare(one.path, other.path),
+  name: (one, other) => NAMES.compare(one.path, other.path),
 };
 
 function compare(one, other) {
@@ -68,11 +74,12 @@ function compare(one, other) {
 }
 
 // What the filter form asks for, as a function of a card.
-function makeFilter({ text, flag, marked, low, high }, marks) {
+function makeFilter({ text, flag, picked, marked, low, high }, marks) {
   const wanted = text.trim().toLowerCase();
   const [from, to] = [low === "" ? -Infinity : Number(low), high === "" ? Infinity : Number(high)];
   return (card) => {
     if (wanted && !card.searched.includes(wanted)) return false;
+    if (picked && (picked === "random") !== (card.picked === "random")) return false;
     if (flag === "-" && card.flags.length) return false;
     if (flag && flag !== "-" && !card.flags.some(({ check }) => check === flag)) return false;
     if (marked && (marked === "done") !== marks.reviewed(card)) return false;

@@ -116,7 +116,10 @@ function count() {
   const done = all.filter((card) => marks.reviewed(card)).length;
   byId("progress").max = all.length || 1;
   byId("progress").value = done;
+  const random = all.filter(({ picked }) => picked === "random");
+  const drawn = random.filter((card) => marks.reviewed(card)).length;
   byId("reviewed").textContent = `${done} of ${all.length} reviewed`
+    + (random.length < all.length ? `, ${drawn} of ${random.length} random` : "")
     + (marks.kept ? "" : "; this browser keeps no marks: download before you close");
 }
 
@@ -182,7 +185,7 @@ function toggleTheme() {
 // -- filters -------------------------------------------------------------------------------------
 
 function applyFilters() {
-  const asked = Object.fromEntries(["text", "flag", "marked", "low", "high"].map((id) => [id, byId(id).value]));
+  const asked = Object.fromEntries(["text", "flag", "picked", "marked", "low", "high"].map((id) => [id, byId(id).value]));
   list.apply(makeFilter(asked, marks), ORDERS[byId("sort").value]);
   const [some, all] = [list.shown.length, data.cards.length];
   byId("shown").textContent = some === all ? "" : `${some} of ${all} shown`;
@@ -321,10 +324,10 @@ try {
 for (const name of new Set(data.cards.flatMap(({ flags }) => flags.map(({ check }) => check)))) {
   byId("flag").append(el("option", { value: name }, plain(name)));
 }
+byId("charts")?.toggleAttribute("open", !matchMedia("(max-width: 52rem)").matches);
 // A card that is scrolled to stops below the toolbar, however many lines that takes.
 new ResizeObserver(([{ target: bar }]) => {
-  document.documentElement.style.scrollPaddingTop = `${bar.offsetHeight + 12}px`;
-  document.documentElement.style.setProperty("--toolbar", `${bar.offsetHeight}px`);
+  document.documentElement.style.setProperty("--bar", `${bar.offsetHeight + 12}px`);
 }).observe(document.querySelector(".toolbar"));
 applyFilters();
 count();

@@ -31,18 +31,21 @@ function makeBox({ bbox: [x1, y1, x2, y2], e, b }, part) {
   });
 }
 
-// The expression's number at the upper left corner of each box, above the small ones so that they
-// are not hidden; side by side where corners meet.
+const SMALL = 0.18; // of a side of the picture: a number in the box would hide what is in it
+
+// The expression's number at the upper left corner of each box, outside of small ones; side by side
+// where corners meet.
 function makeTags(boxes, width, height) {
   const taken = [];
   const ordered = [...boxes].sort((one, other) => one.e - other.e || one.b - other.b);
   return ordered.map(({ bbox: [x1, y1, x2, y2], e, b }) => {
-    const x = (100 * x1) / width;
-    const y = (100 * y1) / height;
-    const small = Math.min((x2 - x1) / width, (y2 - y1) / height) < 0.12 && y > 6;
+    const small = Math.min((x2 - x1) / width, (y2 - y1) / height) < SMALL;
+    const above = small && y1 > 0.07 * height;
+    const x = Math.min((100 * x1) / width, 95);
+    const y = (100 * (small && !above ? y2 : y1)) / height;
     const before = taken.filter(([u, v]) => Math.abs(u - x) < 3 && Math.abs(v - y) < 4).length;
     taken.push([x, y]);
-    const tag = el("span", { class: `tag ${small ? "above " : ""}${look(e)}`, "data-e": e, "data-b": b }, String(e + 1));
+    const tag = el("span", { class: `tag ${look(e)}${above ? " above" : ""}`, "data-e": e, "data-b": b }, String(e + 1));
     tag.style.left = `calc(${x}% + ${before * 1.35}rem)`;
     tag.style.top = `${y}%`;
     return tag;
