@@ -578,6 +578,7 @@ def test_label_studio(any_results, tmp_path):
     ("prefix", "url"),
     [
         ("s3://bucket/", "s3://bucket/50% of #1 & a+b?.png"),
+        ("HTTP://[host/", "HTTP://[host/50%25%20of%20%231%20%26%20a%2Bb%3F.png"),
         ("https://host/", "https://host/50%25%20of%20%231%20%26%20a%2Bb%3F.png"),
     ],
 )

@@ -34,7 +34,7 @@ def strict_json(text: str) -> Any:
     Raises:
         json.JSONDecodeError: not JSON, or a number is NaN or too large.
     """
-    return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+    return _STRICT.decode(text)
 
 
 def _no_constant(name: str) -> None:
@@ -46,6 +46,9 @@ def _finite(text: str) -> float:
     if math.isinf(number):
         raise json.JSONDecodeError("a number is too large", text, 0)
     return number
+
+
+_STRICT = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
 
 
 def write_atomic(path: Path, text: str) -> None:

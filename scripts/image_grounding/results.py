@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from image_grounding.annotations import Instance
-from image_grounding.boxes import round_out
+from image_grounding.boxes import PixelBox, round_out
 from image_grounding.errors import InputError
 from image_grounding.files import json_lines
 from image_grounding.frames import CONVENTIONS
@@ -217,15 +217,18 @@ def _expression(item: dict[str, Any]) -> GroundedExpression:
 
 def _instance(one: dict[str, Any]) -> Instance:
     """A box; TAO's may be of fractions, and those of ``bbox_score``."""
+    box: PixelBox
     match one.get("bbox"):
-        case [int() | float(), int() | float(), int() | float(), int() | float()] as box:
-            x1, y1, x2, y2 = box
+        case [int(x1), int(y1), int(x2), int(y2)]:
+            box = (x1, y1, x2, y2)
+        case [int() | float(), int() | float(), int() | float(), int() | float()] as sides:
+            box = round_out((sides[0], sides[1], sides[2], sides[3]))
         case other:
             raise ValueError(f"bbox must be four numbers, not {other!r:.80}")
     score = one.get("score", one.get("bbox_score"))
     if not (score is None or isinstance(score, int | float)):
         raise ValueError(f"score must be a number or null, not {score!r:.80}")
-    return Instance(round_out((x1, y1, x2, y2)), None if score is None else float(score))
+    return Instance(box, None if score is None else float(score))
 
 
 def _with_true_spans(
@@ -251,11 +254,11 @@ def _holds(cleaned: str, expression: GroundedExpression) -> bool:
 def _text(fields: Mapping[str, Any], name: str, default: str | None = None) -> str:
     """A text; ``default`` where it is missing, null or empty."""
     value = fields.get(name)
+    if isinstance(value, str) and (value or default is None):
+        return value
     if default is not None and value in (None, ""):
         return default
-    if not isinstance(value, str):
-        raise ValueError(f"{name} must be a text, not {value!r:.80}")
-    return value
+    raise ValueError(f"{name} must be a text, not {value!r:.80}")
 
 
 def _side(fields: Mapping[str, Any], name: str) -> int:

@@ -4,7 +4,7 @@
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 from image_grounding.boxes import PixelBox
@@ -35,9 +35,9 @@ class LabelStudio(Exporter):
 
     def image(self, path: str) -> str:
         """A URL; storages other than web servers take their keys as they are."""
-        whole = super().image("")
-        stored = urlsplit(whole).scheme not in ("", "http", "https")
-        return whole + (path if stored else quote(path, errors="replace"))
+        prefix = super().image("")
+        stored = "://" in prefix and not prefix.lower().startswith(("http://", "https://"))
+        return prefix + (path if stored else quote(path, errors="replace"))
 
     def add(self, example: Example) -> None:
         """Write a task."""
