@@ -393,7 +393,7 @@ def test_larger_view(review, browser):
 def test_what_cleaning_changed_and_what_a_flag_means(review, browser):
     with opened(browser, review) as page:
         first, second = page.locator("article").nth(0), page.locator("article").nth(1)
-        assert first.locator(".diff del").all_text_contents() == ["We see "]
+        expect(first.locator(".diff del")).to_have_text(["We see "])
         assert first.locator(".diff ins").count() == 0
         assert second.locator(".diff").text_content() == "Cleaning changed nothing."
         first.locator(".flag").hover()
