@@ -83,7 +83,7 @@ def _label(
 
 
 def _lines(card: Card, font: Any, width: int) -> list[tuple[str, str]]:
-    """What is written below: the colour of each line, and the line."""
+    """What is written below: each line, and its colour where a piece begins."""
     record = card.record
     found = [("black", record.cleaned_caption)]
     for number, expression in enumerate(record.expressions):
@@ -93,7 +93,11 @@ def _lines(card: Card, font: Any, width: int) -> list[tuple[str, str]]:
         said = ", ".join(scores) or ("no box" if record.grounded else "not grounded yet")
         found.append((_colour(number), f"{number + 1}  {expression.text}  [{said}]"))
     found += [("#b3261e", f"{flag.check}: {flag.detail}") for flag in card.flags]
-    return [(colour, line) for colour, text in found for line in _wrapped(text, font, width)]
+    return [
+        ("" if after else colour, line)
+        for colour, text in found
+        for after, line in enumerate(_wrapped(text, font, width))
+    ]
 
 
 def _wrapped(text: str, font: Any, width: int) -> list[str]:
@@ -115,7 +119,8 @@ def _with_text(image: Image.Image, lines: list[tuple[str, str]], font: Any) -> I
     draw = ImageDraw.Draw(whole)
     y = image.height + _MARGIN
     for colour, line in lines:
-        draw.rectangle((_MARGIN, y + 2, _MARGIN + 10, y + _LETTER), fill=colour)
+        if colour:
+            draw.rectangle((_MARGIN, y + 2, _MARGIN + 10, y + _LETTER), fill=colour)
         draw.text((_MARGIN + _INDENT, y), line, fill="black", font=font)
         y += step
     return whole
