@@ -188,7 +188,8 @@ class Pipeline:
             # A bug must cost one sample, not a million.
             self.tally.internal_errors += 1
             error = SampleError("internal_error", f"{type(error).__name__}: {error}"[:300])
-        end = self._breaker.failed(step, error, answered=self._answered())
+        answered = bool(self._asker and self._asker.answered)
+        end = self._breaker.failed(step, error, answered=answered)
         if end:
             self._halt(end)
         if end is error:  # nothing was ever answered: that is not this sample's failure
@@ -215,9 +216,6 @@ class Pipeline:
     def _settled(self, item: Sample | BadLine) -> None:
         for log in self._failures.values():
             log.attempted(item.sample_id if isinstance(item, Sample) else None, item.line)
-
-    def _answered(self) -> bool:
-        return bool(self._asker and self._asker.meter.latencies)
 
     def _halt(self, error: ImageGroundingError) -> None:
         self.stopped_by = self.stopped_by or error
