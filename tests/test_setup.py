@@ -582,3 +582,9 @@ def test_the_endpoint_is_checked_if_wanted(
     assert (project.folder / "spec.yaml").is_file()
     assert ran.json["check"]["usable"] is not blind
     assert ran.err == "" if blind else "image call" in ran.err
+
+
+def test_tao_knows_no_capacity_to_be_found() -> None:
+    assert parsing.parse_max_workers("auto", state()) == "auto"
+    with pytest.raises(Refused, match="unknown to TAO"):
+        parsing.parse_max_workers("auto", state(tao=True))

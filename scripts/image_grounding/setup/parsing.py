@@ -134,6 +134,8 @@ def parse_max_workers(text: str, state: State) -> str:
         "data.input_jsonl=x",
         f"workflow.max_workers={parse_text(text, state)}",
     ]
+    if state.tao and parse_text(text, state) == "auto":
+        raise Refused("auto is unknown to TAO: --tao needs a number")
     try:
         return str(load_spec(None, given).workflow.max_workers)
     except SpecError as error:
