@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+import math
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from image_grounding.errors import InputError
 from image_grounding.inspection.advice import Decision, advise
 from image_grounding.inspection.marks import digest_of, judge, read_marks
 from image_grounding.inspection.review import Basis, Figures, Review, review_run
+from image_grounding.inspection.thresholds import Threshold
 from image_grounding.inspection.wilson import (
     Rate,
     trials_needed,
@@ -345,6 +347,18 @@ def test_reviewing_what_is_asked_for_ends(tmp_path, good):
         assert rounds < 12 and total < 700
     if abs(good - 0.95) > 0.005:
         assert advice.decision == ("scale" if good > 0.95 else "change")
+
+
+def test_a_threshold_at_the_target_asks_for_a_bounded_review():
+    above = Threshold(0.5, Rate(95, 100), 0.7, 0.7)  # its bound would take for ever
+    figures = Figures(cards=140, phrases=Rate(140, 140), boxes=Rate(95, 140))
+    review = Review(Basis.RANDOM, figures, figures, {}, (above,), 0, 0, 0, 10**6)
+    advice = advise(review, 0.95, 0.025)
+    assert advice.decision == "review_more"
+    assert advice.cards == math.ceil((trials_needed(0.95, 0.025) - 100) / 0.7)
+    known = Threshold(0.5, Rate(950, 1000), 0.7, 0.7)
+    review = Review(Basis.RANDOM, figures, figures, {}, (known,), 0, 0, 0, 10**6)
+    assert advise(review, 0.95, 0.025).decision == "change"
 
 
 @pytest.mark.parametrize(("mark", "code"), [("good", 0), ("wrong_box", 3)])

@@ -69,16 +69,11 @@ def advise(review: Review, target: float, half_width: float) -> Advice:
     if phrases.side < 0:
         decision = Decision.CHANGE
     elif boxes.side < 0:
-        keeping = [one for one in review.thresholds if one.share_kept >= _WORTH_KEEPING]
-        if threshold in keeping:
+        if threshold and threshold.share_kept >= _WORTH_KEEPING:
             decision = Decision.REVIEW_MORE if phrases.more else Decision.SCALE_ABOVE_SCORE
         else:
-            open_ones = [
-                one for one in keeping if _standing(one.precision, target, half_width).more
-                and one.precision.good >= target * one.precision.total
-            ]  # fmt: skip
-            decision = Decision.REVIEW_MORE if open_ones else Decision.CHANGE
-            more["boxes"] = min((one.boxes_to_decide(target) for one in open_ones), default=0)
+            more["boxes"] = _for_a_threshold(review, target, half_width)
+            decision = Decision.REVIEW_MORE if more["boxes"] else Decision.CHANGE
     else:
         decision = Decision.REVIEW_MORE if phrases.more or boxes.more else Decision.SCALE
     cards = 0
@@ -99,6 +94,16 @@ def advise(review: Review, target: float, half_width: float) -> Advice:
             "(vlm.image.max_pixels) or a stronger model sees more."
         )
     return Advice(decision, tuple(sentences), cards, threshold)
+
+
+def _for_a_threshold(review: Review, target: float, half_width: float) -> int:
+    """How many boxes more may make a threshold certain that keeps enough; 0 where none will."""
+    needed = [
+        math.ceil(_standing(one.precision, target, half_width).more / one.share_reviewed)
+        for one in review.thresholds
+        if one.share_kept >= _WORTH_KEEPING and one.precision.good >= target * one.precision.total
+    ]
+    return min(filter(None, needed), default=0)
 
 
 def cards_for(review: Review, more: dict[str, int]) -> int:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from image_grounding.inspection.wilson import Rate, trials_to_decide
+from image_grounding.inspection.wilson import Rate
 
 _GRID = 10_000  # scores are counted in steps of 1 in this many
 
@@ -26,12 +26,6 @@ class Threshold:
     def reaches(self, target: float) -> bool:
         """Whether its boxes are that precise with 95 % certainty."""
         return self.precision.interval[0] >= target
-
-    def boxes_to_decide(self, target: float) -> int:
-        """How many boxes more, of any score, should make it certain."""
-        share = self.precision.good / self.precision.total
-        more = trials_to_decide(share, target) - self.precision.total
-        return math.ceil(more / self.share_reviewed)
 
 
 def grid(score: float) -> int:
