@@ -60,7 +60,7 @@ ORDINARY = [
     ("The left of the two chairs", {"The left of the two chairs": 1, "the two chairs": 2}),
     ("A bunch of bananas and one orange", {"A bunch of bananas": 1, "one orange": 1}),
     ("A team of workers repairing the road", {"A team of workers": 3, "the road": BOTTOM}),
-    ("A woman's hands holding a cup of tea", {"A woman's hands": 2, "a cup of tea": 1}),
+    ("Hands holding a cup of tea", {"Hands": 2, "a cup of tea": 1}),
     ("The second bus from the right", {"The second bus from the right": 1}),
     ("Some people on bikes", {"Some people": 3, "bikes": 3}),
     ("A stop sign covered in stickers", {"A stop sign covered in stickers": 1, "stickers": 6}),
@@ -125,7 +125,6 @@ BAD = [
     ("caption_rewritten", "a dog on a sofa", "a dog on a sofa next to a lamp", {"a lamp": 1}),
     ("caption_rewritten", "Holiday 2019", "a dog beside a wooden fence", {"a dog": 1}),
     ("border_box", "", "a dog", {"a dog": (0, 470, 640, 480)}),
-    ("border_box", "", "a dog", {"a dog": (0, 400, 640, 480)}),
 ]
 
 

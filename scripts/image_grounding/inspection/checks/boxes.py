@@ -12,12 +12,11 @@ from image_grounding.inspection.checks.words import is_stuff
 # Both sides of a tiny box are below the larger of these: pixels, and share of the longer side.
 _TINY_PIXELS = 8
 _TINY_SHARE = 0.01
-_WHOLE = 0.95  # of each side of the image
+_WHOLE = 0.98  # of each side of the image
 _THIN = 15  # times as long as wide
 _DUPLICATE_IOU = 0.8
 _NEAR = 100  # boxes to the left that one is compared with: never all of a crowd
 _STRIP = 0.03  # of the side of the image
-_CLOSE_UP = 0.3  # of the image: what is larger may well be cut off on three sides
 
 
 @RECORD.add(
@@ -49,14 +48,15 @@ def ungrounded_expression(subject: Subject) -> Iterator[Found]:
 
 @RECORD.add(
     "A box covers nearly the whole image.",
-    "Fine for a scene or a background; otherwise the model gave up on a place: a stronger model.",
+    "Fine for a close-up; otherwise the model gave up on a place: a stronger model.",
     weight=2,
     after_grounding=True,
 )
 def whole_image_box(subject: Subject) -> Iterator[Found]:
-    """Boxes as wide and as high as the image."""
+    """Boxes as wide and as high as the image; scenes and what has no bounds left out."""
     for number, index, box in subject.boxes():
-        if _is_whole(box, subject.record.size):
+        scene = is_stuff(subject.record.expressions[number].text)
+        if _is_whole(box, subject.record.size) and not scene:
             yield Found(_share(box, subject.record.size), number, (index,))
 
 
@@ -77,15 +77,15 @@ def tiny_box(subject: Subject) -> Iterator[Found]:
 
 @RECORD.add(
     "A box is very thin.",
-    "Right for a pole or a horizon; otherwise corners are mixed up: check the convention.",
+    "Right for a pole or a rope; otherwise corners are mixed up: check the convention.",
     weight=2,
     after_grounding=True,
 )
 def thin_box(subject: Subject) -> Iterator[Found]:
-    """Boxes many times as long as wide."""
+    """Boxes many times as long as wide; floors and skies left out."""
     for number, index, (x1, y1, x2, y2) in subject.boxes():
         short, long = sorted((x2 - x1, y2 - y1))
-        if long > _THIN * short:
+        if long > _THIN * short and not is_stuff(subject.record.expressions[number].text):
             yield Found(f"{x2 - x1}x{y2 - y1} px", number, (index,))
 
 
@@ -126,27 +126,23 @@ def duplicate_boxes(subject: Subject) -> Iterator[Found]:
 
 
 @RECORD.add(
-    "A box clings to the border of the image.",
-    "Right for what the picture cuts off. If there are many, boxes were clipped: their numbers "
+    "A box is a sliver at the border of the image.",
+    "Right for what the picture hardly shows. If there are many, boxes were clipped: their numbers "
     "are in a larger scale than was thought.",
     after_grounding=True,
 )
 def border_box(subject: Subject) -> Iterator[Found]:
-    """Boxes in a strip along a border, and smaller ones at three borders; sky and sand left out."""
+    """Boxes in a narrow strip along the border that they touch; floors and skies left out."""
     width, height = subject.record.size
-    for number, index, box in subject.boxes():
-        x1, y1, x2, y2 = box
-        at = [x1 <= 0, y1 <= 0, x2 >= width, y2 >= height]
-        strip = (
-            x2 <= _STRIP * width
-            or y2 <= _STRIP * height
-            or x1 >= (1 - _STRIP) * width
-            or y1 >= (1 - _STRIP) * height
+    for number, index, (x1, y1, x2, y2) in subject.boxes():
+        sliver = (
+            (x1 <= 0 and x2 <= _STRIP * width)
+            or (y1 <= 0 and y2 <= _STRIP * height)
+            or (x2 >= width and x1 >= (1 - _STRIP) * width)
+            or (y2 >= height and y1 >= (1 - _STRIP) * height)
         )
-        small = (x2 - x1) * (y2 - y1) < _CLOSE_UP * width * height
-        clings = any(at) and (strip or (sum(at) >= 3 and small))
-        if clings and not is_stuff(subject.record.expressions[number].text):
-            yield Found(f"{sum(at)} borders" if sum(at) > 1 else "a strip", number, (index,))
+        if sliver and not is_stuff(subject.record.expressions[number].text):
+            yield Found(f"{x2 - x1}x{y2 - y1} px", number, (index,))
 
 
 def _possible(box: PixelBox, size: Size) -> bool:

@@ -1,26 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of expressions and captions. Those that read words know English only."""
 
+import re
 from collections.abc import Iterator
 
 from rapidfuzz import fuzz
 
 from image_grounding.inspection.checks.registry import RECORD, Found, Subject
-from image_grounding.inspection.checks.words import (
-    count_of,
-    is_pronoun,
-    is_sentence,
-    lead_in,
-    words_of,
-)
+from image_grounding.inspection.checks.words import count_of, is_group, is_sentence, new_words
 
+_PRONOUN = re.compile(
+    r"i|me|you|s?he|him|hers?|it|we|us|they|them|this|that|these|those|ones?|each|both"
+    r"|all|some|many|others|(?:every|some)(?:one|thing)|which|who|what|there"
+    r"|(?:him|her|it)self|themselves|his|its|theirs|mine|yours|ours",
+    re.IGNORECASE,
+)
+_STOP = re.compile("\\w{3}[.!?]$|[\u3002\uff01\uff1f]$")  # not that of "St."; full-width ones
+_ABBREVIATION = re.compile(r"\b(?:Ave|Blvd|Inc|Ltd|Bros|Corp|Dept|Hwy|etc)\.$", re.IGNORECASE)
 _MANY_WORDS = 20
+_PICTURE = r"(?:image|picture|photo|photograph|snapshot|screenshot|frame|shot|scene)"
+_LEAD_IN = re.compile(
+    r"(?:here,? )?(?:we|you|one) (?:can )?(?:also )?see\b"
+    r"|(?:there|here|this|it|that) (?:is|are|was|were)\b"
+    rf"|in (?:this|the) {_PICTURE}\b"
+    r"|(?:pictured|shown|seen|depicted|featured|captured)(?: here| above| below)?(?:,| is| are)\b"
+    rf"|(?:this|the|an?) (?:[\w-]+ ){{0,3}}{_PICTURE} (?:shows|showing|depicts|depicting|of"
+    r"|features|captures|contains|has|is)\b",
+    re.IGNORECASE,
+)
 # Least likeness (0..100) of a cleaned caption to the original one or to a part of it; comparing
 # takes the product of their lengths, so that only this many characters are looked at.
 _LIKE = 60
 _LOOKED_AT = 2000
-# A word that cleaning added is none if it is so like one that was there (a misspelling mended).
-_SAME_WORD = 70
+_ABOUT = 10  # a larger number need only be met by so much
+_NEARLY = 0.25
 
 
 @RECORD.add(
@@ -59,9 +72,9 @@ def not_a_noun_phrase(subject: Subject) -> Iterator[Found]:
         words = text.split()
         if not any(char.isalpha() for char in text):
             what = "no word"
-        elif is_pronoun(text):
+        elif _PRONOUN.fullmatch(text.strip(".,")):
             what = "a pronoun"
-        elif is_sentence(text):
+        elif is_sentence(text) or (_STOP.search(text) and not _ABBREVIATION.search(text)):
             what = "a sentence"
         elif len(words) > _MANY_WORDS:
             what = f"{len(words)} words"
@@ -81,8 +94,12 @@ def number_mismatch(subject: Subject) -> Iterator[Found]:
     """Counted expressions with another number of boxes, singular ones with several."""
     for number, expression in enumerate(subject.record.expressions):
         text, boxes = expression.text.strip(), len(expression.instances)
-        wanted = count_of(text)
-        if boxes and wanted and not wanted[0] <= boxes <= wanted[1]:
+        count = count_of(text)
+        if not boxes or count is None or is_group(text):
+            continue
+        tolerated = _NEARLY * count if count > _ABOUT else 0
+        wrong = abs(boxes - count) > tolerated
+        if wrong:
             found = f"{boxes} box" + ("es" if boxes > 1 else "")
             yield Found(f"{_quoted(text)}, {found}", number, tuple(range(boxes)))
 
@@ -93,18 +110,18 @@ def number_mismatch(subject: Subject) -> Iterator[Found]:
 )
 def lead_in_left(subject: Subject) -> Iterator[Found]:
     """Cleaned captions that start like the ones that cleaning is for."""
-    if words := lead_in(subject.record.cleaned_caption):
-        yield Found(_quoted(words))
+    if lead_in := _LEAD_IN.match(subject.record.cleaned_caption.lstrip()):
+        yield Found(_quoted(lead_in[0]))
 
 
 @RECORD.add(
-    "Cleaning wrote the caption anew, or put in words that were not there.",
+    "Cleaning wrote the caption anew, or put something into it.",
     "The cleaned caption may claim what the original did not. If there are many: a stronger model "
     "for step 0, or a lower temperature.",
     weight=2,
 )
 def caption_rewritten(subject: Subject) -> Iterator[Found]:
-    """Cleaned captions that are no shortened form of the original one."""
+    """Cleaned captions that are no shortened form of the original one, or say something new."""
     before = subject.record.caption[:_LOOKED_AT].casefold()
     after = subject.record.cleaned_caption[:_LOOKED_AT].casefold()
     if before == after:
@@ -112,15 +129,8 @@ def caption_rewritten(subject: Subject) -> Iterator[Found]:
     alike = max(fuzz.partial_ratio(after, before), fuzz.token_set_ratio(after, before))
     if alike < _LIKE:
         yield Found(f"{alike:.0f} % alike")
-        return
-    known = words_of(before)
-    new = [
-        word
-        for word in sorted(words_of(after) - known)
-        if all(fuzz.ratio(word, other) < _SAME_WORD for other in known)
-    ]
-    if new and known:
-        yield Found(f"new: {', '.join(new[:5])}")
+    elif new := new_words(before, after):
+        yield Found(f"new: {', '.join(new[:3])}")
 
 
 def _quoted(text: str) -> str:
