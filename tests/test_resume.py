@@ -20,6 +20,12 @@ from support.scripts import SCRIPTS, clean_environment
 Maker = Callable[..., Project]
 
 
+def hear_signals() -> None:
+    """Whatever those who started the tests ignore, as nohup and a shell's "&" do."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def start(project: Project, server: Loopback, *more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, str(SCRIPTS / "run_pipeline.py"), *project.overrides(server, *more)],
@@ -29,6 +35,7 @@ def start(project: Project, server: Loopback, *more: str) -> subprocess.Popen[st
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         text=True,
+        preexec_fn=hear_signals,
     )
 
 
