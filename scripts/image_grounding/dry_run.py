@@ -4,7 +4,6 @@
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from image_grounding.estimate import Estimate
 from image_grounding.failures import INPUT_REASONS
 from image_grounding.frames import Size
 from image_grounding.images import open_upright, upright_size
+from image_grounding.listing import Listing
 from image_grounding.outputs import Finished, load_finished
 from image_grounding.progress import Reporter
 from image_grounding.records import extraction_of_record
@@ -25,25 +25,11 @@ from image_grounding.selection import Pilot, Selection
 from image_grounding.spec import Spec
 from image_grounding.steps import EXTRACTION, GROUNDING, STEPS
 
-_SHOWN = 10
 _AHEAD = 256
 _THREADS = 8
 _SIZES_KEPT = 10_000
 _SAY_EVERY = 100_000
 _IMAGE_REASONS = sorted(INPUT_REASONS - {"bad_line"})
-
-
-@dataclass
-class _Listing:
-    """The first few of something, and how many there are."""
-
-    total: int = 0
-    first: list[Any] = field(default_factory=list)
-
-    def add(self, entry: Any) -> None:
-        self.total += 1
-        if len(self.first) < _SHOWN:
-            self.first.append(entry)
 
 
 class DryRun:
@@ -76,9 +62,9 @@ class DryRun:
         self._to_decode: set[int] = set()
         self._whole = 0
         self._lines = self._samples = self._repeated = self._finished = 0
-        self._unusable = _Listing()
+        self._unusable = Listing()
         self._reasons: Counter[str] = Counter()
-        self._wrong_sizes = _Listing()
+        self._wrong_sizes = Listing()
         self._images: set[int] = set()
         self._bad_images: Counter[str] = Counter()
 

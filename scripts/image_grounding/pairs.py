@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from image_grounding.errors import InputError
+from image_grounding.listing import Listing
 
 _IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm"}
 _TABLES = {".csv", ".tsv", ".txt"}
@@ -23,22 +24,7 @@ _IMAGE_COLUMNS = (
     *("img", "url"),
 )
 _CAPTION_COLUMNS = ("caption", "captions", "text", "description", "sentence", "comment", "prompt")
-_SHOWN = 10
 _LONGEST_CELL = 10_000_000
-
-
-@dataclass
-class Left:
-    """What is left out for one reason: how many, and the first few."""
-
-    total: int = 0
-    first: list[str] = field(default_factory=list)
-
-    def add(self, what: str) -> None:
-        """Count one."""
-        self.total += 1
-        if len(self.first) < _SHOWN:
-            self.first.append(what)
 
 
 @dataclass
@@ -53,7 +39,7 @@ class Pairs:
 
     root: Path
     lines: list[dict[str, Any]] = field(default_factory=list)
-    left: defaultdict[str, Left] = field(default_factory=lambda: defaultdict(Left))
+    left: defaultdict[str, Listing] = field(default_factory=lambda: defaultdict(Listing))
 
     def add(self, image_path: str, caption: str, more: Mapping[str, Any], where: str) -> None:
         """Keep a pair, or note what it lacks."""

@@ -4,6 +4,7 @@
 import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
 
@@ -34,7 +35,7 @@ class _Lasting:
         return getattr(self._stream, name)
 
     @contextlib.contextmanager
-    def _outlasting(self) -> Any:
+    def _outlasting(self) -> Iterator[None]:
         try:
             yield
         except self._expected:

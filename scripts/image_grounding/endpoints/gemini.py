@@ -21,6 +21,7 @@ from image_grounding.endpoints.errors import (
     status_error,
 )
 from image_grounding.endpoints.negotiation import Negotiation, Request, Terms
+from image_grounding.endpoints.readiness import GOOGLE
 from image_grounding.endpoints.retired import retirement
 from image_grounding.errors import (
     BlockedError,
@@ -32,7 +33,6 @@ from image_grounding.spec import Gemini
 from image_grounding.spec.model import AutoBool
 
 API_VERSION = "v1beta"
-_GOOGLE = "https://generativelanguage.googleapis.com"
 _BLOCKED = frozenset(
     {"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "MODEL_ARMOR"}
     | {"IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION"}
@@ -149,7 +149,7 @@ class GeminiEndpoint:
     async def _our_errors(self) -> AsyncIterator[None]:
         """What the SDK raises, as our errors; bounded by the timeout."""
         timeout = self._settings.timeout
-        address = safe_address(self._settings.address or _GOOGLE)
+        address = safe_address(self._settings.address or GOOGLE)
         try:
             async with asyncio.timeout(timeout):
                 yield

@@ -71,7 +71,7 @@ class Terms:
     def limit(self, wanted: int) -> int:
         """``wanted`` output tokens, or fewer."""
         known = (one for one in (self.token_limit, self.own_limit) if one is not None)
-        return min(wanted, *known, wanted)
+        return min([wanted, *known])
 
     def without(self, parameter: str) -> "Terms":
         """The terms after another refusal of ``parameter``."""
