@@ -6,8 +6,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from image_grounding.boxes import box_area, box_iou, clip_box, order_corners, to_original
-from image_grounding.frames import CONVENTIONS, Frame, Transport, fit_size, round_size
+from image_grounding.boxes.frames import CONVENTIONS, Frame, Transport, fit_size, round_size
+from image_grounding.boxes.geometry import box_area, box_iou, clip_box, order_corners, to_original
 from support.model import server_size
 
 SIDE = st.integers(1, 12_000)

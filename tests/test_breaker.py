@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from conftest import Project
-from image_grounding.breaker import Breaker
 from image_grounding.errors import (
     BlockedError,
     EndpointError,
@@ -19,7 +18,8 @@ from image_grounding.errors import (
     UnreachableError,
     UnusableEndpointError,
 )
-from image_grounding.steps import EXTRACTION, GROUNDING
+from image_grounding.run.breaker import Breaker
+from image_grounding.steps.steps import EXTRACTION, GROUNDING
 from support.loopback import Answer, Call, Loopback
 
 Maker = Callable[..., Project]

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from conftest import Project
-from image_grounding.frames import CONVENTIONS
+from image_grounding.boxes.frames import CONVENTIONS
 from image_grounding.health import CheckUp, check_up
 from image_grounding.spec import load_spec
 from support.loopback import Answer, Call, Loopback

@@ -3,9 +3,9 @@ import json
 
 import pytest
 
+from image_grounding.boxes.frames import CONVENTIONS, Transport
 from image_grounding.errors import SpecError
-from image_grounding.frames import CONVENTIONS, Transport
-from image_grounding.images import Header, read_header
+from image_grounding.images.encoding import Header, read_header
 from image_grounding.inspection.checks import (
     CHECKS,
     DATASET_CHECKS,
@@ -16,7 +16,7 @@ from image_grounding.inspection.checks import (
 from image_grounding.inspection.checks.dataset import Tally
 from image_grounding.inspection.checks.words import count_of, is_sentence
 from image_grounding.inspection.model import Flag, Level
-from image_grounding.results import Results
+from image_grounding.results.reading import Results
 from image_grounding.spec import load_limits
 from support.captions import FAULTY, ORDINARY
 from support.results import make_line, misread

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from conftest import Project, read_jsonl, write_jsonl
-from image_grounding.dry_run import DryRun
+from image_grounding.boxes.frames import Transport
 from image_grounding.errors import SampleError
-from image_grounding.frames import Transport
-from image_grounding.images import encode_image, upright_size
-from image_grounding.progress import Quiet
+from image_grounding.images.encoding import encode_image, upright_size
+from image_grounding.run.dry_run import DryRun
+from image_grounding.run.progress import Quiet
 from image_grounding.spec import load_spec
 from support.loopback import Answer, Loopback
 from support.scenes import make_scene

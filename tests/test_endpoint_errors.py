@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from image_grounding.endpoints.errors import (
+from image_grounding.asking.endpoints.errors import (
     MAX_MESSAGE,
     error_text,
     network_error,

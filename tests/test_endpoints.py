@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from image_grounding.endpoints import Finish, Question, Reply, Usage
-from image_grounding.endpoints.asker import Asker, RetryPolicy
-from image_grounding.endpoints.capacity import START, Capacity
-from image_grounding.endpoints.gemini import GeminiEndpoint
-from image_grounding.endpoints.limits import Gate
-from image_grounding.endpoints.openai import OpenAIEndpoint
+from image_grounding.asking import Finish, Question, Reply, Usage
+from image_grounding.asking.asker import Asker, RetryPolicy
+from image_grounding.asking.capacity import START, Capacity
+from image_grounding.asking.endpoints.gemini import GeminiEndpoint
+from image_grounding.asking.endpoints.openai import OpenAIEndpoint
+from image_grounding.asking.limits import Gate
+from image_grounding.boxes.frames import Transport
 from image_grounding.errors import (
     BlockedError,
     EndpointError,
@@ -28,10 +29,9 @@ from image_grounding.errors import (
     UnknownModelError,
     UnreachableError,
 )
-from image_grounding.frames import Transport
-from image_grounding.images import EncodedImage, encode_image
-from image_grounding.prompts import extraction_prompt, extraction_schema
+from image_grounding.images.encoding import EncodedImage, encode_image
 from image_grounding.spec import Gemini, OpenAI
+from image_grounding.steps.prompts import extraction_prompt, extraction_schema
 from support.loopback import Answer, Call, Loopback
 from support.scenes import make_scene
 

@@ -18,7 +18,7 @@ from image_grounding.evaluation.truth import NEEDS, read_truth
 from image_grounding.exports import Plan, Setting, export_run
 from image_grounding.exports.images import Paths
 from image_grounding.exports.split import parse_split
-from image_grounding.results import Results
+from image_grounding.results.reading import Results
 from support.loopback import Loopback
 from support.scripts import Ran, run_script
 from support.truth import CAPTION, expression, record

@@ -19,15 +19,15 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from conftest import read_jsonl
-from image_grounding.boxes import box_iou, to_original
+from image_grounding.boxes.frames import CONVENTIONS, Frame
+from image_grounding.boxes.geometry import box_iou, to_original
 from image_grounding.errors import InputError, OutputError, SpecError
 from image_grounding.exports import FORMATS, Plan, Setting, export_run
 from image_grounding.exports.images import Paths
 from image_grounding.exports.select import Selection
 from image_grounding.exports.split import Split, parse_split
 from image_grounding.exports.vlm_sft import STYLES, in_square, write_box
-from image_grounding.frames import CONVENTIONS, Frame
-from image_grounding.results import Results
+from image_grounding.results.reading import Results
 from support.results import make_line, write_results
 from support.scripts import run_script
 

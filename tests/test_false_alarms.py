@@ -3,9 +3,9 @@
 
 import pytest
 
-from image_grounding.images import Header
+from image_grounding.images.encoding import Header
 from image_grounding.inspection.checks import Subject, check_record
-from image_grounding.results import Results
+from image_grounding.results.reading import Results
 from support.results import make_line, write_results
 
 SIZE = (640, 480)

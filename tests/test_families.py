@@ -3,8 +3,8 @@
 
 import pytest
 
-from image_grounding.families import UNKNOWN, family_of
-from image_grounding.frames import CONVENTIONS, Frame, fit_size
+from image_grounding.boxes.frames import CONVENTIONS, Frame, fit_size
+from image_grounding.families.families import UNKNOWN, family_of
 
 GEMINI = ("norm1000_yxyx", "box_2d", 1)
 NORM1000 = ("norm1000_xyxy", "bbox_2d", 1)

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
+from image_grounding.boxes.frames import Transport
 from image_grounding.errors import SampleError
-from image_grounding.families import family_of
-from image_grounding.frames import Transport
-from image_grounding.image_store import ImageStore
-from image_grounding.images import EncodedImage, encode_image, read_header, same_file
+from image_grounding.families.families import family_of
+from image_grounding.images.encoding import EncodedImage, encode_image, read_header, same_file
+from image_grounding.images.store import ImageStore
 from support.scenes import make_scene
 from support.vision import decode, regions
 

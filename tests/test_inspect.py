@@ -15,7 +15,7 @@ from image_grounding.inspection.inspect_run import inspect_run
 from image_grounding.inspection.model import Card, Flag, Picked
 from image_grounding.inspection.sampling import Sampler
 from image_grounding.resources import load_schema
-from image_grounding.results import Results
+from image_grounding.results.reading import Results
 from image_grounding.spec import load_limits
 from support.results import make_line, misread, write_results
 from support.scripts import SCRIPTS, clean_environment, run_script

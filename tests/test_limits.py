@@ -8,12 +8,12 @@ from collections import deque
 
 import pytest
 
-from image_grounding.endpoints import Finish, Reply, Usage
-from image_grounding.endpoints.capacity import Capacity
-from image_grounding.endpoints.limits import Bucket, Gate
-from image_grounding.endpoints.meter import Meter
-from image_grounding.endpoints.negotiation import Negotiation, Request, Terms
-from image_grounding.endpoints.token_limit import lower_limit
+from image_grounding.asking import Finish, Reply, Usage
+from image_grounding.asking.capacity import Capacity
+from image_grounding.asking.endpoints.negotiation import Negotiation, Request, Terms
+from image_grounding.asking.endpoints.token_limit import lower_limit
+from image_grounding.asking.limits import Bucket, Gate
+from image_grounding.asking.meter import Meter
 from image_grounding.errors import (
     EndpointError,
     EndpointTimeoutError,

@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from image_grounding.annotations import Expression, Grounding
-from image_grounding.annotators.local.teacher import LocalTeacher
-from image_grounding.annotators.local.vocabulary import (
+from image_grounding.boxes.geometry import box_iou
+from image_grounding.images.encoding import encode_image
+from image_grounding.resources import asset_path
+from image_grounding.spec.model import Local
+from image_grounding.steps.annotations import Expression, Grounding
+from image_grounding.teachers.local.teacher import LocalTeacher
+from image_grounding.teachers.local.vocabulary import (
     COCO_CLASSES,
     clean_caption,
     find_mentions,
 )
-from image_grounding.boxes import box_iou
-from image_grounding.images import encode_image
-from image_grounding.resources import asset_path
-from image_grounding.spec.model import Local
 
 # Text -> phrase and class of each mention.
 MENTIONS: list[tuple[str, list[tuple[str, str]]]] = [

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from conftest import read_jsonl
 from image_grounding.cli.make_input import make_input_command
-from image_grounding.dry_run import DryRun
-from image_grounding.progress import Quiet
+from image_grounding.run.dry_run import DryRun
+from image_grounding.run.progress import Quiet
 from image_grounding.spec import load_spec
 from support.scenes import make_scene
 from support.scripts import Ran, run_script

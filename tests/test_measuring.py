@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from conftest import Project, write_jsonl
-from image_grounding.boxes import box_iou
-from image_grounding.families import family_of
-from image_grounding.frames import CONVENTIONS, Transport
+from image_grounding.boxes.frames import CONVENTIONS, Transport
+from image_grounding.boxes.geometry import box_iou
+from image_grounding.families.families import family_of
 from image_grounding.measuring import ProbeResult, make_probes
 from image_grounding.measuring.measurement import MIN_LEAD, decide
 from image_grounding.replies import RawInstance

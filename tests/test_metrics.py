@@ -16,8 +16,7 @@ from pycocotools import mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from image_grounding.annotations import Instance
-from image_grounding.boxes import box_iou
+from image_grounding.boxes.geometry import box_iou
 from image_grounding.evaluation.average_precision import AveragePrecision, Ranked
 from image_grounding.evaluation.bootstrap import intervals
 from image_grounding.evaluation.calibration import (
@@ -36,7 +35,8 @@ from image_grounding.evaluation.metrics import assign, by_score, localize
 from image_grounding.evaluation.model import Annotation, Phrase
 from image_grounding.evaluation.pairing import Pair, Pairing
 from image_grounding.evaluation.tally import Tally
-from image_grounding.results import GroundedExpression
+from image_grounding.results.reading import GroundedExpression
+from image_grounding.steps.annotations import Instance
 
 Box = tuple[int, int, int, int]
 

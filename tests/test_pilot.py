@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import Project, read_jsonl, write_jsonl
-from image_grounding.checkpoints import CheckpointStore
 from image_grounding.errors import InputError
-from image_grounding.outputs import write_annotations
-from image_grounding.samples import BadLine, Sample, SampleReader
-from image_grounding.selection import Pilot, Selection
-from image_grounding.steps import STEPS
+from image_grounding.input.samples import BadLine, Sample, SampleReader
+from image_grounding.input.selection import Pilot, Selection
+from image_grounding.results.checkpoints import CheckpointStore
+from image_grounding.results.outputs import write_annotations
+from image_grounding.steps.steps import STEPS
 from support.loopback import Answer, Loopback
 from support.scripts import run_script
 

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from PIL import Image, ImageFilter
 
 from conftest import Project, read_jsonl, write_jsonl
-from image_grounding.boxes import box_iou
+from image_grounding.boxes.geometry import box_iou
 from image_grounding.resources import load_schema
 from support.loopback import Answer, Call, Loopback
 from support.scenes import Scene, make_scene

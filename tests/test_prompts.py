@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from image_grounding.families import UNKNOWN, family_of
-from image_grounding.prompts import (
+from image_grounding.families.families import UNKNOWN, family_of
+from image_grounding.steps.prompts import (
     extraction_prompt,
     extraction_schema,
     grounding_prompt,

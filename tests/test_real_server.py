@@ -11,15 +11,15 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from conftest import Project, write_jsonl
-from image_grounding.endpoints import Finish, Question, Reply
-from image_grounding.endpoints.asker import Asker, RetryPolicy
-from image_grounding.endpoints.limits import Gate
-from image_grounding.endpoints.openai import OpenAIEndpoint
+from image_grounding.asking import Finish, Question, Reply
+from image_grounding.asking.asker import Asker, RetryPolicy
+from image_grounding.asking.endpoints.openai import OpenAIEndpoint
+from image_grounding.asking.limits import Gate
+from image_grounding.boxes.frames import Transport
 from image_grounding.errors import KeyRefusedError, RejectedRequestError
-from image_grounding.frames import Transport
-from image_grounding.images import EncodedImage, encode_image
-from image_grounding.prompts import ReplySchema
+from image_grounding.images.encoding import EncodedImage, encode_image
 from image_grounding.spec import OpenAI
+from image_grounding.steps.prompts import ReplySchema
 from support.llamacpp import KEY, MODEL, LlamaServer
 from support.scenes import make_scene
 from support.scripts import Ran, run_script

@@ -12,13 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from image_grounding.families import UNKNOWN
-from image_grounding.prompts import (
-    extraction_prompt,
-    extraction_schema,
-    grounding_prompt,
-    grounding_schema,
-)
+from image_grounding.families.families import UNKNOWN
 from image_grounding.replies import (
     ExtractionReply,
     RawExpression,
@@ -27,6 +21,12 @@ from image_grounding.replies import (
     read_grounding,
 )
 from image_grounding.replies.lenient import read_values
+from image_grounding.steps.prompts import (
+    extraction_prompt,
+    extraction_schema,
+    grounding_prompt,
+    grounding_schema,
+)
 
 OK, REPAIRED, TRUNCATED = ReplyStatus.OK, ReplyStatus.REPAIRED, ReplyStatus.TRUNCATED
 UNPARSEABLE = ReplyStatus.UNPARSEABLE

@@ -18,7 +18,7 @@ from image_grounding.inspection.wilson import (
     trials_to_decide,
     wilson_interval,
 )
-from image_grounding.results import Results
+from image_grounding.results.reading import Results
 from support.results import make_line, write_results
 from support.scripts import run_script
 

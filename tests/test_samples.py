@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 
 from conftest import write_jsonl
 from image_grounding.errors import InputError
-from image_grounding.samples import MAX_LINE_BYTES, BadLine, Sample, SampleReader, make_sample_id
+from image_grounding.input.samples import (
+    MAX_LINE_BYTES,
+    BadLine,
+    Sample,
+    SampleReader,
+    make_sample_id,
+)
 
 SAFE = re.compile(r"[A-Za-z0-9._-]{1,80}")
 GOOD = b'{"image_path": "a.jpg", "caption": "a dog"}'

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from conftest import write_jsonl
-from image_grounding.annotations import Instance
 from image_grounding.errors import InputError
 from image_grounding.evaluation.model import Annotation, Phrase
 from image_grounding.evaluation.truth import NEEDS, READERS, read_truth
-from image_grounding.results import Results
+from image_grounding.results.reading import Results
+from image_grounding.steps.annotations import Instance
 from support.scripts import ROOT
 from support.truth import CAPTION, expression, record
 

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rapidfuzz import fuzz
 from rapidfuzz.distance import Indel
@@ -185,3 +186,11 @@ def _move(text: str, index: int, step: int) -> int:
     while _inside_word(text, index):
         index += step
     return index
+
+
+def as_span(value: Any) -> tuple[int, int] | None:
+    """``[start, end]`` as a span, or None for anything else."""
+    match value:
+        case [int(start), int(end)] if 0 <= start < end and end is not True:
+            return (start, end)
+    return None

@@ -7,7 +7,7 @@ Boxes are for pictures of 640x480 pixels.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from image_grounding.boxes import PixelBox
+from image_grounding.boxes.geometry import PixelBox
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def source_texts() -> set[str]:
 
 # Where texts are for models, for pages, or in a table of their own (questions, checks, advice).
 _SILENT = (
-    *("prompts.py", "setup/questions.py", "exports/", "inspection/checks/", "inspection/advice.py"),
+    *("steps/prompts.py", "setup/questions.py", "exports/", "inspection/checks/", "inspection/advice.py"),
     *("inspection/page/", "inspection/charts.py", "evaluation/plots.py", "measuring/"),
 )
 # Texts in code that says other things too: prompts, labels, patterns, and what cannot happen.

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from image_grounding.annotations import Instance
 from image_grounding.inspection.model import (
     Card,
     Chart,
@@ -17,7 +16,8 @@ from image_grounding.inspection.model import (
     Inspection,
     Level,
 )
-from image_grounding.results import GroundedExpression, Record
+from image_grounding.results.reading import GroundedExpression, Record
+from image_grounding.steps.annotations import Instance
 
 CHECKS = {
     "ungrounded": Check("ungrounded", "Nothing was seen of it.", "Ask a larger model."),

@@ -12,8 +12,8 @@ from typing import Any
 
 from PIL import Image
 
-from image_grounding.boxes import PixelBox, to_original
-from image_grounding.frames import CONVENTIONS, Frame, Size, Transport, fit_size
+from image_grounding.boxes.frames import CONVENTIONS, Frame, Size, Transport, fit_size
+from image_grounding.boxes.geometry import PixelBox, to_original
 
 # A text, its boxes, and their scores where they matter.
 Said = tuple[str, Sequence[PixelBox]] | tuple[str, Sequence[PixelBox], Sequence[float | None]]

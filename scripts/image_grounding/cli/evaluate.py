@@ -13,7 +13,7 @@ from image_grounding.errors import Exit, InputError
 from image_grounding.evaluation.evaluate import Figure, evaluate
 from image_grounding.evaluation.output import as_summary, write_evaluation
 from image_grounding.evaluation.truth import READERS, read_truth
-from image_grounding.results import Results
+from image_grounding.results.reading import Results
 from image_grounding.terminal import printable
 
 _EPILOG = """\b

@@ -14,8 +14,8 @@ from image_grounding.exports.images import Paths
 from image_grounding.exports.select import Selection
 from image_grounding.exports.split import parse_split
 from image_grounding.exports.vlm_sft import STYLES
-from image_grounding.results import Results
-from image_grounding.steps import STEPS
+from image_grounding.results.reading import Results
+from image_grounding.steps.steps import STEPS
 
 _FORMAT_LINES = "\n".join(f"  {name:<13} {one.summary}" for name, one in FORMATS.items())
 _EPILOG = f"""\b

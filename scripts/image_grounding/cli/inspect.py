@@ -21,9 +21,9 @@ from image_grounding.inspection.page import write_page
 from image_grounding.inspection.report_file import read_picks, short_report, write_report
 from image_grounding.inspection.review import review_run
 from image_grounding.inspection.review_report import review_report
-from image_grounding.results import Results
+from image_grounding.results.reading import Results
 from image_grounding.spec import load_limits
-from image_grounding.steps import STEPS
+from image_grounding.steps.steps import STEPS
 
 _EPILOG = """\b
 Examples:

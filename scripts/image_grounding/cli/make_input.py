@@ -9,7 +9,7 @@ import click
 from image_grounding.cli.common import CONTEXT, Tool, print_json, reporting_errors
 from image_grounding.errors import Exit, InputError, OutputError
 from image_grounding.files import atomic_writer, to_json
-from image_grounding.pairs import Pairs, read_pairs
+from image_grounding.input.pairs import Pairs, read_pairs
 from image_grounding.terminal import printable
 
 _EPILOG = """\b

@@ -16,11 +16,11 @@ from image_grounding.cli.common import (
     say_error,
 )
 from image_grounding.cli.tables import show_findings, show_records
-from image_grounding.dry_run import DryRun
 from image_grounding.errors import Exit
-from image_grounding.progress import make_reporter
-from image_grounding.run import run
-from image_grounding.selection import Pilot
+from image_grounding.input.selection import Pilot
+from image_grounding.run.dry_run import DryRun
+from image_grounding.run.progress import make_reporter
+from image_grounding.run.run import run
 from image_grounding.spec import load_spec
 
 _ONLY_IN_FILE = {"spec", "versions", "working_folder"}

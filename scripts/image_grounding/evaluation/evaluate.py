@@ -13,7 +13,7 @@ from image_grounding.evaluation.metrics import IOU, figures
 from image_grounding.evaluation.pairing import pair_up
 from image_grounding.evaluation.tally import Tally
 from image_grounding.evaluation.truth import Truth
-from image_grounding.results import Results
+from image_grounding.results.reading import Results
 
 AVERAGE_PRECISION = "boxes.average_precision"
 ECE = "calibration.ece"

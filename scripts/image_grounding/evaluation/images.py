@@ -10,7 +10,7 @@ from image_grounding.errors import InputError
 from image_grounding.evaluation.model import Annotation
 from image_grounding.evaluation.truth import Truth
 from image_grounding.exports.images import image_id
-from image_grounding.results import Record, Results
+from image_grounding.results.reading import Record, Results
 
 _EXAMPLES = 3
 

@@ -9,7 +9,7 @@ from rapidfuzz import fuzz
 
 from image_grounding.evaluation.model import Annotation, Phrase
 from image_grounding.replies.matching import normalized
-from image_grounding.results import GroundedExpression
+from image_grounding.results.reading import GroundedExpression
 from image_grounding.spans import Span
 
 # Least overlap (intersection over union in characters) of two places in the same caption.

@@ -26,9 +26,9 @@ are there. Only boxes of expressions that are a phrase of the truth can be judge
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from image_grounding.annotations import Instance
-from image_grounding.boxes import box_iou
-from image_grounding.frames import Box
+from image_grounding.boxes.frames import Box
+from image_grounding.boxes.geometry import box_iou
+from image_grounding.steps.annotations import Instance
 
 IOU = 0.5
 RECALL_AT = (1, 5, 10)

@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass
 
-from image_grounding.frames import Box, Size
+from image_grounding.boxes.frames import Box, Size
 from image_grounding.spans import Span
 
 

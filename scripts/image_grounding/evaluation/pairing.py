@@ -9,7 +9,7 @@ from image_grounding.evaluation.images import RULES, ImageIndex, TruthImage, cho
 from image_grounding.evaluation.matching import find_caption
 from image_grounding.evaluation.model import Annotation
 from image_grounding.evaluation.truth import Truth
-from image_grounding.results import GroundedExpression, Record, Results
+from image_grounding.results.reading import GroundedExpression, Record, Results
 
 _EXAMPLES = 3
 

@@ -4,7 +4,6 @@
 from collections.abc import Mapping, Sequence
 from operator import mul
 
-from image_grounding.annotations import Instance
 from image_grounding.evaluation import calibration
 from image_grounding.evaluation.average_precision import Ranked
 from image_grounding.evaluation.bootstrap import MOST_GROUPS
@@ -19,7 +18,8 @@ from image_grounding.evaluation.metrics import (
 )
 from image_grounding.evaluation.model import Phrase
 from image_grounding.evaluation.pairing import Pair, Pairing
-from image_grounding.results import GroundedExpression
+from image_grounding.results.reading import GroundedExpression
+from image_grounding.steps.annotations import Instance
 
 COLUMNS = (
     "expressions", "expressions_matched", "phrases", "phrases_matched",

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, ClassVar
 
 from image_grounding.files import to_json
-from image_grounding.results import GroundedExpression, Record
+from image_grounding.results.reading import GroundedExpression, Record
 from image_grounding.spans import Span
 
 # A part's name; a whole that is not split is one part without a name.

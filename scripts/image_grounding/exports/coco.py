@@ -20,7 +20,7 @@ from image_grounding.exports.base import (
     without_boxes,
 )
 from image_grounding.files import to_json
-from image_grounding.results import Record
+from image_grounding.results.reading import Record
 
 
 @dataclass

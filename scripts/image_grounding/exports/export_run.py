@@ -20,7 +20,7 @@ from image_grounding.exports.card import CARD, write_card
 from image_grounding.exports.images import Images, Paths
 from image_grounding.exports.select import Selection, apply_refusals
 from image_grounding.exports.split import Split
-from image_grounding.results import Record, Results
+from image_grounding.results.reading import Record, Results
 
 
 @dataclass(frozen=True)

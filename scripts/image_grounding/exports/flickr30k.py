@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from image_grounding.boxes import PixelBox
+from image_grounding.boxes.geometry import PixelBox
 from image_grounding.exports.base import (
     Example,
     Exporter,
@@ -21,7 +21,7 @@ from image_grounding.exports.base import (
     xml_text,
 )
 from image_grounding.exports.images import image_id
-from image_grounding.results import Record
+from image_grounding.results.reading import Record
 
 _BRACKETS = str.maketrans("[]", "()")
 

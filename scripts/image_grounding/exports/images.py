@@ -7,11 +7,11 @@ import shutil
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
+from image_grounding.boxes.frames import Transport
 from image_grounding.errors import OutputError, SampleError
-from image_grounding.frames import Transport
-from image_grounding.images import MAX_FILE_PIXELS, open_upright, read_header
-from image_grounding.results import Record, Results
-from image_grounding.samples import make_sample_id
+from image_grounding.images.encoding import MAX_FILE_PIXELS, open_upright, read_header
+from image_grounding.input.samples import make_sample_id
+from image_grounding.results.reading import Record, Results
 
 _FULL_SIZE = Transport(max_pixels=MAX_FILE_PIXELS)
 

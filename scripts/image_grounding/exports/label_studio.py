@@ -7,10 +7,10 @@ from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree
 
-from image_grounding.boxes import PixelBox
+from image_grounding.boxes.frames import Size
+from image_grounding.boxes.geometry import PixelBox
 from image_grounding.exports.base import Example, Exporter, Setting, file_stem, register, xml_text
 from image_grounding.files import to_json
-from image_grounding.frames import Size
 
 
 @register

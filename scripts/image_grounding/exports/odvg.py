@@ -15,7 +15,7 @@ from image_grounding.exports.base import (
     span_of,
     without_boxes,
 )
-from image_grounding.results import Record
+from image_grounding.results.reading import Record
 
 
 @register

@@ -16,7 +16,7 @@ from image_grounding.exports.base import (
     register,
     unpaired_replaced,
 )
-from image_grounding.results import GroundedExpression
+from image_grounding.results.reading import GroundedExpression
 
 _ROW_GROUP = 5_000
 

@@ -17,7 +17,7 @@ from image_grounding.exports.base import (
 )
 from image_grounding.exports.coco import CocoFile, Ids
 from image_grounding.files import to_json
-from image_grounding.results import GroundedExpression, Record
+from image_grounding.results.reading import GroundedExpression, Record
 
 
 @register

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from image_grounding.annotations import Instance
-from image_grounding.frames import Size
-from image_grounding.results import GroundedExpression, Record
+from image_grounding.boxes.frames import Size
+from image_grounding.results.reading import GroundedExpression, Record
+from image_grounding.steps.annotations import Instance
 
 Refusals = Callable[[Record], list[str | None]]
 _Pair = tuple[GroundedExpression, dict[str, Any]]

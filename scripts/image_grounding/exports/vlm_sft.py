@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from image_grounding.boxes import PixelBox
+from image_grounding.boxes.frames import CONVENTIONS, Frame, Size
+from image_grounding.boxes.geometry import PixelBox
 from image_grounding.exports.base import Example, JsonLinesExporter, register
 from image_grounding.files import to_json
-from image_grounding.frames import CONVENTIONS, Frame, Size
-from image_grounding.results import Record
+from image_grounding.results.reading import Record
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,17 @@
 
 import json
 
-from image_grounding.annotators.asking import ask_until_read
-from image_grounding.annotators.convention import blind, explained_refusal
-from image_grounding.endpoints import Asker, Question
+from image_grounding.asking import Asker, Question
+from image_grounding.boxes.frames import Transport
 from image_grounding.errors import RejectedRequestError, SampleError
-from image_grounding.frames import Transport
 from image_grounding.health.model import Status, Step
-from image_grounding.images import EncodedImage
+from image_grounding.images.encoding import EncodedImage
 from image_grounding.measuring.probes import COLOURS, plain_square
 from image_grounding.measuring.sight import names_colours, saw_all
-from image_grounding.prompts import ReplySchema, extraction_prompt, extraction_schema
 from image_grounding.replies import read_extraction
+from image_grounding.steps.prompts import ReplySchema, extraction_prompt, extraction_schema
+from image_grounding.teachers.asking import ask_until_read
+from image_grounding.teachers.convention import blind, explained_refusal
 
 TEXT, IMAGE, STRUCTURED, TOKENS = "text call", "image call", "structured output", "token limit"
 CAPTION = "In this picture we can see two small dogs on a red sofa next to an open window."

@@ -4,14 +4,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from image_grounding.annotators.convention import judged, probe
-from image_grounding.annotators.vlm import asked_family, contradiction
-from image_grounding.endpoints import Asker, make_asker
-from image_grounding.endpoints.diagnosis import explained, nearest_model, unknown_model, wrong_path
-from image_grounding.endpoints.errors import safe_address
-from image_grounding.endpoints.retired import retirement
+from image_grounding.asking import Asker, make_asker
+from image_grounding.asking.diagnosis import explained, nearest_model, unknown_model, wrong_path
+from image_grounding.asking.endpoints.errors import safe_address
+from image_grounding.asking.endpoints.retired import retirement
 from image_grounding.errors import EndpointError, UnknownModelError, UnreachableError
-from image_grounding.families import Family
+from image_grounding.families.families import Family
 from image_grounding.health import asks
 from image_grounding.health.estimate import Measured, estimate
 from image_grounding.health.model import CheckUp, Status, Step, failed
@@ -21,7 +19,9 @@ from image_grounding.measuring.drawing import save_probes
 from image_grounding.measuring.measurement import decide
 from image_grounding.measuring.probes import plain_square
 from image_grounding.spec import Spec
-from image_grounding.transports import transport_for
+from image_grounding.teachers.convention import judged, probe
+from image_grounding.teachers.transport import transport_for
+from image_grounding.teachers.vlm import asked_family, contradiction
 
 CONFIGURATION, KEY, MODEL, BOXES = "configuration", "key", "model", "box convention"
 COST = "latency and tokens"

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from image_grounding.endpoints import Asker
-from image_grounding.endpoints.capacity import START
+from image_grounding.asking import Asker
+from image_grounding.asking.capacity import START
 from image_grounding.spec import Spec
 
 

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from image_grounding.endpoints.errors import safe_address
-from image_grounding.endpoints.readiness import GOOGLE, behind_proxy, connect, kind_of_server
+from image_grounding.asking.endpoints.errors import safe_address
+from image_grounding.asking.endpoints.readiness import GOOGLE, behind_proxy, connect, kind_of_server
 from image_grounding.errors import EndpointError, LoadingError
 from image_grounding.health.model import Status, Step, failed
 

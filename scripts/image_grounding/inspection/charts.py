@@ -5,7 +5,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 
 from image_grounding.inspection.model import Chart
-from image_grounding.results import Record
+from image_grounding.results.reading import Record
 
 
 class _Bars:

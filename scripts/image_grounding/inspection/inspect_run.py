@@ -7,15 +7,15 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from image_grounding.images import read_header
+from image_grounding.images.encoding import read_header
 from image_grounding.inspection.charts import Charts
 from image_grounding.inspection.checks import CHECKS, RECORD_CHECKS, Subject, check_record
 from image_grounding.inspection.checks.dataset import Tally
 from image_grounding.inspection.model import Card, Finding, Inspection, Level
 from image_grounding.inspection.sampling import Sampler
-from image_grounding.results import Results
+from image_grounding.results.reading import Results
 from image_grounding.spec import Limits
-from image_grounding.steps import EXTRACTION, GROUNDING, STEPS, Step
+from image_grounding.steps.steps import EXTRACTION, GROUNDING, STEPS, Step
 
 # Captions of one image mostly stand together.
 _HEADERS_KEPT = 256

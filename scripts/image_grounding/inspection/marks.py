@@ -17,11 +17,11 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from image_grounding.annotations import Instance
 from image_grounding.errors import InputError
 from image_grounding.files import to_json
 from image_grounding.resources import load_schema
-from image_grounding.results import Record
+from image_grounding.results.reading import Record
+from image_grounding.steps.annotations import Instance
 
 Key = tuple[str, str]  # sample_id, expression_id
 Said = dict[str | None, str]  # bbox_id, or None for the whole expression -> mark

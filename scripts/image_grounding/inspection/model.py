@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from image_grounding.results import Record
+from image_grounding.results.reading import Record
 
 
 class Level(StrEnum):

@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from image_grounding.images import read_header
+from image_grounding.images.encoding import read_header
 from image_grounding.inspection.checks import Subject, check_record
 from image_grounding.inspection.marks import Judgement, Key, Marks, judge
 from image_grounding.inspection.model import Flag, Picked
 from image_grounding.inspection.thresholds import Threshold, grid, thresholds
 from image_grounding.inspection.wilson import Rate
-from image_grounding.results import Record, Results
+from image_grounding.results.reading import Record, Results
 
 SCORE_EDGES = (0.3, 0.5, 0.7, 0.8, 0.9)
 AREA_EDGES = (0.01, 0.1)  # of the image

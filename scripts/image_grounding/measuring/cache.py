@@ -7,12 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from image_grounding.endpoints.errors import safe_address
+from image_grounding.asking.endpoints.errors import safe_address
+from image_grounding.boxes.frames import CONVENTIONS, Transport
 from image_grounding.files import to_json, write_atomic
-from image_grounding.frames import CONVENTIONS, Transport
 from image_grounding.measuring.measurement import Measurement
-from image_grounding.prompts import VERSION
 from image_grounding.spec import Vlm
+from image_grounding.steps.prompts import VERSION
 
 FILE_NAME = "box_convention.json"
 

@@ -7,19 +7,15 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from image_grounding.boxes import PixelBox, box_iou, to_original
+from image_grounding.boxes.frames import CONVENTIONS, PIXEL_CONVENTIONS
+from image_grounding.boxes.geometry import GOOD_IOU, MIN_IOU, PixelBox, box_iou, to_original
 from image_grounding.errors import SampleError
-from image_grounding.frames import CONVENTIONS, PIXEL_CONVENTIONS
-from image_grounding.images import EncodedImage
+from image_grounding.images.encoding import EncodedImage
 from image_grounding.measuring.probes import Probe
 from image_grounding.replies import GroundingReply, RawInstance
 
-# A model that finds flat rectangles worse than this cannot ground.
-MIN_IOU = 0.5
 # The best convention must be so much better than the next.
 MIN_LEAD = 0.1
-# A model that grounds well reaches this on flat rectangles with ease.
-GOOD_IOU = 0.9
 
 Ask = Callable[[Sequence[str], EncodedImage], Awaitable[GroundingReply]]
 

@@ -9,8 +9,8 @@ from types import MappingProxyType
 
 from PIL import Image, ImageDraw
 
-from image_grounding.frames import Box, Frame, Size, Transport, fit_size
-from image_grounding.images import EncodedImage
+from image_grounding.boxes.frames import Box, Frame, Size, Transport, fit_size
+from image_grounding.images.encoding import EncodedImage
 
 GREY = (225, 225, 225)
 COLOURS: Mapping[str, tuple[int, int, int]] = MappingProxyType(

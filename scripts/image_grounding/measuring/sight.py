@@ -3,9 +3,9 @@
 
 import re
 
-from image_grounding.endpoints import Asker, Finish, Question
+from image_grounding.asking import Asker, Finish, Question
+from image_grounding.boxes.frames import Transport
 from image_grounding.errors import UnusableEndpointError
-from image_grounding.frames import Transport
 from image_grounding.measuring.probes import COLOURS, plain_square
 from image_grounding.replies.text import without_thoughts
 

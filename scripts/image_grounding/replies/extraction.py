@@ -6,6 +6,7 @@ from typing import Any
 
 from image_grounding.replies.lenient import CutObject
 from image_grounding.replies.text import PLACEHOLDERS, ReplyStatus, Shape, find_json, first, lowered
+from image_grounding.spans import as_span
 
 _CAPTION_KEYS = ("cleaned_caption", "clean_caption", "caption")
 _LIST_KEYS = ("expressions", "referring_expressions", "phrases")
@@ -87,11 +88,3 @@ def _expression(item: Any) -> RawExpression | None:
 def _text(value: Any) -> str | None:
     text = value.strip() if isinstance(value, str) else ""
     return text if text and text not in PLACEHOLDERS else None
-
-
-def as_span(value: Any) -> tuple[int, int] | None:
-    """``[start, end]`` as a span, or None for anything else."""
-    match value:
-        case [int(start), int(end)] if 0 <= start < end and end is not True:
-            return (start, end)
-    return None

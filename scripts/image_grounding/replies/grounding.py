@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from image_grounding.frames import Box, swap_axes, y_first
+from image_grounding.boxes.frames import Box, swap_axes, y_first
 from image_grounding.replies.items import Item, Reader, has_box
 from image_grounding.replies.matching import Matcher, normalized
 from image_grounding.replies.text import ReplyStatus, find_json, lowered

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from image_grounding.frames import Box
+from image_grounding.boxes.frames import Box
 from image_grounding.replies.lenient import CutList, CutObject
 from image_grounding.replies.matching import normalized
 from image_grounding.replies.text import MAX_LEVELS, PLACEHOLDERS, Shape, first, lowered

@@ -13,16 +13,16 @@ from pathlib import Path
 
 from rapidfuzz import process
 
-from image_grounding.endpoints.retired import retirement
+from image_grounding.asking.endpoints.retired import retirement
 from image_grounding.environment import extra_needed
 from image_grounding.errors import EndpointError, InputError
-from image_grounding.samples import BadLine, Sample, SampleReader, locate_image
+from image_grounding.input.samples import BadLine, Sample, SampleReader, locate_image
 from image_grounding.setup.existing import count_existing
 from image_grounding.setup.models import GEMINI_MODELS, fit_for_boxes, list_models, reached
 from image_grounding.setup.parsing import resolved
 from image_grounding.setup.starting import how_to_start, reference
 from image_grounding.setup.state import Doubted, Refused, State
-from image_grounding.steps import EXTRACTION
+from image_grounding.steps.steps import EXTRACTION
 
 _FIRST_LINES = 20
 _SHOWN = 3

@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from image_grounding.steps import STEPS, Step
+from image_grounding.steps.steps import STEPS, Step
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ import os
 import re
 from dataclasses import replace
 
-from image_grounding.endpoints import make_endpoint
-from image_grounding.endpoints.errors import safe_address
-from image_grounding.endpoints.retired import retirement
+from image_grounding.asking import make_endpoint
+from image_grounding.asking.endpoints.errors import safe_address
+from image_grounding.asking.endpoints.retired import retirement
 from image_grounding.errors import EndpointError, ServerFaultError
-from image_grounding.families import UNKNOWN, family_of
+from image_grounding.families.families import UNKNOWN, family_of
 from image_grounding.spec import Vlm, load_spec
 
 _TIMEOUT_S = 5.0

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
-from image_grounding.samples import Sample
+from image_grounding.input.samples import Sample
 from image_grounding.setup.existing import Existing
 
 

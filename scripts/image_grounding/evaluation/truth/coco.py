@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from image_grounding.boxes.frames import Box
 from image_grounding.evaluation.model import Annotation, Phrase
 from image_grounding.evaluation.truth.reading import (
     captions_of,
@@ -27,7 +28,6 @@ from image_grounding.evaluation.truth.reading import (
     size_of,
     usable,
 )
-from image_grounding.frames import Box
 from image_grounding.spans import Span
 
 Fields = Mapping[str, Any]

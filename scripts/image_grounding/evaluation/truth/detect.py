@@ -8,7 +8,7 @@ from typing import Any
 from image_grounding.errors import InputError
 from image_grounding.evaluation.truth.reading import load_json
 from image_grounding.files import open_lines, strict_json
-from image_grounding.steps import STEPS
+from image_grounding.steps.steps import STEPS
 
 _PART = re.compile(r"(annotations|train|val|test)\.jsonl?(\.gz)?")
 _ODVG_KEYS = {"grounding", "detection", "referring"}

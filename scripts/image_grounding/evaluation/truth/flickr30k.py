@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
 
+from image_grounding.boxes.frames import Box, Size
 from image_grounding.evaluation.model import Annotation, Phrase
 from image_grounding.evaluation.truth.reading import usable
-from image_grounding.frames import Box, Size
 
 _PHRASE = re.compile(r"\[/EN#(?P<chain>[^/\s\]]+)(?:/[^\s\]]*)?\s+(?P<text>[^\]]*?)\s*\]")
 

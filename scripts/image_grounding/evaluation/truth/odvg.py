@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from image_grounding.boxes.frames import Box
 from image_grounding.evaluation.model import Annotation, Phrase
 from image_grounding.evaluation.truth.reading import corners, hull, size_of, usable
 from image_grounding.files import json_lines
-from image_grounding.frames import Box
 from image_grounding.spans import Span
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from image_grounding.boxes import box_area
+from image_grounding.boxes.frames import Box, Size
+from image_grounding.boxes.geometry import box_area
 from image_grounding.files import open_lines, strict_json
-from image_grounding.frames import Box, Size
 from image_grounding.spans import Span
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from image_grounding.evaluation.model import Annotation, Phrase
-from image_grounding.results import GroundedExpression, Record, Results
+from image_grounding.results.reading import GroundedExpression, Record, Results
 
 
 def read_records(path: Path, left_out: Counter[str]) -> Iterator[Annotation]:

@@ -4,8 +4,8 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
-from image_grounding.boxes import PixelBox, box_iou
-from image_grounding.frames import Size
+from image_grounding.boxes.frames import Size
+from image_grounding.boxes.geometry import PixelBox, box_iou
 from image_grounding.inspection.checks.registry import RECORD, Found, Subject
 from image_grounding.inspection.checks.words import is_stuff
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from image_grounding.boxes.geometry import GOOD_IOU
 from image_grounding.inspection.checks.convention import CONVENTION_CHECKS, convention_findings
 from image_grounding.inspection.checks.placement import Placement
 from image_grounding.inspection.checks.registry import RECORD
 from image_grounding.inspection.model import Check, Finding, Flag, Level
 from image_grounding.inspection.wilson import wilson_interval
-from image_grounding.measuring.measurement import GOOD_IOU
-from image_grounding.results import Record
+from image_grounding.results.reading import Record
 from image_grounding.spec import Limits
 
 NO_RECORDS = Check(

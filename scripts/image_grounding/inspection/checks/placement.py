@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from image_grounding.boxes import PixelBox
-from image_grounding.frames import Size
-from image_grounding.results import Record
+from image_grounding.boxes.frames import Size
+from image_grounding.boxes.geometry import PixelBox
+from image_grounding.results.reading import Record
 
 _BINS = 1000
 _FIRST_PIXELS = 2  # or this share of the side in thousandths: fractions read as 0-1000

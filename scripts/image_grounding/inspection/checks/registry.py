@@ -4,10 +4,10 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from image_grounding.boxes import PixelBox
-from image_grounding.images import Header
+from image_grounding.boxes.geometry import PixelBox
+from image_grounding.images.encoding import Header
 from image_grounding.inspection.model import Check, Flag
-from image_grounding.results import Record
+from image_grounding.results.reading import Record
 
 
 @dataclass(frozen=True)

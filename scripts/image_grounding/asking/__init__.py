@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Models behind addresses: one small interface over the SDKs."""
+
+from collections.abc import Callable
+
+from image_grounding.asking.asker import Asker, RetryPolicy
+from image_grounding.asking.capacity import START, Capacity
+from image_grounding.asking.endpoints.base import Endpoint, Finish, Question, Reply, Usage
+from image_grounding.asking.limits import Gate
+from image_grounding.spec import Spec, Vlm
+
+__all__ = [
+    "Asker",
+    "Endpoint",
+    "Finish",
+    "Question",
+    "Reply",
+    "Usage",
+    "make_asker",
+    "make_endpoint",
+]
+
+
+def make_endpoint(vlm: Vlm, say: Callable[[str], None]) -> Endpoint:
+    """The endpoint that a spec names. The SDKs are slow to import: only the one in use is.
+
+    Raises:
+        KeyRefusedError: the backend needs a key and there is none.
+    """
+    if vlm.backend == "gemini":
+        from image_grounding.asking.endpoints.gemini import GeminiEndpoint
+
+        return GeminiEndpoint(vlm.gemini, vlm.structured_output, say)
+    from image_grounding.asking.endpoints.openai import OpenAIEndpoint
+
+    return OpenAIEndpoint(vlm.openai, vlm.structured_output, say)
+
+
+def make_asker(
+    spec: Spec, say: Callable[[str], None], *, rate_limited_seconds: float = 180.0
+) -> Asker:
+    """An asker for the spec's endpoint, with its limits."""
+    workflow = spec.workflow
+    auto = workflow.max_workers == "auto"
+    return Asker(
+        lambda: make_endpoint(spec.vlm, say),
+        Gate(START if auto else workflow.most_workers),
+        RetryPolicy(workflow.max_attempts, rate_limited_seconds=rate_limited_seconds),
+        workflow.requests_per_minute,
+        workflow.tokens_per_minute,
+        Capacity() if auto else None,
+    )

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one place where requests wait, are sent, counted and repeated."""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import tenacity
+
+from image_grounding.asking.capacity import Capacity
+from image_grounding.asking.endpoints.base import Endpoint, Question, Reply
+from image_grounding.asking.endpoints.negotiation import Request, Terms
+from image_grounding.asking.limits import Bucket, Gate
+from image_grounding.asking.meter import Meter
+from image_grounding.errors import (
+    BusyError,
+    EndpointError,
+    EndpointTimeoutError,
+    RateLimitedError,
+    ServerFaultError,
+    UnreachableError,
+)
+
+# An endpoint that has never answered and cannot be reached is not waited for any longer.
+_FIRST_CONTACT_ATTEMPTS = 2
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How long one question is tried; seconds run from its first request on.
+
+    Attributes:
+        attempts: requests in all, not counting those that negotiate parameters.
+        seconds: in all; a pause that would end later is not begun.
+        rate_limited_seconds: 429 alone is tried for at least so long, once the endpoint has
+            answered anything: a quota of a minute outlasts the attempts.
+        first_pause: seconds.
+        longest_pause: seconds.
+    """
+
+    attempts: int = 5
+    seconds: float = 300.0
+    rate_limited_seconds: float = 180.0
+    first_pause: float = 0.5
+    longest_pause: float = 30.0
+
+
+@dataclass
+class _Tried:
+    """How one question has been tried so far."""
+
+    terms: Terms
+    attempts: int = 0
+    first_sent: float | None = None
+    queued: float = 0.0
+
+    def seconds(self) -> float:
+        """Since the first request was sent, less what was spent in the queue."""
+        return time.monotonic() - self.first_sent - self.queued if self.first_sent else 0.0
+
+
+class Asker:
+    """Asks an endpoint with limits, negotiation, retries and counting.
+
+    A request that is refused for a parameter is repeated without it at once (see
+    ``Negotiation``). Other errors are only repeated where it is worth it
+    (``EndpointError.transient``), after the larger of the server's ``Retry-After`` and a
+    jittered growing pause, which holds no place in the gate. The endpoint is made with the
+    first request, so that a run with nothing to ask needs no key.
+    """
+
+    def __init__(
+        self,
+        make_endpoint: Callable[[], Endpoint],
+        gate: Gate,
+        policy: RetryPolicy | None = None,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
+        capacity: Capacity | None = None,
+    ) -> None:
+        self.meter = Meter()
+        self.gate = gate
+        self._make_endpoint = make_endpoint
+        self._endpoint: Endpoint | None = None
+        self._policy = policy or RetryPolicy()
+        self._requests = Bucket(requests_per_minute) if requests_per_minute else None
+        self._tokens = Bucket(tokens_per_minute) if tokens_per_minute else None
+        self._capacity = capacity
+
+    @property
+    def answered(self) -> bool:
+        """Whether the endpoint has answered anything yet."""
+        return bool(self.meter.latencies)
+
+    async def ask(self, question: Question) -> Reply:
+        """Ask until there is a reply.
+
+        Raises:
+            EndpointError: not worth another attempt, or no attempt left; its ``attempts`` says
+                how many were made.
+        """
+        tried = _Tried(self.endpoint().negotiation.terms)
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(self._worth_another),
+            wait=self._pause,
+            stop=partial(self._enough, tried),
+            before_sleep=self._before_sleep,
+            reraise=True,
+        )
+        try:
+            async for attempt in retrying:
+                tried.attempts += 1
+                with attempt:
+                    return await self._negotiate(question, tried)
+        except EndpointError as error:
+            error.attempts = tried.attempts
+            raise
+        raise AssertionError("tenacity ends with a result or an exception")
+
+    async def answers(self, question: Question) -> bool:
+        """Whether a question is answered at the first attempt."""
+        try:
+            await self._negotiate(question, _Tried(self.endpoint().negotiation.terms))
+        except EndpointError:
+            return False
+        return True
+
+    async def _negotiate(self, question: Question, tried: _Tried) -> Reply:
+        """One attempt: repeated at once while the endpoint refuses a part of the request."""
+        endpoint = self.endpoint()
+        while True:
+            request = endpoint.request(question, tried.terms)
+            try:
+                reply = await self._once(question, request, tried)
+            except EndpointError as error:
+                last = tried.attempts >= self._policy.attempts
+                terms = endpoint.negotiation.concession(error, request, tried.terms, last=last)
+                if terms is None:
+                    raise
+                tried.terms = terms
+            else:
+                endpoint.negotiation.answered(request, tried.terms)
+                return reply
+
+    async def _once(self, question: Question, request: Request, tried: _Tried) -> Reply:
+        arrived = time.monotonic()
+        reserved = self.meter.mean_tokens() if self._tokens else 0.0
+        if self._requests:
+            await self._requests.take(1)
+        if self._tokens:
+            await self._tokens.take(reserved)
+        used = 0
+        try:
+            async with self.gate.slot():
+                sent = time.monotonic()
+                tried.queued += sent - arrived if tried.first_sent else 0.0
+                tried.first_sent = tried.first_sent or sent
+                reply = await self._send(question, request)
+            used = reply.usage.input_tokens + reply.usage.output_tokens
+            return reply
+        finally:
+            if self._tokens:
+                self._tokens.spend(used - reserved)
+
+    async def _send(self, question: Question, request: Request) -> Reply:
+        self.meter.requests += 1
+        if question.image:
+            self.meter.uploaded_bytes += len(question.image.data)
+        at_once = self.gate.in_flight
+        sent = time.monotonic()
+        try:
+            reply = await self.endpoint().send(request)
+        except EndpointError as error:
+            self.meter.errors[error.reason] += 1
+            if self._capacity:
+                await self.gate.set_limit(self._capacity.failed(error, at_once, sent))
+            raise
+        self.meter.count(reply)
+        if self._capacity:
+            await self.gate.set_limit(self._capacity.answered(at_once))
+        return reply
+
+    def _worth_another(self, error: BaseException) -> bool:
+        if not isinstance(error, EndpointError) or not error.transient:
+            return False
+        unheard = isinstance(error, UnreachableError | EndpointTimeoutError)
+        first_contact = unheard and not self.answered
+        return not first_contact or self.meter.errors[error.reason] < _FIRST_CONTACT_ATTEMPTS
+
+    def _enough(self, tried: _Tried, state: tenacity.RetryCallState) -> bool:
+        error = state.outcome.exception() if state.outcome else None
+        spent = tried.seconds() + state.upcoming_sleep
+        if tried.attempts < self._policy.attempts or spent > self._policy.seconds:
+            return spent > self._policy.seconds
+        patient = isinstance(error, RateLimitedError) and self.answered
+        return not patient or spent > self._policy.rate_limited_seconds
+
+    def _pause(self, state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = (isinstance(error, BusyError) and error.retry_after) or 0.0
+        if isinstance(error, ServerFaultError) and not self.answered:
+            asked = 0.0  # a run that cannot begin says so soon
+        exponent = min(state.attempt_number - 1, 10)
+        grown: float = min(self._policy.first_pause * 2**exponent, self._policy.longest_pause)
+        # A little more than asked, so that not everybody comes back in the same instant.
+        return max(asked * random.uniform(1.0, 1.1), grown * random.uniform(0.5, 1.0))
+
+    def _before_sleep(self, state: tenacity.RetryCallState) -> None:
+        self.meter.retries += 1
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, RateLimitedError) and error.retry_after:
+            self.gate.pause(error.retry_after)
+
+    def endpoint(self) -> Endpoint:
+        """The endpoint; raises KeyRefusedError where it needs a key and there is none."""
+        if self._endpoint is None:
+            self._endpoint = self._make_endpoint()
+        return self._endpoint
+
+    def takes(self) -> dict[str, bool]:
+        """For each negotiable parameter that was tried, whether the endpoint takes it."""
+        endpoint = self.endpoint()
+        return endpoint.negotiation.takes(endpoint.parameters)
+
+    async def close(self) -> None:
+        """Let the endpoint's connections go."""
+        if self._endpoint:
+            await self._endpoint.close()

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Google Gemini, through the ``google-genai`` SDK."""
+
+import asyncio
+import contextlib
+import os
+import re
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from google import genai
+from google.genai import errors, types
+
+from image_grounding.asking.endpoints.base import Finish, Question, Reply, Usage
+from image_grounding.asking.endpoints.errors import (
+    network_error,
+    redact,
+    safe_address,
+    scrub,
+    status_error,
+)
+from image_grounding.asking.endpoints.negotiation import Negotiation, Request, Terms
+from image_grounding.asking.endpoints.readiness import GOOGLE
+from image_grounding.asking.endpoints.retired import retirement
+from image_grounding.errors import (
+    BlockedError,
+    EndpointTimeoutError,
+    KeyRefusedError,
+    ServerFaultError,
+)
+from image_grounding.spec import Gemini
+from image_grounding.spec.model import AutoBool
+
+API_VERSION = "v1beta"
+_BLOCKED = frozenset(
+    {"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "MODEL_ARMOR"}
+    | {"IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION"}
+)
+# What the SDK raises over a 200 that is no JSON, or JSON of another shape.
+_ODD_ANSWERS = (ValueError, TypeError, AttributeError, KeyError, IndexError)
+# Levels from the least on; an endpoint that refuses one is asked for the next.
+_THINKING_LEVELS = ("MINIMAL", "LOW")
+
+
+def gemini_key(settings: Gemini) -> str:
+    """The key: the spec's, else GOOGLE_API_KEY, else GEMINI_API_KEY, else ""."""
+    environ = os.environ
+    return settings.api_key or environ.get("GOOGLE_API_KEY") or environ.get("GEMINI_API_KEY") or ""
+
+
+class GeminiEndpoint:
+    """``generate_content`` with one image; the SDK's own retries are off."""
+
+    parameters: tuple[str, ...] = (
+        "temperature",
+        "media_resolution",
+        "thinking",
+        "token_limit",
+        "schema",
+    )
+
+    def __init__(
+        self,
+        settings: Gemini,
+        structured_output: AutoBool = "auto",
+        say: Callable[[str], None] = print,
+    ) -> None:
+        """Make a client; raises KeyRefusedError where there is no key to send."""
+        self._settings = settings
+        self._key = gemini_key(settings)
+        if not self._key:
+            raise KeyRefusedError(
+                "no key for Gemini: set the environment variable GOOGLE_API_KEY "
+                "(https://aistudio.google.com/apikey makes one)"
+            )
+        if warning := retirement(settings.model):
+            say(f"warning: {warning}")
+        self._structured = structured_output is not False
+        fixed = ("schema",) if structured_output is True else ()
+        self.negotiation = Negotiation(fixed, say)
+        self._client = genai.Client(
+            api_key=self._key,
+            vertexai=False,
+            http_options=types.HttpOptions(
+                base_url=settings.address or None,
+                api_version=API_VERSION,
+                timeout=int(settings.timeout * 1000),
+                # Given, or aiohttp (where installed) retries once behind our back.
+                retry_options=types.HttpRetryOptions(attempts=1),
+            ),
+        )
+
+    def request(self, question: Question, terms: Terms) -> Request:
+        """A question on these terms; see ``Endpoint.request``."""
+        parts: list[Any] = []
+        if question.image:
+            image = question.image
+            parts.append(types.Part.from_bytes(data=image.data, mime_type=image.mime_type))
+        parts.append(types.Part.from_text(text=question.prompt))
+        limit = terms.limit(self._settings.max_output_tokens * question.token_factor)
+        config = types.GenerateContentConfig(
+            max_output_tokens=limit, thinking_config=self._thinking(terms)
+        )
+        optional = {"thinking"} if config.thinking_config else set()
+        if self._settings.temperature is not None and terms.takes("temperature"):
+            config.temperature = self._settings.temperature
+            optional.add("temperature")
+        if question.image and terms.takes("media_resolution"):
+            config.media_resolution = types.MediaResolution(self._settings.media_resolution)
+            optional.add("media_resolution")
+        schema = question.schema if self._structured and terms.takes("schema") else None
+        if schema:
+            config.response_mime_type = "application/json"
+            config.response_json_schema = schema.schema
+            optional.add("schema")
+        body = {"contents": parts, "config": config}
+        return Request(body, frozenset(optional), limit, schema.name if schema else None)
+
+    def _thinking(self, terms: Terms) -> types.ThinkingConfig | None:
+        refused = terms.times_refused("thinking")
+        level = self._settings.thinking_level
+        if level != "auto":
+            chosen: tuple[str, ...] = (level.upper(),)
+        elif re.search(r"gemini-2\.5", self._settings.model):
+            return types.ThinkingConfig(thinking_budget=0) if refused == 0 else None
+        else:
+            chosen = _THINKING_LEVELS
+        if refused >= len(chosen):
+            return None
+        return types.ThinkingConfig(thinking_level=types.ThinkingLevel(chosen[refused]))
+
+    async def send(self, request: Request) -> Reply:
+        """Ask once; see ``Endpoint.send``."""
+        started = time.perf_counter()
+        async with self._our_errors():
+            answer = await self._client.aio.models.generate_content(
+                model=self._settings.model, **request.body
+            )
+        return self._reply(answer, time.perf_counter() - started)
+
+    async def models(self) -> list[str]:
+        """Names of the served models, without ``models/``; see ``Endpoint.models``."""
+        async with self._our_errors():
+            pager = await self._client.aio.models.list()
+            return [(model.name or "").removeprefix("models/") async for model in pager]
+
+    @contextlib.asynccontextmanager
+    async def _our_errors(self) -> AsyncIterator[None]:
+        """What the SDK raises, as our errors; bounded by the timeout."""
+        timeout = self._settings.timeout
+        address = safe_address(self._settings.address or GOOGLE)
+        try:
+            async with asyncio.timeout(timeout):
+                yield
+        except errors.APIError as error:
+            message = scrub(str(error.message or error.status or ""), self._key)
+            headers = getattr(error.response, "headers", None)
+            reason, delay = _reason_and_delay(error.details)
+            raise status_error(
+                error.code, message, headers, reason=reason, retry_after=delay
+            ) from None
+        except _ODD_ANSWERS as error:
+            said = scrub(str(error), self._key)
+            raise ServerFaultError(f"the endpoint's answer cannot be read: {said}") from None
+        except Exception as error:
+            if "Timeout" in type(error).__name__:
+                message = f"no answer from {address} within {timeout:g} s"
+                raise EndpointTimeoutError(message) from None
+            if type(error).__module__.partition(".")[0] in ("httpx2", "httpx", "aiohttp") or (
+                isinstance(error, OSError)
+            ):
+                raise network_error(error, address) from None
+            raise
+
+    def _reply(self, answer: types.GenerateContentResponse, latency: float) -> Reply:
+        feedback = answer.prompt_feedback
+        if feedback and feedback.block_reason:
+            raise BlockedError(f"Gemini blocked the prompt ({_name(feedback.block_reason)})")
+        if not answer.candidates:
+            raise ServerFaultError("the endpoint answered without candidates")
+        candidate = answer.candidates[0]
+        reason = _name(candidate.finish_reason)
+        if reason in _BLOCKED:
+            raise BlockedError(f"Gemini blocked the answer ({reason})")
+        parts = (candidate.content.parts if candidate.content else None) or []
+        text = "".join(part.text or "" for part in parts if not part.thought)
+        finish = Finish.LENGTH if reason == "MAX_TOKENS" else Finish.STOP
+        if not text and finish is Finish.STOP:
+            raise ServerFaultError(f"the endpoint answered with an empty text ({reason})")
+        counts = answer.usage_metadata
+        usage = Usage(
+            (counts.prompt_token_count if counts else 0) or 0,
+            ((counts.candidates_token_count if counts else 0) or 0)
+            + ((counts.thoughts_token_count if counts else 0) or 0),
+        )
+        return Reply(redact(text, self._key), finish, usage, latency)
+
+    async def close(self) -> None:
+        """Let connections go."""
+        await self._client.aio.aclose()
+
+
+def _name(value: Any) -> str:
+    return str(getattr(value, "value", value) or "no reason given")
+
+
+def _reason_and_delay(body: Any) -> tuple[str, float | None]:
+    """What an error's details say: ErrorInfo's reason, RetryInfo's delay in seconds."""
+    error = body[0] if isinstance(body, list) and body else body
+    error = error.get("error", error) if isinstance(error, dict) else {}
+    details = error.get("details") if isinstance(error, dict) else None
+    reason, delay = "", None
+    for detail in details if isinstance(details, list) else ():
+        if isinstance(detail, dict):
+            reason = reason or str(detail.get("reason") or "")
+            written = re.fullmatch(r"(\d+(?:\.\d+)?)s", str(detail.get("retryDelay")))
+            delay = float(written[1]) if written else delay
+    return reason, delay

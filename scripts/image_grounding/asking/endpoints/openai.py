@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Any OpenAI-compatible server, through the ``openai`` SDK."""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import openai
+
+from image_grounding.asking.endpoints.base import Finish, Question, Reply, Usage
+from image_grounding.asking.endpoints.errors import (
+    NO_KEY,
+    error_text,
+    network_error,
+    redact,
+    safe_address,
+    scrub,
+    status_error,
+)
+from image_grounding.asking.endpoints.negotiation import Negotiation, Request, Terms
+from image_grounding.errors import (
+    BlockedError,
+    EndpointError,
+    EndpointTimeoutError,
+    ServerFaultError,
+)
+from image_grounding.spec import OpenAI
+from image_grounding.spec.model import AutoBool
+
+# Where a key may come from when the spec names none: only for hosts that it belongs to.
+_KEY_VARIABLES = {".nvidia.com": "NVIDIA_API_KEY", ".openai.com": "OPENAI_API_KEY"}
+# The token limit's name, and what it is called where that is refused.
+_LIMIT_NAMES = ("max_tokens", "max_completion_tokens")
+
+
+def openai_key(settings: OpenAI) -> str:
+    """The key to send: the spec's, or the variable that belongs to the host, or a filler."""
+    host = urlsplit(settings.base_url).hostname or ""
+    for suffix, variable in _KEY_VARIABLES.items():
+        if not settings.api_key and host.endswith(suffix):
+            return os.environ.get(variable) or NO_KEY
+    return settings.api_key or NO_KEY
+
+
+class OpenAIEndpoint:
+    """Chat completions with one image, over ``AsyncOpenAI``; the SDK's own retries are off."""
+
+    parameters: tuple[str, ...] = ("temperature", "max_tokens", "token_limit", "schema")
+
+    def __init__(
+        self,
+        settings: OpenAI,
+        structured_output: AutoBool = "auto",
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self._settings = settings
+        self._key = openai_key(settings)
+        self._structured = structured_output is not False
+        self.negotiation = Negotiation(("schema",) if structured_output is True else (), say)
+        self._client = openai.AsyncOpenAI(
+            api_key=self._key,
+            base_url=settings.base_url,
+            max_retries=0,
+            timeout=settings.timeout,
+            organization="",
+            project="",
+        )
+
+    def request(self, question: Question, terms: Terms) -> Request:
+        """A question on these terms; see ``Endpoint.request``."""
+        content: list[dict[str, Any]] = [{"type": "text", "text": question.prompt}]
+        if question.image:
+            url = question.image.data_url
+            content.insert(0, {"type": "image_url", "image_url": {"url": url}})
+        body: dict[str, Any] = {
+            "model": self._settings.model_name,
+            "messages": [{"role": "user", "content": content}],
+        }
+        optional = set()
+        limit = terms.limit(self._settings.max_tokens * question.token_factor)
+        if (times := terms.times_refused("max_tokens")) < len(_LIMIT_NAMES):
+            body[_LIMIT_NAMES[times]] = limit
+            optional.add("max_tokens")
+        else:
+            limit = 0
+        if self._settings.temperature is not None and terms.takes("temperature"):
+            body["temperature"] = self._settings.temperature
+            optional.add("temperature")
+        schema = question.schema if self._structured and terms.takes("schema") else None
+        if schema:
+            body["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": schema.name, "schema": schema.schema, "strict": True},
+            }
+            optional.add("schema")
+        return Request(body, frozenset(optional), limit, schema.name if schema else None)
+
+    async def send(self, request: Request) -> Reply:
+        """Ask once; see ``Endpoint.send``."""
+        started = time.perf_counter()
+        async with self._our_errors():
+            # As chat.completions.create, without its walk over request and answer by type
+            # hints, which takes more than a millisecond of CPU and trusts what a server says.
+            answer = await self._client.post("/chat/completions", body=request.body, cast_to=object)
+        return self._reply(answer, time.perf_counter() - started)
+
+    async def models(self) -> list[str]:
+        """Names of the served models; see ``Endpoint.models``."""
+        async with self._our_errors():
+            body: Any = await self._client.get("/models", cast_to=object)
+        listed = body.get("data", body.get("models")) if isinstance(body, dict) else body
+        if not isinstance(listed, list):
+            address = safe_address(self._settings.base_url)
+            raise ServerFaultError(f"{address}/models gives no list of models")
+        names = [one.get("id", one.get("name")) if isinstance(one, dict) else one for one in listed]
+        return [name for name in names if isinstance(name, str) and name]
+
+    @contextlib.asynccontextmanager
+    async def _our_errors(self) -> AsyncIterator[None]:
+        """What the SDK raises, as our errors; bounded by the timeout."""
+        address = safe_address(self._settings.base_url)
+        try:
+            async with asyncio.timeout(self._settings.timeout):
+                yield
+        except (openai.APITimeoutError, TimeoutError):
+            raise EndpointTimeoutError(
+                f"no answer from {address} within {self._settings.timeout:g} s"
+            ) from None
+        except openai.APIStatusError as error:
+            message = scrub(error_text(error.body) or error.response.reason_phrase, self._key)
+            raise status_error(error.status_code, message, error.response.headers) from None
+        except openai.APIConnectionError as error:
+            raise network_error(error, address) from None
+        except (openai.APIError, ValueError) as error:
+            raise self._no_answer(str(error)) from None
+
+    def _no_answer(self, text: str) -> EndpointError:
+        said = scrub(text, self._key)
+        return ServerFaultError(f"the endpoint's answer is no chat completion: {said}")
+
+    def _reply(self, answer: Any, latency: float) -> Reply:
+        if not isinstance(answer, dict):
+            raise self._no_answer(str(answer))
+        choice = _first(answer.get("choices"))
+        message = _mapping(choice.get("message"))
+        if not message:
+            raise self._without_choices(answer)
+        text = _content_text(message.get("content"))
+        reason, refusal = choice.get("finish_reason"), message.get("refusal")
+        finish = Finish.LENGTH if reason == "length" else Finish.STOP
+        if reason == "content_filter" or (refusal and not text):
+            why = scrub(str(refusal or "content filter"), self._key)
+            raise BlockedError(f"the provider's filter blocked the answer ({why})")
+        if not text and finish is Finish.STOP:
+            raise ServerFaultError("the endpoint answered with an empty text")
+        usage = _mapping(answer.get("usage"))
+        counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
+        known = [count if isinstance(count, int) and count > 0 else 0 for count in counts]
+        return Reply(redact(text, self._key), finish, Usage(*known), latency)
+
+    def _without_choices(self, answer: dict[str, Any]) -> EndpointError:
+        """Gateways put an upstream's error into a 200."""
+        if not answer.get("error"):
+            return ServerFaultError("the endpoint answered without choices")
+        code = _mapping(answer["error"]).get("code")
+        status = code if isinstance(code, int) and 400 <= code < 600 else 500
+        return status_error(status, scrub(error_text(answer), self._key))
+
+    async def close(self) -> None:
+        """Let connections go."""
+        await self._client.close()
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _first(values: Any) -> dict[str, Any]:
+    return _mapping(values[0]) if isinstance(values, list) and values else {}
+
+
+def _content_text(content: Any) -> str:
+    """A message's text; some servers send it as a list of parts."""
+    if isinstance(content, list):
+        texts = (part.get("text") for part in content if isinstance(part, dict))
+        return "".join(text for text in texts if isinstance(text, str))
+    return content if isinstance(content, str) else ""

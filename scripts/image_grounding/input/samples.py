@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Input lines to samples: one (image, caption) pair each, read as a stream."""
+
+import hashlib
+import json
+import re
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from image_grounding.boxes.frames import Size
+from image_grounding.errors import InputError, SampleError
+from image_grounding.files import open_lines, strict_json
+from image_grounding.resources import load_schema
+
+MAX_LINE_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One line of the input.
+
+    Attributes:
+        line: number of the line, from 1.
+        sample_id: unique for (image_path, caption), safe as a file name.
+        occurrence: 1, or 2 and so on where the same pair stands in the input again.
+        image: where the image is on this machine.
+        caption: the caption, without characters that no encoding can carry.
+        fields: the line as it was, every field of it.
+        step_0_record: whether the line is a record of step 0, to be grounded as it is.
+    """
+
+    line: int
+    sample_id: str
+    occurrence: int
+    image: Path
+    caption: str
+    fields: Mapping[str, Any]
+    step_0_record: bool = False
+
+    @property
+    def image_id(self) -> str | int:
+        """The line's ``image_id``, or the file name without its ending."""
+        given: str | int | None = self.fields.get("image_id")
+        return self.image.stem if given is None or given == "" else given
+
+    @property
+    def image_path(self) -> str:
+        """The image's path as the line gives it."""
+        return str(self.fields["image_path"])
+
+
+@dataclass(frozen=True)
+class BadLine:
+    """A line that is no sample, and why."""
+
+    line: int
+    error: SampleError
+    image_path: str | None = None
+
+
+def wrong_size(sample: Sample, size: Size) -> str | None:
+    """What to say where the line's ``width`` or ``height`` is not that of the file.
+
+    Args:
+        sample: the line.
+        size: true (width, height) of the upright image in pixels.
+    """
+    given = [sample.fields.get(name) for name in ("width", "height")]
+    if all(claimed in (None, true) for claimed, true in zip(given, size, strict=True)):
+        return None
+    claimed = "x".join("?" if side is None else str(side) for side in given)
+    return f"line {sample.line}: {claimed} in the input, {size[0]}x{size[1]} in the file"
+
+
+def make_sample_id(image_path: str, caption: str, *more: str) -> str:
+    """A file-name-safe id that depends on nothing but its arguments.
+
+    A readable part from the image's name, then 80 bits of a hash.
+    """
+    text = json.dumps([image_path, caption, *more])  # escapes what UTF-8 cannot hold
+    digest = hashlib.sha256(text.encode()).hexdigest()[:20]
+    stem = re.sub(r"[^A-Za-z0-9]+", "-", Path(image_path).stem).strip("-")[:40] or "image"
+    return f"{stem}-{digest}"
+
+
+class SampleReader:
+    """Samples and bad lines of a JSONL file (``.gz`` too), in order, as a stream.
+
+    Accepts a BOM, CRLF and blank lines. Whether an image can be opened is not looked at.
+
+    Args:
+        path: the file.
+        image_root: prefix of relative image paths; without it they are looked for below the
+            current folder, then beside the file.
+        step_0_records: the lines are records of step 0, with their expressions.
+    """
+
+    def __init__(self, path: Path, image_root: str = "", *, step_0_records: bool = False) -> None:
+        self.path = path
+        self._image_root = image_root
+        self._step_0_records = step_0_records
+
+    def __iter__(self) -> Iterator[Sample | BadLine]:
+        """Read from the start; raises InputError where the file itself cannot be read."""
+        # 64 bits an id: a million ids in some 100 MB.
+        seen: Counter[int] = Counter()
+        first_expressions: dict[int, int] = {}
+        for number, raw in self._lines():
+            fields: dict[str, Any] | None = None
+            try:
+                fields = _parse(raw, first=number == 1)
+                if fields is not None:
+                    yield self._sample(number, fields, seen, first_expressions)
+            except SampleError as error:
+                named = (fields or {}).get("image_path")
+                yield BadLine(number, error, named if isinstance(named, str) else None)
+
+    def count(self) -> int:
+        """How many lines there are, blank ones left out."""
+        return sum(1 for _, raw in self._lines() if raw.strip())
+
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
+        number = 0
+        try:
+            with open_lines(self.path) as file:
+                while raw := file.readline(MAX_LINE_BYTES + 1):
+                    number += 1
+                    rest = raw
+                    while len(rest) > MAX_LINE_BYTES and not rest.endswith(b"\n"):
+                        rest = file.readline(MAX_LINE_BYTES + 1)
+                    yield number, raw
+        except (OSError, EOFError, zlib.error) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"cannot read the input {self.path}: {reason}") from None
+
+    def _sample(
+        self,
+        number: int,
+        fields: dict[str, Any],
+        seen: Counter[int],
+        first_expressions: dict[int, int],
+    ) -> Sample:
+        if self._step_0_records and "caption" not in fields and "cleaned_caption" in fields:
+            fields["caption"] = fields["cleaned_caption"]
+        if problem := _violation(fields):
+            raise SampleError("bad_line", problem)
+        sample_id = make_sample_id(fields["image_path"], fields["caption"])
+        if self._step_0_records:
+            # Files of others may hold one pair on several lines with other expressions, and so
+            # may ours, edited by hand.
+            listed = _what_is_asked(fields)
+            ours = fields.get("sample_id") == sample_id
+            key = hash(listed)
+            if not ours or first_expressions.setdefault(_key(sample_id), key) != key:
+                sample_id = make_sample_id(fields["image_path"], fields["caption"], listed)
+        seen[_key(sample_id)] += 1
+        return Sample(
+            line=number,
+            sample_id=sample_id,
+            occurrence=seen[_key(sample_id)],
+            image=locate_image(fields["image_path"], self.path.parent, self._image_root),
+            caption=fields["caption"].encode("utf-16", "surrogatepass").decode("utf-16", "replace"),
+            fields=fields,
+            step_0_record=self._step_0_records,
+        )
+
+
+def _key(sample_id: str) -> int:
+    return int(sample_id[-16:], 16)
+
+
+def _parse(raw: bytes, *, first: bool) -> dict[str, Any] | None:
+    if len(raw) > MAX_LINE_BYTES:
+        raise SampleError("bad_line", "the line is over 16 MiB long")
+    try:
+        text = raw.decode("utf-8-sig" if first else "utf-8").strip()
+        fields = strict_json(text) if text else None
+    except UnicodeDecodeError as error:
+        message = f"not UTF-8 at byte {error.start + 1} of the line"
+        raise SampleError("bad_line", message) from None
+    except (ValueError, RecursionError) as error:
+        deep = isinstance(error, RecursionError)
+        other = "nested too deep" if deep else "a number is too long"
+        message = f"not JSON: {getattr(error, 'msg', other)}"
+        raise SampleError("bad_line", message) from None
+    if fields is not None and not isinstance(fields, dict):
+        raise SampleError("bad_line", "not a JSON object")
+    if fields is None and text:
+        raise SampleError("bad_line", "not a JSON object")
+    return fields
+
+
+@cache
+def _validator() -> Draft202012Validator:
+    return Draft202012Validator(load_schema("input_line"))
+
+
+def _violation(fields: dict[str, Any]) -> str | None:
+    for error in _validator().iter_errors(fields):
+        name = str(error.path[0]) if error.path else ""
+        match error.validator:
+            case "required":
+                return str(error.message)
+            case "pattern" | "minLength":
+                return f"{name} is empty"
+            case _:
+                allowed: Any = error.validator_value
+                kinds = allowed if isinstance(allowed, str) else " or ".join(allowed)
+                return f"{name} must be {kinds}, not {type(error.instance).__name__}"
+    if not fields["image_path"].strip():
+        return "image_path is empty"
+    if "\x00" in fields["image_path"]:
+        return "image_path holds a NUL character"
+    return None
+
+
+def _what_is_asked(fields: dict[str, Any]) -> str:
+    """What step 1 depends on in a record: not its ids, which differ where a pair is repeated."""
+    expressions = fields.get("expressions")
+    asked = [
+        [item.get(name) for name in ("text", "char_span", "noun_chunk")]
+        if isinstance(item, dict)
+        else item
+        for item in (expressions if isinstance(expressions, list) else [expressions])
+    ]
+    return json.dumps([fields.get("cleaned_caption"), asked])
+
+
+def locate_image(image_path: str, folder: Path, image_root: str, current: Path = Path()) -> Path:
+    """Where an image is: below the root, else the current folder, else ``folder``."""
+    if image_root:
+        return Path(image_root, image_path)
+    path = current / image_path
+    if not Path(image_path).is_absolute() and not _exists(path):
+        beside = folder / image_path
+        return beside if _exists(beside) else path
+    return path
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False

@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A finished run read back: typed records as a stream, failures, the summary, the images.
+
+What inspecting, exporting and evaluating have in common. Reads our own results folders and
+TAO's (``annotations.jsonl`` with ``bbox_score``), a step's folder, or a bare JSONL file.
+"""
+
+import json
+import os
+import posixpath
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from image_grounding.boxes.frames import CONVENTIONS
+from image_grounding.boxes.geometry import PixelBox, round_out
+from image_grounding.errors import InputError
+from image_grounding.files import json_lines
+from image_grounding.input.samples import locate_image
+from image_grounding.spans import Span, as_span, find_spans
+from image_grounding.steps.annotations import Instance
+from image_grounding.steps.steps import GROUNDING, STEPS, Step
+
+SUMMARY_NAME = "run_summary.json"
+
+
+@dataclass(frozen=True)
+class GroundedExpression:
+    """An expression of a record, with its boxes in upright original pixels."""
+
+    expression_id: str
+    text: str
+    char_span: Span | None
+    noun_chunk: str
+    instances: tuple[Instance, ...]
+
+
+@dataclass(frozen=True)
+class Record:
+    """A line of ``annotations.jsonl``.
+
+    Attributes:
+        sample_id: unique for (image_path, caption); a repeated input line repeats it.
+        image_id: as in the file.
+        image_path: as in the file, not resolved; see ``Results.image_of``.
+        size: (width, height) of the upright image in pixels.
+        caption: the input's caption.
+        cleaned_caption: what ``char_span``s count in.
+        expressions: in the order of the file.
+        grounded: whether step 1 has run, so that no instance means "not seen".
+        fields: the line as it is.
+    """
+
+    sample_id: str
+    image_id: str | int
+    image_path: str
+    size: tuple[int, int]
+    caption: str
+    cleaned_caption: str
+    expressions: tuple[GroundedExpression, ...]
+    grounded: bool
+    fields: Mapping[str, Any]
+
+
+class Results:
+    """What a run left behind.
+
+    Args:
+        path: a results folder, a step's folder in one, or a JSONL file of records.
+        step: the step whose records are wanted; None for the last one that is there.
+        image_root: where relative image paths start; None for what the run itself used.
+
+    Raises:
+        InputError: there are no records at ``path``.
+    """
+
+    def __init__(self, path: Path, step: Step | None = None, image_root: str | None = None) -> None:
+        self.path = path
+        self.file = _records_file(path, step)
+        folder = path if path.is_dir() else path.parent
+        self.summary = read_summary(folder) or read_summary(folder.parent)
+        self._image_root = image_root
+
+    def records(self) -> Iterator[Record]:
+        """The records in file order, as a stream; raises InputError at a broken line."""
+        for number, fields in json_lines(self.file):
+            try:
+                yield _record(fields)
+            except ValueError as error:
+                raise InputError(f"{self.file}, line {number}: not a record ({error})") from None
+
+    def failures(self) -> Iterator[tuple[Step, Mapping[str, Any]]]:
+        """The entries of each step's ``failures.jsonl``; nothing where there is none."""
+        for step in STEPS:
+            path = step.folder(self.path) / "failures.jsonl"
+            if path.is_file():
+                for _, fields in json_lines(path):
+                    yield step, fields
+
+    @property
+    def teacher(self) -> dict[str, Any]:
+        """What the summary says of the model; empty where nothing is known."""
+        found = self.summary.get("teacher")
+        return found if isinstance(found, dict) else {}
+
+    def caveats(self) -> list[str]:
+        """Sentences about who made the annotations that make them doubtful."""
+        backend, convention = (self.teacher.get(name) for name in ("backend", "convention"))
+        if backend == "local":
+            return [
+                "the annotations are of the embedded annotator, which knows 80 nouns: a "
+                "demonstration, and no data to train on"
+            ]
+        if convention and self.teacher.get("convention_iou") is None:
+            named = convention if convention in list(CONVENTIONS) else "the spec says"
+            return [
+                f"that boxes come as {named} was not measured: if it is wrong, so is every box. "
+                "Measure it with check_endpoint.py, or look with inspect.py"
+            ]
+        return []
+
+    def image_of(self, record: Record) -> Path:
+        """Where a record's image should be on this machine; it may be gone."""
+        data = self.spec_section("data")
+        there = Path(self.summary.get("working_folder", "."))
+        root = data.get("image_root", "") if self._image_root is None else self._image_root
+        if root and self._image_root is None:
+            root = str(there / root)
+        beside = there / data.get("input_jsonl", "") if data else self.file
+        return locate_image(record.image_path, beside.parent, root, current=there)
+
+    def image_key(self, record: Record) -> str:
+        """What tells images apart: one path, however a record spells it.
+
+        Relative to where image paths start, so that it is the same on every machine.
+        """
+        path = posixpath.normpath(record.image_path)
+        if posixpath.isabs(path):
+            for start in sorted(self._starts(), key=len, reverse=True):
+                if path.startswith(f"{start}/"):
+                    return path[len(start) + 1 :]
+        return path
+
+    def _starts(self) -> set[str]:
+        """Folders that relative image paths may start from."""
+        data = self.spec_section("data")
+        there = self.summary.get("working_folder", "")
+        root = self._image_root or data.get("image_root", "")
+        starts = {posixpath.join(there, root)} if root else {there}
+        starts |= {posixpath.join(there, posixpath.dirname(data.get("input_jsonl", "")))}
+        return {posixpath.normpath(start) for start in starts if start not in ("", "/")}
+
+    def spec_section(self, name: str) -> dict[str, Any]:
+        """A section of the spec that the run had; empty where that is not known."""
+        found: Any = self.summary
+        for key in ("spec", "image_grounding", name):
+            found = found.get(key) if isinstance(found, dict) else None
+        return found if isinstance(found, dict) else {}
+
+
+def _records_file(path: Path, step: Step | None) -> Path:
+    if os.path.isfile(path):  # unlike Path.is_file it takes a name that is too long
+        return path
+    folders = [step.folder(path)] if step else [path, *(s.folder(path) for s in reversed(STEPS))]
+    for folder in folders:
+        if os.path.isfile(folder / "annotations.jsonl"):
+            return folder / "annotations.jsonl"
+    if not os.path.exists(path):
+        raise InputError(f"no such results: {path}")
+    raise InputError(f"no annotations.jsonl in {' or '.join(str(folder) for folder in folders)}")
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """The summary of the latest run into a folder; empty where none can be read."""
+    try:
+        found = json.loads((folder / SUMMARY_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _record(fields: dict[str, Any]) -> Record:
+    """A record; raises ValueError, which says what of it is wrong."""
+    caption = _text(fields, "caption")
+    cleaned = _text(fields, "cleaned_caption", caption)
+    image_path = _text(fields, "image_path")
+    image_id = fields.get("image_id", PurePosixPath(image_path).stem)
+    if not isinstance(image_id, str | int):
+        raise ValueError("image_id must be a text or a number")
+    expressions = tuple(_expression(item) for item in _objects(fields, "expressions"))
+    tags = fields.get("pipeline_steps")
+    return Record(
+        sample_id=_text(fields, "sample_id", str(image_id)),
+        image_id=image_id,
+        image_path=image_path,
+        size=(_side(fields, "width"), _side(fields, "height")),
+        caption=caption,
+        cleaned_caption=cleaned,
+        expressions=_with_true_spans(expressions, cleaned),
+        grounded=isinstance(tags, list) and GROUNDING.tag in tags,
+        fields=fields,
+    )
+
+
+def _expression(item: dict[str, Any]) -> GroundedExpression:
+    text = _text(item, "text")
+    return GroundedExpression(
+        expression_id=str(item.get("expression_id", "")),
+        text=text,
+        char_span=as_span(item.get("char_span")),
+        noun_chunk=_text(item, "noun_chunk", text),
+        instances=tuple(map(_instance, _objects(item, "instances", missing=[]))),
+    )
+
+
+def _instance(one: dict[str, Any]) -> Instance:
+    """A box; TAO's may be of fractions, and those of ``bbox_score``."""
+    box: PixelBox
+    match one.get("bbox"):
+        case [int(x1), int(y1), int(x2), int(y2)]:
+            box = (x1, y1, x2, y2)
+        case [int() | float(), int() | float(), int() | float(), int() | float()] as sides:
+            box = round_out((sides[0], sides[1], sides[2], sides[3]))
+        case other:
+            raise ValueError(f"bbox must be four numbers, not {other!r:.80}")
+    score = one.get("score", one.get("bbox_score"))
+    if not (score is None or isinstance(score, int | float)):
+        raise ValueError(f"score must be a number or null, not {score!r:.80}")
+    return Instance(box, None if score is None else float(score))
+
+
+def _with_true_spans(
+    expressions: tuple[GroundedExpression, ...], cleaned: str
+) -> tuple[GroundedExpression, ...]:
+    """Our own spans hold their text; those of others are mended, or are none."""
+    if all(one.char_span is None or _holds(cleaned, one) for one in expressions):
+        return expressions
+    found = find_spans(
+        cleaned, [one.text for one in expressions], [one.char_span for one in expressions]
+    )
+    return tuple(
+        one if _holds(cleaned, one) else replace(one, char_span=span)
+        for one, span in zip(expressions, found, strict=True)
+    )
+
+
+def _holds(cleaned: str, expression: GroundedExpression) -> bool:
+    span = expression.char_span
+    return span is not None and cleaned[span[0] : span[1]] == expression.text
+
+
+def _text(fields: Mapping[str, Any], name: str, default: str | None = None) -> str:
+    """A text; ``default`` where it is missing, null or empty."""
+    value = fields.get(name)
+    if isinstance(value, str) and (value or default is None):
+        return value
+    if default is not None and value in (None, ""):
+        return default
+    raise ValueError(f"{name} must be a text, not {value!r:.80}")
+
+
+def _side(fields: Mapping[str, Any], name: str) -> int:
+    value = fields.get(name)
+    if not isinstance(value, int | float) or value < 1:
+        raise ValueError(f"{name} must be a number of pixels, not {value!r:.80}")
+    return int(value)
+
+
+def _objects(
+    fields: Mapping[str, Any], name: str, missing: list[dict[str, Any]] | None = None
+) -> list[dict[str, Any]]:
+    value = missing if fields.get(name) is None else fields[name]
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise ValueError(f"{name} must be a list of objects, not {value!r:.80}")
+    return value

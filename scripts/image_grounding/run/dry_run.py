@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that can be known of a run before it asks: nothing is sent, nothing is written."""
+
+from collections import Counter, deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from image_grounding.boxes.frames import Size
+from image_grounding.errors import Exit, SampleError
+from image_grounding.images.encoding import open_upright, upright_size
+from image_grounding.input.samples import BadLine, Sample, wrong_size
+from image_grounding.input.selection import Pilot, Selection
+from image_grounding.listing import Listing
+from image_grounding.results.checkpoints import CheckpointStore, extraction_from_plain
+from image_grounding.results.failures import INPUT_REASONS
+from image_grounding.results.outputs import Finished, load_finished
+from image_grounding.results.records import extraction_of_record
+from image_grounding.run.estimate import Estimate
+from image_grounding.run.progress import Reporter
+from image_grounding.run.run import input_of
+from image_grounding.spec import Spec
+from image_grounding.steps.steps import EXTRACTION, GROUNDING, STEPS
+from image_grounding.teachers import make_teacher
+
+_AHEAD = 256
+_THREADS = 8
+_SIZES_KEPT = 10_000
+_SAY_EVERY = 100_000
+_IMAGE_REASONS = sorted(INPUT_REASONS - {"bad_line"})
+
+
+class DryRun:
+    """What a run of a spec would find and do; ``plain`` after ``look``.
+
+    Of all images the headers are read; only a decoded one is known to be whole. Memory grows by
+    some 100 bytes for each sample and image, for telling repeated ones.
+
+    Args:
+        spec: of the run.
+        reporter: told how far it is.
+        pilot: which samples; None for all.
+        decode: how many images, from the first on, are decoded as the run will; None for all.
+
+    Raises:
+        InputError: the input cannot be read, or has no lines.
+        SpecError: the backend's packages are missing.
+    """
+
+    def __init__(
+        self, spec: Spec, reporter: Reporter, pilot: Pilot | None = None, decode: int | None = 1000
+    ) -> None:
+        steps = [step for step in STEPS if step.number in spec.workflow.steps]
+        self._spec = spec
+        self._reporter = reporter
+        self._selection = Selection(input_of(spec, steps), pilot)
+        self._stores = {step: CheckpointStore(step.folder(spec.results_dir)) for step in steps}
+        self._estimate = Estimate(spec.vlm, make_teacher(spec, reporter.say).transport)
+        self._decode = decode
+        self._to_decode: set[int] = set()
+        self._whole = 0
+        self._lines = self._samples = self._repeated = self._finished = 0
+        self._unusable = Listing()
+        self._reasons: Counter[str] = Counter()
+        self._wrong_sizes = Listing()
+        self._images: set[int] = set()
+        self._bad_images: Counter[str] = Counter()
+
+    @property
+    def exit_code(self) -> Exit:
+        """DONE, SOME_FAILED where lines cannot be used, USAGE where none can."""
+        if self._samples == 0:
+            return Exit.USAGE
+        return Exit.SOME_FAILED if self._unusable.total else Exit.DONE
+
+    def look(self) -> None:
+        """Go through the input once."""
+        for item, size in self._with_sizes():
+            self._lines += 1
+            if self._lines % _SAY_EVERY == 0:
+                self._reporter.say(f"{self._lines} of {self._selection.total} lines looked at")
+            if isinstance(item, BadLine):
+                self._reject(item.line, item.error)
+            elif item.occurrence > 1:
+                self._repeated += 1
+            else:
+                self._count_image(item, size)
+                try:
+                    self._look_at(item, size)
+                except SampleError as error:
+                    self._reject(item.line, error)
+                else:
+                    self._samples += 1
+
+    def _with_sizes(self) -> Iterator[tuple[Sample | BadLine, Size | SampleError]]:
+        """Each item with the size of its image, or what is wrong with it; some are read ahead."""
+        measure = lru_cache(_SIZES_KEPT)(self._measure)
+        ahead: deque[tuple[Sample | BadLine, Future[Size | SampleError] | None]] = deque()
+        with ThreadPoolExecutor(_THREADS, "images") as pool:
+            for item in self._selection:
+                if isinstance(item, BadLine):
+                    ahead.append((item, None))
+                else:
+                    whole = self._is_decoded(item.image)
+                    ahead.append((item, pool.submit(measure, item.image, whole)))
+                if len(ahead) == _AHEAD:
+                    yield _settled(*ahead.popleft())
+            while ahead:
+                yield _settled(*ahead.popleft())
+
+    def _is_decoded(self, image: Path) -> bool:
+        key = hash(image)
+        if self._decode is None or len(self._to_decode) < self._decode:
+            self._to_decode.add(key)
+        return key in self._to_decode
+
+    def _measure(self, path: Path, whole: bool) -> Size | SampleError:
+        try:
+            size = upright_size(path)
+            if whole:
+                open_upright(path, self._estimate.transport)
+            return size
+        except SampleError as error:
+            return SampleError(error.reason, str(error))  # without a traceback, which holds a lot
+
+    def _look_at(self, sample: Sample, size: Size | SampleError) -> None:
+        force = self._spec.workflow.force_reprocess
+        done = Finished(None, None) if force else load_finished(sample, self._stores)
+        if done.grounding if GROUNDING in self._stores else done.extraction:
+            self._finished += 1  # whatever has become of its image
+            return
+        if isinstance(size, SampleError):
+            raise size
+        if warning := wrong_size(sample, size):
+            self._wrong_sizes.add(warning)
+        extraction = extraction_from_plain(done.extraction.result) if done.extraction else None
+        if EXTRACTION not in self._stores:
+            extraction = extraction_of_record(sample)
+        elif extraction is None:
+            self._estimate.add_extraction(sample, size)
+        if GROUNDING in self._stores:
+            self._estimate.add_grounding(sample, size, extraction)
+
+    def _count_image(self, sample: Sample, size: Size | SampleError) -> None:
+        key = hash(sample.image)  # 64 bits in place of a path
+        if key not in self._images:
+            self._images.add(key)
+            if isinstance(size, SampleError):
+                self._bad_images[size.reason] += 1
+            else:
+                self._whole += key in self._to_decode
+
+    def _reject(self, line: int, error: SampleError) -> None:
+        self._reasons[error.reason] += 1
+        self._unusable.add({"line": line, "reason": error.reason, "message": str(error)})
+
+    def plain(self) -> dict[str, Any]:
+        """The report, fit for JSON."""
+        status = {
+            Exit.DONE: "ready",
+            Exit.SOME_FAILED: "some lines cannot be used",
+            Exit.USAGE: "no line can be used",
+        }
+        pilot = self._selection.pilot
+        local = self._spec.vlm.backend == "local"
+        return {
+            "exit_code": int(self.exit_code),
+            "status": status[self.exit_code],
+            "dry_run": True,
+            "input": str(self._selection.source.path),
+            "results_dir": str(self._spec.results_dir),
+            "steps": [step.number for step in self._stores],
+            "selection": pilot.plain() if pilot else None,
+            "lines": self._lines,
+            "samples": self._samples,
+            "finished": self._finished,
+            "repeated_lines": self._repeated,
+            "images": {
+                "unique": len(self._images),
+                "decoded": self._whole,
+                **{reason: self._bad_images[reason] for reason in _IMAGE_REASONS},
+            },
+            "unusable": {
+                "total": self._unusable.total,
+                "by_reason": dict(self._reasons),
+                "first": self._unusable.first,
+            },
+            "wrong_sizes": {"total": self._wrong_sizes.total, "first": self._wrong_sizes.first},
+            # The embedded annotator asks nobody.
+            "estimate": None if local else self._estimate.plain(),
+        }
+
+
+def _settled(
+    item: Sample | BadLine, size: Future[Size | SampleError] | None
+) -> tuple[Sample | BadLine, Size | SampleError]:
+    if isinstance(item, BadLine):
+        return item, item.error
+    assert size
+    return item, size.result()

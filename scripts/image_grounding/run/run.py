@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One run from a spec: read, annotate, write, summarize."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from image_grounding.errors import Exit, ImageGroundingError, InputError
+from image_grounding.files import exclusive, to_json, write_atomic
+from image_grounding.input.samples import SampleReader
+from image_grounding.input.selection import Pilot, Selection
+from image_grounding.results.checkpoints import CheckpointStore
+from image_grounding.results.failures import INPUT_REASONS, FailureLog
+from image_grounding.results.outputs import write_annotations
+from image_grounding.results.reading import SUMMARY_NAME
+from image_grounding.run.pipeline import Pipeline
+from image_grounding.run.progress import Reporter
+from image_grounding.run.summary import make_summary
+from image_grounding.spec import Spec
+from image_grounding.steps.steps import EXTRACTION, STEPS, Step
+from image_grounding.teachers import Teacher, make_teacher
+from image_grounding.teachers.vlm import VlmTeacher
+
+_STATUS = {
+    Exit.DONE: "done",
+    Exit.BUG: "internal errors",
+    Exit.USAGE: "stopped",
+    Exit.SOME_FAILED: "some samples failed",
+    Exit.ENDPOINT: "endpoint unusable",
+    Exit.INTERRUPTED: "interrupted",
+}
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended; ``error`` is what ended it before its time."""
+
+    exit_code: Exit
+    summary: dict[str, Any]
+    error: ImageGroundingError | None = None
+
+
+def run(spec: Spec, reporter: Reporter, pilot: Pilot | None = None) -> RunResult:
+    """Do what a spec says, from wherever an earlier run came to.
+
+    A pilot asks for its own samples alone. Its outputs still hold all that is finished of the
+    input, so that it takes nothing away from a results folder.
+
+    Raises:
+        InputError: the input cannot be read, or no line of it can be used.
+        OutputError: results_dir cannot be written, or another run is at work in it.
+        SpecError: the backend's packages are missing.
+    """
+    steps = [step for step in STEPS if step.number in spec.workflow.steps]
+    selection = Selection(input_of(spec, steps), pilot)
+    with exclusive(spec.results_dir):
+        stores = {step: CheckpointStore(step.folder(spec.results_dir)) for step in steps}
+        for store in stores.values():
+            store.create()
+        failures = {step: FailureLog(step.folder(spec.results_dir)) for step in steps}
+        try:
+            return _run(spec, reporter, selection, stores, failures)
+        finally:
+            for log in failures.values():
+                log.close()
+
+
+def input_of(spec: Spec, steps: list[Step]) -> SampleReader:
+    """What a run reads: the input, or step 0's records for a run of step 1 alone."""
+    if EXTRACTION in steps:
+        return SampleReader(Path(spec.data.input_jsonl), spec.data.image_root)
+    path = EXTRACTION.folder(spec.results_dir) / "annotations.jsonl"
+    if not path.is_file():
+        raise InputError(f"step 1 alone needs the output of step 0 at {path}")
+    return SampleReader(path, spec.data.image_root, step_0_records=True)
+
+
+def _run(
+    spec: Spec,
+    reporter: Reporter,
+    selection: Selection,
+    stores: dict[Step, CheckpointStore],
+    failures: dict[Step, FailureLog],
+) -> RunResult:
+    started = time.monotonic()
+    teacher = make_teacher(spec, reporter.say)
+    asker = teacher.asker if isinstance(teacher, VlmTeacher) else None
+    pipeline = asyncio.run(_work(spec, reporter, selection, stores, failures, teacher))
+    stopped = pipeline.interrupted or pipeline.stopped_by is not None
+    pilot = selection.pilot is not None
+    whole = not stopped and not pilot
+    written = write_annotations(
+        spec.results_dir, selection.source, stores, failures, whole=whole, pilot=pilot
+    )
+    for log in failures.values():
+        log.settle(whole=whole)
+    first = next(iter(failures.values()))
+    nothing_usable = pipeline.findings.usable_inputs == 0 and not stopped
+    if nothing_usable and first.by_reason.keys() <= INPUT_REASONS:
+        raise InputError(f"no line of {selection.source.path} can be used: {first.told()}")
+    code = _exit_code(pipeline, failures)
+    summary = make_summary(
+        spec, teacher, asker, pipeline, written, failures,
+        selection=selection.pilot.plain() if selection.pilot else None,
+        status=_STATUS[code], seconds=time.monotonic() - started,
+    )  # fmt: skip
+    write_atomic(spec.results_dir / SUMMARY_NAME, to_json(summary, indent=2) + "\n")
+    _say_what_matters(reporter, summary)
+    for log in failures.values():
+        if log.by_reason:
+            reporter.say(f"failed: {log.told()}; all of them in {log.path}")
+    return RunResult(code, summary, pipeline.stopped_by)
+
+
+async def _work(
+    spec: Spec,
+    reporter: Reporter,
+    selection: Selection,
+    stores: dict[Step, CheckpointStore],
+    failures: dict[Step, FailureLog],
+    teacher: Teacher,
+) -> Pipeline:
+    pipeline = Pipeline(
+        iter(selection),
+        teacher,
+        stores,
+        failures,
+        say=reporter.say,
+        workers=spec.workflow.most_workers,
+        asker=teacher.asker if isinstance(teacher, VlmTeacher) else None,
+        force=spec.workflow.force_reprocess,
+        total=selection.total,
+    )
+    with _interruptible(pipeline, reporter):
+        await pipeline.run(reporter)
+    return pipeline
+
+
+@contextlib.contextmanager
+def _interruptible(pipeline: Pipeline, reporter: Reporter) -> Iterator[None]:
+    """SIGINT, SIGTERM and a closed terminal stop the run softly, a second signal at once."""
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if pipeline.interrupted:
+            os._exit(Exit.INTERRUPTED)
+        pipeline.interrupted = True
+        with contextlib.suppress(RuntimeError):  # the loop is over: the outputs are being written
+            loop.call_soon_threadsafe(pipeline.interrupt)
+        reporter.say("stopping: writing what is done; once more to stop at once")
+
+    # Not put back afterwards: the outputs are still to be written.
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # What nohup, or a shell's "&", had us ignore stays ignored.
+        if number and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, on_signal)
+    yield
+
+
+def _exit_code(pipeline: Pipeline, failures: dict[Step, FailureLog]) -> Exit:
+    if pipeline.interrupted:
+        return Exit.INTERRUPTED
+    if pipeline.stopped_by:
+        return pipeline.stopped_by.exit_code
+    if pipeline.tally.internal_errors:
+        return Exit.BUG
+    failed = any(log.by_reason for log in failures.values())
+    return Exit.SOME_FAILED if failed else Exit.DONE
+
+
+def _say_what_matters(reporter: Reporter, summary: dict[str, Any]) -> None:
+    counts = summary["counts"]
+    for name, count in summary["checkpoints_of_another_teacher"].items():
+        reporter.say(
+            f"{count} finished steps were made with another {name}; they are kept. "
+            "workflow.force_reprocess=true asks for them again"
+        )
+    if counts["wrong_sizes"] > 1:
+        reporter.say(f"{counts['wrong_sizes']} lines give a width or height that is not the file's")
+    reporter.say(
+        f"{summary['status']}: {counts['annotated']} annotated "
+        f"({counts['from_checkpoints']} from checkpoints), {counts['failed']} failed; "
+        f"results in {summary['results_dir']}"
+    )

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``run_summary.json``: what a run did and what it cost."""
+
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from image_grounding import __version__
+from image_grounding.asking import Asker
+from image_grounding.results.failures import FailureLog
+from image_grounding.results.outputs import Written
+from image_grounding.results.reading import read_summary
+from image_grounding.run.pipeline import Pipeline
+from image_grounding.spec import Spec
+from image_grounding.steps.steps import Step
+from image_grounding.teachers import Teacher
+
+_ADDED = ("requests", "retries", "input_tokens", "output_tokens", "image_bytes")
+_PACKAGES = ("openai", "google-genai", "pillow", "onnxruntime")
+
+
+def make_summary(
+    spec: Spec,
+    teacher: Teacher,
+    asker: Asker | None,
+    pipeline: Pipeline,
+    written: Written,
+    failures: dict[Step, FailureLog],
+    *,
+    selection: dict[str, Any] | None,
+    status: str,
+    seconds: float,
+) -> dict[str, Any]:
+    """The summary of one run; holds no secrets."""
+    last = max(written.records, key=lambda step: step.number)
+    tally, findings = pipeline.tally, pipeline.findings
+    lines = max(tally.total, tally.lines)
+    usage = _usage(spec, asker)
+    return {
+        "status": status,
+        "results_dir": str(spec.results_dir),
+        # Relative paths in here and in the spec start from it.
+        "working_folder": str(Path.cwd()),
+        "annotations": str(spec.results_dir / "annotations.jsonl"),
+        "failures": [str(log.path) for log in failures.values() if log.by_reason],
+        # None for the whole input; else what a pilot was told to take of it.
+        "selection": selection,
+        "counts": {
+            "lines": lines,
+            "annotated": written.records[last],
+            "annotated_by_step": {step.number: n for step, n in written.records.items()},
+            "failed": sum(sum(log.by_reason.values()) for log in failures.values()),
+            "failed_by_step": {step.number: dict(log.by_reason) for step, log in failures.items()},
+            "from_checkpoints": tally.resumed,
+            "repeated_lines": tally.repeated,
+            "not_attempted": lines - tally.done - tally.failed - tally.repeated,
+            # Of earlier runs, of samples that this one did not attempt.
+            "failed_earlier": sum(log.carried_over for log in failures.values()),
+            "wrong_sizes": findings.wrong_sizes,
+            "dropped_boxes": dict(findings.dropped_boxes + written.dropped_boxes),
+            "clipped_boxes": written.clipped_boxes,
+        },
+        "teacher": teacher.facts(),
+        "checkpoints_of_another_teacher": dict(findings.foreign),
+        "usage": usage,
+        "usage_of_all_runs": _added_up(read_summary(spec.results_dir), usage),
+        "seconds": round(seconds, 2),
+        "versions": _versions(),
+        "spec": spec.redacted,
+    }
+
+
+def _usage(spec: Spec, asker: Asker | None) -> dict[str, Any]:
+    if asker is None:
+        return {**dict.fromkeys(_ADDED, 0), "cost": None}
+    meter, prices = asker.meter, spec.vlm.prices
+    return {
+        "requests": meter.requests,
+        "retries": meter.retries,
+        "asked_again": meter.asked_again,
+        "errors": dict(meter.errors),
+        "input_tokens": meter.input_tokens,
+        "output_tokens": meter.output_tokens,
+        "image_bytes": meter.uploaded_bytes,
+        "cost": meter.cost(prices.input, prices.output),
+        "latency": meter.latency(),
+        # With max_workers auto, ``limit`` is where it came to.
+        "concurrency": {"most": asker.gate.most_in_flight, "limit": asker.gate.limit},
+    }
+
+
+def _added_up(previous: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str, Any]:
+    """What all runs into one folder took; a run that was killed left no word of its own."""
+    before = previous.get("usage_of_all_runs")
+    before = before if isinstance(before, dict) else {}
+
+    def known(name: str) -> float:
+        value = before.get(name)
+        return value if isinstance(value, int | float) else 0
+
+    unknown = usage["cost"] is None or (known("requests") and before.get("cost") is None)
+    return {
+        "runs": known("runs") + 1,
+        **{name: known(name) + usage[name] for name in _ADDED},
+        "cost": None if unknown else round(known("cost") + usage["cost"], 6),
+    }
+
+
+def _versions() -> dict[str, str]:
+    versions = {"image-grounding": __version__, "python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

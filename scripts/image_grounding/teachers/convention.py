@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measuring an endpoint's box convention through the real prompt, and refusing without one."""
+
+import contextlib
+import statistics
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+
+from image_grounding.asking import Asker, Question
+from image_grounding.asking.diagnosis import explained
+from image_grounding.asking.endpoints.errors import is_hosted, speaks_of_images
+from image_grounding.asking.endpoints.readiness import kind_of_server
+from image_grounding.errors import (
+    EndpointError,
+    LoadingError,
+    RejectedRequestError,
+    UnusableEndpointError,
+)
+from image_grounding.families.families import Family
+from image_grounding.images.encoding import EncodedImage
+from image_grounding.measuring import Measurement, ProbeResult, make_probes, measure
+from image_grounding.measuring.measurement import MIN_LEAD, decide
+from image_grounding.measuring.sight import names_colours, saw_all
+from image_grounding.replies import GroundingReply
+from image_grounding.spec import Vlm
+from image_grounding.teachers.asking import ask_for_boxes
+from image_grounding.teachers.transport import transport_for
+
+_OTHER_MODEL = (
+    "choose a vision-language model that is trained to ground (Qwen-VL, Gemini, InternVL, "
+    "GLM-V, Cosmos-Reason)"
+)
+_OTHER_CONVENTION = f"{_OTHER_MODEL}; if you know how it writes boxes, name it with vlm.coordinates"
+# Boxes that fit the truth less than this have nothing to do with it, whatever a spec says.
+_NO_NONSENSE = 0.1
+_ANY_QUESTION = Question("Answer with one word: ready")
+
+
+async def measure_convention(asker: Asker, family: Family, vlm: Vlm) -> Measurement:
+    """The convention that an endpoint answers in; one that the spec names, if it can be that.
+
+    Raises:
+        EndpointError: the endpoint failed, in words that say what to do.
+        UnusableEndpointError: it takes no images, does not see them, or cannot place boxes.
+    """
+    async with _explaining(asker, vlm):
+        return await judged(asker, family, vlm, await probe(asker, family, vlm))
+
+
+async def fit_of(convention: str, asker: Asker, family: Family, vlm: Vlm) -> float:
+    """Mean IoU of the boxes of one probe, read in a convention that is known already.
+
+    One request that shows that the server is ready, the key and the model are right, that the
+    model sees, and that boxes can be read.
+
+    Raises:
+        EndpointError: as ``measure_convention``; not for boxes that do not fit.
+    """
+    async with _explaining(asker, vlm):
+        (result,) = await probe(asker, family, vlm, 1)
+        if not any(result.answers.values()):
+            said = await names_colours(asker, transport_for(family, family.convention, vlm))
+            if not saw_all(said):
+                raise blind(said)
+        return statistics.fmean(result.ious(convention))
+
+
+@contextlib.asynccontextmanager
+async def _explaining(asker: Asker, vlm: Vlm) -> AsyncIterator[None]:
+    """What an endpoint fails with, in words that say what to do; that it is not ready first."""
+    try:
+        if vlm.base_url and not is_hosted(vlm.base_url):
+            await _make_sure_it_is_ready(asker, vlm.base_url)
+        yield
+    except RejectedRequestError as error:
+        raise await explained_refusal(error, asker) from None
+    except EndpointError as error:
+        raise await explained(error, asker, vlm) from None
+
+
+async def _make_sure_it_is_ready(asker: Asker, base_url: str) -> None:
+    """An answer outweighs what a gateway says of its health."""
+    try:
+        await kind_of_server(base_url)  # raises where it still loads
+    except LoadingError:
+        if not await asker.answers(_ANY_QUESTION):
+            raise
+
+
+async def probe(
+    asker: Asker, family: Family, vlm: Vlm, count: int | None = None
+) -> list[ProbeResult]:
+    """The answers to the first ``count`` probes, or to all; raises EndpointError."""
+
+    async def ask(texts: Sequence[str], image: EncodedImage) -> GroundingReply:
+        return await ask_for_boxes(asker, family, texts, image)
+
+    probes = make_probes(transport_for(family, family.convention, vlm))
+    return await measure(ask, probes[:count])
+
+
+async def judged(
+    asker: Asker, family: Family, vlm: Vlm, results: Sequence[ProbeResult]
+) -> Measurement:
+    """What the answers to all probes mean.
+
+    Raises:
+        UnusableEndpointError: no convention fits, or another one than the spec names.
+    """
+    measured = decide(results, family.convention)
+    given = vlm.coordinates
+    if given == "auto":
+        if measured.chosen:
+            return measured
+    elif measured.chosen and measured.ious[given] < measured.iou - MIN_LEAD:
+        raise UnusableEndpointError(
+            f"the spec says {given} (mean IoU {measured.ious[given]:.2f}), but the endpoint "
+            f"answers in {measured.chosen}, mean IoU {measured.iou:.2f}",
+            remedy="set vlm.coordinates to auto",
+        )
+    elif measured.ious[given] >= _NO_NONSENSE:
+        return replace(measured, chosen=given)
+    raise await refusal(asker, family, vlm, results, measured)
+
+
+async def explained_refusal(error: RejectedRequestError, asker: Asker) -> EndpointError:
+    """Why a request with a plain picture was rejected: for the picture, or for something else."""
+    said = error.said.lower()
+    if "context" in said and any(word in said for word in ("length", "size", "window")):
+        remedy = "start the server with a longer context, or lower vlm.image.max_pixels"
+        return RejectedRequestError(str(error), status=error.status, remedy=remedy, said=error.said)
+    if not speaks_of_images(error):
+        try:
+            await asker.ask(_ANY_QUESTION)
+        except EndpointError:
+            return error
+    return UnusableEndpointError(
+        f"the endpoint rejects a request with a plain image (HTTP {error.status}: {error.said})",
+        remedy=_OTHER_MODEL,
+    )
+
+
+def blind(said: Mapping[str, str]) -> UnusableEndpointError:
+    """The error for wrong answers to squares of one colour; see ``names_colours``."""
+    answers = ", ".join(f"{text!r} to a {colour} square" for colour, text in said.items())
+    message = f"this model does not see images: it answered {answers}"
+    return UnusableEndpointError(message, remedy=_OTHER_MODEL)
+
+
+async def refusal(
+    asker: Asker,
+    family: Family,
+    vlm: Vlm,
+    results: Sequence[ProbeResult],
+    measured: Measurement,
+) -> UnusableEndpointError:
+    """Why the measurement chose nothing: the model is blind, cannot be read, or cannot ground."""
+    said = await names_colours(asker, transport_for(family, family.convention, vlm))
+    if not saw_all(said):
+        return blind(said)
+    problems = [result.problem for result in results if result.problem]
+    if len(problems) == len(results):
+        return UnusableEndpointError(
+            f"this model's answers to the grounding prompt cannot be read: {problems[0]}",
+            remedy="raise the token limit, try vlm.structured_output=true, or another model",
+        )
+    remedy = _OTHER_MODEL if measured.best[1] < _NO_NONSENSE else _OTHER_CONVENTION
+    return UnusableEndpointError(measured.refusal(), remedy=remedy)
