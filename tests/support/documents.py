@@ -82,8 +82,14 @@ def source_texts() -> set[str]:
 
 # Where texts are for models, for pages, or in a table of their own (questions, checks, advice).
 _SILENT = (
-    *("steps/prompts.py", "setup/questions.py", "exports/", "inspection/checks/", "inspection/advice.py"),
-    *("inspection/page/", "inspection/charts.py", "evaluation/plots.py", "measuring/"),
+    *("steps/prompts.py", "setup/questions.py", "exports/", "inspection/checks/"),
+    *(
+        "inspection/advice.py",
+        "inspection/page/",
+        "inspection/charts.py",
+        "evaluation/plots.py",
+        "measuring/",
+    ),
 )
 # Texts in code that says other things too: prompts, labels, patterns, and what cannot happen.
 _NO_MESSAGES = {
