@@ -74,7 +74,7 @@ def check(text: str) -> None:
         assert there.issuperset(map(abs, one.numbers))
         assert 0 <= one.expression < len(ASKED)
         assert one.score is None or (0 <= one.score <= 1 and one.score in there)
-    if reply.status is ReplyStatus.UNPARSEABLE:
+    if reply.status in (ReplyStatus.UNPARSEABLE, ReplyStatus.REFUSED):
         assert not reply.instances and not reply.dropped
     for found in read_extraction(text).expressions:
         assert found.text and found.text == found.text.strip()
@@ -117,7 +117,7 @@ def test_a_cut_reply_is_never_whole(text: str, share: float) -> None:
 
 
 HOSTILE = """
-LONG = 100_000
+LONG = 30_000
 TEXTS = {
     "brackets": "[" * LONG,
     "keys": '{"a":' * (LONG // 5),
@@ -136,8 +136,8 @@ TEXTS = {
     "boxes": "[1,2,3,4]" * (LONG // 9),
     "deep boxes": ("[" * 38 + "1,2,3,4" + "]" * 38) * (LONG // 83),
     "objects": '{"label":"z","box":[1,2,3,4]}' * (LONG // 29),
-    "labels": "[" + ",".join('{"label":"z%d","box":[1,2,3,4]}' % i for i in range(6000)),
-    "keyed": "{" + ",".join('"k%d":[1,2,3,4]' % i for i in range(12000)) + "}",
+    "labels": "[" + ",".join('{"label":"z%d","box":[1,2,3,4]}' % i for i in range(2000)),
+    "keyed": "{" + ",".join('"k%d":[1,2,3,4]' % i for i in range(4000)) + "}",
     "deep but valid": '{"a":' * 900 + "1" + "}" * 900,
     "deep lists, valid": '{"instances":[' * 450 + "]}" * 450,
     "thoughts": "<think>" * (LONG // 7),
@@ -147,7 +147,7 @@ TEXTS = {
     "one number": "[" + "9" * LONG,
     "numbers": "[" + "9e9," * (LONG // 4),
     "a box of a million": '{"instances":[{"id":0,"bbox":"' + "9 " * (LONG // 2) + '"}]}',
-    "many scores": '{"instances":[{"id":0,"bbox":[1,2,3,4],"score":[%s1]}]}' % ("1," * 60000),
+    "many scores": '{"instances":[{"id":0,"bbox":[1,2,3,4],"score":[%s1]}]}' % ("1," * 20000),
 }
 """
 

@@ -43,7 +43,7 @@ async def ask_until_read(
         answer = await asker.ask(question)
         reply = read(answer.text)
         cut = answer.finish is Finish.LENGTH
-        unread = reply.status is ReplyStatus.UNPARSEABLE
+        unread = reply.status in (ReplyStatus.UNPARSEABLE, ReplyStatus.REFUSED)
         if reply.status is ReplyStatus.TRUNCATED or (cut and (unread or reply.open_ended)):
             reason, what = "reply_truncated", "was cut before its end"
             question = question.with_room()

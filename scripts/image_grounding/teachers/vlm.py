@@ -113,7 +113,7 @@ class VlmTeacher:
         def spoiled(reply: GroundingReply) -> Mapping[str, int]:
             """Why an expression would look unseen that the reply does not call so."""
             grounding = converted(reply)
-            said = reply.spoiled | {raw.expression for raw in reply.instances}
+            said = reply.unusable | {raw.expression for raw in reply.instances}
             lost = any(not grounding.instances[index] for index in said)
             nothing = not any(grounding.instances)
             return grounding.dropped if lost or nothing else {}
