@@ -23,7 +23,7 @@ from image_grounding.replies.text import (
 )
 
 _N = r"(?<![\w.])[-+]?(?:\d++\.?\d*+|\.\d++)(?:[eE][-+]?\d++)?+"
-_RUN = re.compile(rf"{_N}(?:[^\w\n]{{1,4}}\s*{_N}){{2,}}")
+_RUN = re.compile(rf"{_N}(?:(?:,\s{{0,40}}|[^\w\n]{{1,4}}){_N}){{2,}}")
 _NATIVE = re.compile(r"<\|?(?:ref|object_ref_start|box_start|det)\|?>|<b?box>[^<]*\d")
 _WIDE = re.compile(r"[\uff3b\uff5b]")
 _NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
@@ -52,7 +52,7 @@ class Answer:
         denied_loosely: phrases that its sentences seem to call unseen.
         vague: phrases in sentences with more than one reading.
         refuses: it says that the work was not done, or reports an error.
-        runs: runs of numbers in it, of which each is part of a box that was read, or is lost.
+        numbers: those that stand several together in it, as in boxes.
         open_ended: as in ``Found``.
     """
 
@@ -62,7 +62,7 @@ class Answer:
     denied_loosely: frozenset[int] = frozenset()
     vague: frozenset[int] = frozenset()
     refuses: bool = False
-    runs: tuple[frozenset[float], ...] = ()
+    numbers: tuple[float, ...] = ()
     open_ended: bool = False
 
 
@@ -137,7 +137,7 @@ def _structured(found: Found, reader: Reader) -> Answer:
         tuple(blocks),
         denied=strict,
         denied_loosely=loose,
-        runs=tuple(_runs(found.text[start:])) if repaired else (),
+        numbers=tuple(_numbers(found.text[start:])) if repaired else (),
         open_ended=found.open_ended,
     )
 
@@ -216,14 +216,14 @@ def _laid_out(text: str, reader: Reader, found: Found | None) -> Answer | None:
         denied=strict,
         denied_loosely=loose,
         vague=vague,
-        runs=tuple(_runs(text)),
+        numbers=tuple(_numbers(text)),
         open_ended=True,
     )
 
 
-def _runs(text: str) -> Iterator[frozenset[float]]:
+def _numbers(text: str) -> Iterator[float]:
     for run in _RUN.finditer(text):
-        yield frozenset(map(float, re.findall(_N, run[0])))
+        yield from map(float, re.findall(_N, run[0]))
 
 
 def _are_clear(items: Sequence[Item], asked: Asked) -> bool:

@@ -5,6 +5,7 @@ Where a reply says two things of a phrase, and nothing tells which one it means,
 nothing of it that could be used.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ _LOOP = 4
 # Lists that overlap more than this are two tries at the same things.
 _SAME_PLACE = 0.3
 
+_NUMBER = re.compile(r"\d+")
 _ALIKE = 80.0
 _LONGEST = 400  # letters of a name that is looked into
 
@@ -68,7 +70,7 @@ class Claims:
                 match.owner for (_, item), match in zip(flat, matches, strict=True) if item.boxes
             ]
             self._contradict(self._endless(owners))
-        self.dropped["unread"] += _lost_runs(answer, [item for _, item in flat])
+        self.dropped["unread"] += _lost_boxes(answer, [item for _, item in flat])
         self._contradict(self._too_few(lost=self._lost or self.dropped["unread"] > 0))
         self.dropped += Counter()  # without zeros
 
@@ -86,6 +88,7 @@ class Claims:
     def _take(self, place: int, item: Item, match: Match) -> None:
         self.doubtful |= match.doubtful
         self.dropped["malformed"] += item.unread
+        self._lost = self._lost or item.lossy
         if match.owner is None:
             named = item.labels or item.kinds
             self._lost = self._lost or item.unread > 0 or bool(item.boxes and not named)
@@ -181,16 +184,17 @@ def _hides(name: str, phrase: Phrase) -> bool:
     return held or fuzz.ratio(name, phrase.folded) > _ALIKE
 
 
-def _lost_runs(answer: Answer, items: Sequence[Item]) -> int:
-    """How many runs of numbers in the text belong to no box, nor to one that cannot be read."""
-    read = {
-        number
-        for item in items
-        for box, score in item.boxes
-        for number in (*(box.written or box.numbers), score)
-    }
-    lost = sum(not run <= read for run in answer.runs)
-    return max(lost - sum(item.unread for item in items), 0)
+def _lost_boxes(answer: Answer, items: Sequence[Item]) -> int:
+    """How many boxes stand in the text as numbers that are in no item, read or unreadable."""
+    read: Counter[float] = Counter()
+    for item in items:
+        read.update(float(number) for name in item.labels for number in _NUMBER.findall(name))
+        read.update([] if item.id is None else [float(item.id)])
+        for box, score in item.boxes:
+            read.update((*(box.written or box.numbers), *([] if score is None else [score])))
+    left = (Counter(answer.numbers) - read).total()
+    # Of each box that cannot be read most numbers are left; of others none is.
+    return max((left + 1) // 4 - sum(item.unread for item in items), 0)
 
 
 def _distinct(boxes: Sequence[Scored]) -> set[RawBox]:

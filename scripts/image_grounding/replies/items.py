@@ -70,6 +70,7 @@ class Item:
         boxes: its boxes, each with its score.
         unseen: it says that its phrase is not to be seen.
         unread: how many things in the place of a box cannot be read.
+        lossy: what was lost near it may have been another item's.
         mute: it has nothing in the place of a box.
         cut: the end of the reply cuts it.
         apart: an entry of a list of what is absent.
@@ -81,6 +82,7 @@ class Item:
     boxes: tuple[tuple[RawBox, float | None], ...] = ()
     unseen: bool = False
     unread: int = 0
+    lossy: bool = False
     mute: bool = False
     cut: bool = False
     apart: bool = False
@@ -206,7 +208,8 @@ class Reader:
             return
         keys = lowered(value)
         for name in _ABSENT_KEYS:
-            if isinstance(keys.get(name), list | dict | str):
+            listed_ids = name in ("absent", "absent_ids") and type(keys.get(name)) is int
+            if listed_ids or isinstance(keys.get(name), list | dict | str):
                 yield from self._absences(keys[name])
                 keys.pop(name)
         listed = _listed(keys)
@@ -285,7 +288,7 @@ class Reader:
             return
         item = replace(_item(scored), mute=not has_box(keys)).under(own)
         if isinstance(value, LossyObject):
-            item = replace(item, unread=item.unread + 1, mute=False)
+            item = replace(item, unread=item.unread + 1, mute=False, lossy=True)
         if item.unseen and item.mute:
             item = replace(item, unread=0)
         yield _unless_seen(item, keys)

@@ -48,6 +48,10 @@ _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 
 
+class BareText(str):
+    """A text in a list that stands there without quotes."""
+
+
 class Lost:
     """What stands in the place of a value that is not there; null says something."""
 
@@ -237,7 +241,11 @@ def _closed_by(closer: str, stack: Sequence[_Open], text: str, position: int) ->
 def _open_forgotten(stack: list[_Open], position: int) -> None:
     """A colon behind a text in a list: the brace before it was forgotten."""
     inside = stack[-1]
-    if inside.bracket == "[" and inside.items and isinstance(inside.items[-1], str):
+    if inside.bracket != "[" or not inside.items:
+        return
+    if isinstance(inside.items[-1], BareText):  # prose in a bracket that was not closed
+        inside.items.append(LOST)
+    elif isinstance(inside.items[-1], str):
         stack.append(_Open("{", position, key=inside.items.pop()))
 
 
@@ -247,7 +255,8 @@ def _scalar(into: _Open, kind: str, token: str, text: str, end: int) -> None:
         return
     if kind in ("number", "word") and not is_key:
         if end < len(text):  # else more of it may have been to come
-            into.add(_number(token) if kind == "number" else _bare(token))
+            value = _number(token) if kind == "number" else _bare(token)
+            into.add(BareText(value) if isinstance(value, str) else value)
     elif is_key:
         into.key = token if kind in ("number", "word") else _string(token)
     else:
