@@ -11,8 +11,9 @@ from image_grounding.replies import layouts
 from image_grounding.replies.items import Item, Reader
 from image_grounding.replies.lenient import Value, read_values
 from image_grounding.replies.lines import name_in, plain_lines, read_lines, undecorated
+from image_grounding.replies.numbers import says_none
 from image_grounding.replies.phrases import Asked
-from image_grounding.replies.prose import corrects, denied, is_error, refuses
+from image_grounding.replies.prose import corrects, denied, is_error, refuses, withdrawn
 from image_grounding.replies.text import (
     Found,
     ReplyStatus,
@@ -30,6 +31,7 @@ _NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 # Wrappers around an answer that are opened, and how far a text is looked at for errors.
 _MAX_WRAPPERS = 2
 _FIRST = 20_000
+_IN_WORDS = re.compile(r"\s*(?:none|not|no)\b", re.IGNORECASE)
 _ENTRIES = re.compile(r"[\s,;`]*(?:json)?[\s,;`]*")
 
 
@@ -129,6 +131,8 @@ def _structured(found: Found, reader: Reader) -> Answer:
         # An echo of what was asked says nothing beside an answer.
         blocks = [block for block in blocks if not _is_echo(block)]
     strict, loose = _denials(prose, reader.asked)
+    # What is taken back behind the last value stays so.
+    loose |= withdrawn(prose[-1], reader.asked) or frozenset()
     repaired = found.status is ReplyStatus.REPAIRED
     # Before an answer of the form that was asked for stand drafts.
     start = values[0][1].start if found.shape is Shape.STRONG else 0
@@ -208,6 +212,8 @@ def _laid_out(text: str, reader: Reader, found: Found | None) -> Answer | None:
         items, vague = list(lines.items), lines.vague
         cut = cut or lines.open
     strict, loose = _denials((text,), asked)
+    if len(asked) == 1 and says_none(text) and _IN_WORDS.match(text):
+        strict = frozenset({0})
     if not strict and not any(item.boxes or item.unseen for item in items):
         return None
     return Answer(

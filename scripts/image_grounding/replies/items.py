@@ -44,6 +44,8 @@ _KIND_KEYS = (
     "category", "class", "class_name", "category_name", "object", "object_name", "entity",
     "sub_label", "sublabel", "noun", "noun_chunk",
 )  # fmt: skip
+# These may say anything; what they say counts where it is a phrase.
+_LOOSE_KEYS = ("type", "tag", "title", "kind", "thing", "what")
 _LONG_KEYS = ("description", "desc", "caption")
 _ID_KEYS = (
     "id", "expression_id", "index", "expression_index", "ids", "phrase_id", "idx", "query_id",
@@ -233,6 +235,8 @@ class Reader:
             for names in (_LABEL_KEYS, _KIND_KEYS, _LONG_KEYS)
         )
         labels = labels or (() if kinds else long)
+        loose = (keys[name] for name in _LOOSE_KEYS if isinstance(keys.get(name), str))
+        kinds += tuple(name for name in loose if self.asked.named_exactly(name))
         telling = tuple(label for label in labels if self.asked.named(label))
         item = Item(labels=telling or labels[:1], kinds=kinds, unseen=_not_seen(keys))
         number = first(keys, _ID_KEYS)

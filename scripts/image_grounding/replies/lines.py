@@ -17,6 +17,7 @@ _LONGEST_LINE = 4000
 _N = r"[-+]?(?:\d++\.?\d*+|\.\d++)(?:[eE][-+]?\d++)?+"
 _GAP = r"(?:\s*,\s*|[ \t]+)"
 _GROUP = rf"[\[({{<]\s*{_N}(?:\s*[,;\s]\s*{_N})*\s*[\])}}>]"
+_PAIR = rf"[\[({{<]\s*{_N}\s*[,;\s]\s*{_N}\s*[\])}}>]"
 _NAME = (
     r"[\"'`]?(?:[xy][_ ]?(?:[012]|min|max)?|left|top|right|bottom|width|height|[wh]|c[xy])[\"'`]?"
 )
@@ -29,11 +30,12 @@ _BOX = re.compile(
     r"(?P<end><\|?/?(?:bbox|box|box_end|det)\|?>|\Z)"
     # brackets of four, or two of two, and lists of these
     rf"|(?P<list>\[\s*(?:{_GROUP}\s*,?\s*)+\]"
-    rf"|{_GROUP}(?:\s*(?:,|;|-+>?|\u2013|\u2192|to|and)?\s*{_GROUP})*)"
+    rf"|{_PAIR}\s*(?:,|;|-+>?|\u2013|\u2192|to|and)?\s*{_PAIR}|{_GROUP})"
     # x1=1, y1=2, x2=3, y2=4
     rf"|(?P<named>[\[({{]?\s*{_MEMBER}(?:[\s,;]+{_MEMBER}){{3}}\s*[\])}}]?)"
     # four bare numbers
-    rf"|(?P<bare>(?<![\w.,%-])(?<!\d[ ,]){_N}(?:{_GAP}{_N}){{3}}(?![\w%]|\.\d|\s*,?\s*{_N}))",
+    rf"|(?P<bare>(?<![\w.%-])(?<!\d[ ,])(?<!\d, ){_N}(?:{_GAP}{_N}){{3}}"
+    rf"(?![\w%]|\.\d|\s*,?\s*{_N}))",
     re.DOTALL | re.IGNORECASE,
 )
 _UNKNOWN = "\ufffd"  # something that is no name

@@ -26,9 +26,10 @@ _RUNNING = re.compile(
     r"|\s(?:one|two|three|four|five|six))+$",
     re.IGNORECASE,
 )
+_LETTERED = re.compile(r"[\s_-]+[A-H]$")  # "dog A"
 _NUMBERED = re.compile(
     r"^(?:(?:(?:id|expression|phrase|object|item|no\.?)\s*)?[\[(#]?\d{1,3}\s*[.):\]-]+"
-    r"(?:\s+(?=\S)|(?=[^\W\d])))+",
+    r"(?:\s+(?=\S)|(?=[^\W\d]))|(?:expression|phrase|object|item|target|label|name):\s+)+",
     re.IGNORECASE,
 )
 _ASIDE = re.compile(r"\s*[(\[][^()\[\]]*[)\]]\s*$")
@@ -325,6 +326,8 @@ def _readings(label: str) -> list[str]:
     label = label.strip()
     plain = _NUMBERED.sub("", label)
     readings = [label, plain, _RUNNING.sub("", plain.replace("_", " "))]
+    if _LETTERED.search(plain):
+        readings.append(_LETTERED.sub("", plain))
     if _ASIDE.search(plain) and _ASIDE.sub("", plain):
         readings.append(_ASIDE.sub("", plain))
     return readings

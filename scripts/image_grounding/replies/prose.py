@@ -32,9 +32,19 @@ _CORRECTION = re.compile(
     r"|(?:^|[.!\n]\s*)no[,:. ]|\u66f4\u6b63|\u4fee\u6b63|\u7ea0\u6b63",
     re.IGNORECASE,
 )
+# What takes back a box that was given.
+_WITHDRAWAL = re.compile(
+    r"\b(?:withdraw\w*|withdrew|retract\w*|take (?:it|that|this|them|all|both) back|disregard\w*|"
+    r"ignore|discard\w*|scratch that|never mind|(?:is|are|was|were|looks?) "
+    r"(?:\w+ )?(?:wrong|incorrect|invalid|mistaken|a mistake|an error)|"
+    r"(?:is|are|was|were|do|does|did)(?: not|n't) (?:correct|right|match|fit|what)|"
+    r"(?:is|are|was|were) (?:actually|really|in fact) (?:a|an|the|no|not)|mistook|misidentified|"
+    r"i was (?:mistaken|wrong)|made a mistake)\b"
+)
+_HYPOTHETICAL = re.compile(r"\b(?:if|let me know|in case|should you|may be|might be|could be)\b")
 _ERROR_KEYS = ("error", "errors", "error_message", "exception", "refusal")
 _FAILURES = frozenset({"error", "failed", "failure", "refused", "rejected"})
-_SENTENCE = re.compile(r"[.!?;\n]+(?=\s|$)|\n")
+_SENTENCE = re.compile(r"[.!?;:\n]+(?=\s|$)|\n")
 _DENIAL = r"(?:no|not|n't|cannot|none|without|neither|nor|never|absent|missing|invisible)"
 _IN_A_DENIAL = word_set(
     "there is are was were i can could do does did see find found locate located detect "
@@ -76,6 +86,23 @@ def is_error(value: Any) -> bool:
 def corrects(text: str) -> bool:
     """Whether a text announces that what follows replaces what was before."""
     return _CORRECTION.search(text) is not None
+
+
+def withdrawn(text: str, asked: Asked) -> frozenset[int] | None:
+    """The phrases whose boxes a text takes back, all where it names none; None if it does not."""
+    taken: set[int] | None = None
+    for sentence in re.split(r"[.!?\n]+(?=\s|$)", text):
+        plain = folded(sentence)
+        if not _WITHDRAWAL.search(plain) or _HYPOTHETICAL.search(plain):
+            continue
+        words = words_of(plain)
+        named = {
+            index
+            for index, phrase in enumerate(asked.phrases)
+            if place_of(phrase.words, words) is not None
+        }
+        taken = (taken or set()) | (named or set(range(len(asked))))
+    return None if taken is None else frozenset(taken)
 
 
 def denied(text: str, asked: Asked) -> Iterator[tuple[int, bool]]:
