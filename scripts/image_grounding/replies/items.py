@@ -218,9 +218,15 @@ class Reader:
         described = _describes(keys)
         keyed = not described and any(self.asked.holds(name) for name in value)
         if keyed or not (described or has_box(keys) or isinstance(listed, list | dict)):
-            for name, part in value.items():
-                if lowered({name: 0}).keys() & keys.keys():
-                    yield from self._read(part, self._called(name, outer), level + 1)
+            found = [
+                item
+                for name, part in value.items()
+                if lowered({name: 0}).keys() & keys.keys()
+                for item in self._read(part, self._called(name, outer), level + 1)
+            ]
+            yield from found
+            if isinstance(value, LossyObject) and any(item.boxes or item.unseen for item in found):
+                yield Item(unread=1, lossy=True)
             return
         own = self._owner(keys).under(outer)
         if isinstance(listed, list | dict) and (listed or not has_box(keys)):

@@ -42,7 +42,8 @@ _MEMBER_FOLLOWS = re.compile(
 )
 # A text without quotes, up to what ends a value.
 _BARE = re.compile(r"""[^\s,\[\]{}"“”][^,\[\]{}"“”\n]*""")
-_BRACKETS = re.compile(r"[\[\]{}]")
+# A key that holds this has swallowed others.
+_SWALLOWED = re.compile(r"[\[\]{}]|\"\s*[\d,:-]")
 _NO_TEXT = {"null", "none", "nan", "undefined", "infinity", "-infinity", "inf", "-inf"}
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
@@ -160,7 +161,7 @@ class _Open:
             return CutList(self.items) if cut else self.items
         if cut:
             return CutObject(self.pairs)
-        if not self.lossy and not any(_BRACKETS.search(key) for key, _ in self.pairs):
+        if not self.lossy and not any(_SWALLOWED.search(key) for key, _ in self.pairs):
             return from_pairs(self.pairs)
         lossy = LossyObject(self.pairs)
         whole = len(lossy) == len(self.pairs)

@@ -167,7 +167,7 @@ def _of_line(
     before = [line[end:start] for end, start in zip([0, *ends], starts, strict=False)]
     after = [line[end:start] for end, start in zip(ends, [*starts[1:], len(line)], strict=True)]
     bare = not (heading or boxes[0]["tag"] or _BROKEN.search(before[0]) or _strip(before[0], asked))
-    behind = bare and bool(asked.named(name_in(after[0], asked)))
+    behind = bare and all(asked.named(name_in(text, asked)) for text in after)
     last = heading
     inline = False
     for match, prefix, suffix in zip(boxes, before, after, strict=True):
