@@ -81,7 +81,7 @@ def check(text: str) -> None:
         assert found.noun_chunk
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(texts)
 def test_readers_take_any_text_and_make_nothing_up(text: str) -> None:
     check(text)
@@ -105,7 +105,7 @@ def test_any_string_is_read_back(string: str) -> None:
         assert read_values(f"{text} ")[0].value == [string]
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(written, st.floats(0, 1))
 def test_a_cut_reply_is_never_whole(text: str, share: float) -> None:
     cut = text[: int(len(text) * share)]
@@ -117,7 +117,7 @@ def test_a_cut_reply_is_never_whole(text: str, share: float) -> None:
 
 
 HOSTILE = """
-LONG = 30_000
+LONG = 12_000
 TEXTS = {
     "brackets": "[" * LONG,
     "keys": '{"a":' * (LONG // 5),
@@ -136,8 +136,8 @@ TEXTS = {
     "boxes": "[1,2,3,4]" * (LONG // 9),
     "deep boxes": ("[" * 38 + "1,2,3,4" + "]" * 38) * (LONG // 83),
     "objects": '{"label":"z","box":[1,2,3,4]}' * (LONG // 29),
-    "labels": "[" + ",".join('{"label":"z%d","box":[1,2,3,4]}' % i for i in range(2000)),
-    "keyed": "{" + ",".join('"k%d":[1,2,3,4]' % i for i in range(4000)) + "}",
+    "labels": "[" + ",".join('{"label":"z%d","box":[1,2,3,4]}' % i for i in range(800)),
+    "keyed": "{" + ",".join('"k%d":[1,2,3,4]' % i for i in range(1600)) + "}",
     "deep but valid": '{"a":' * 900 + "1" + "}" * 900,
     "deep lists, valid": '{"instances":[' * 450 + "]}" * 450,
     "thoughts": "<think>" * (LONG // 7),

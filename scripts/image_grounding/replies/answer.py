@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from image_grounding.replies import layouts
-from image_grounding.replies.items import Item, Reader
+from image_grounding.replies.asked import Asked
+from image_grounding.replies.items import Item
 from image_grounding.replies.lenient import Value, read_values
 from image_grounding.replies.lines import name_in, plain_lines, read_lines, undecorated
-from image_grounding.replies.numbers import says_none
-from image_grounding.replies.phrases import Asked
+from image_grounding.replies.numbers import NUMBER, says_none
 from image_grounding.replies.prose import corrects, denied, is_error, refuses, withdrawn
+from image_grounding.replies.reader import Reader
 from image_grounding.replies.text import (
     Found,
     ReplyStatus,
@@ -23,7 +24,7 @@ from image_grounding.replies.text import (
     without_thoughts,
 )
 
-_N = r"(?<![\w.])[-+]?(?:\d++\.?\d*+|\.\d++)(?:[eE][-+]?\d++)?+"
+_N = rf"(?<![\w.]){NUMBER}"
 _RUN = re.compile(rf"{_N}(?:(?:,\s{{0,40}}|[^\w\n]{{1,4}}){_N}){{2,}}")
 _NATIVE = re.compile(r"<\|?(?:ref|object_ref_start|box_start|det)\|?>|<b?box>[^<]*\d")
 _WIDE = re.compile(r"[\uff3b\uff5b]")
@@ -161,8 +162,8 @@ def _blocks(
         if pending and not (entry and _ENTRIES.fullmatch(lead)):
             yield Block(tuple(pending), correcting)
             pending = []
-        if place and (said := _in_prose(lead, reader.asked)):
-            yield said
+        if place and (block := _in_prose(lead, reader.asked)):
+            yield block
         if not pending:
             correcting = place > 0 and corrects(lead)
         pending.extend(items)
@@ -171,8 +172,8 @@ def _blocks(
             pending = []
     if pending:
         yield Block(tuple(pending), correcting)
-    if said := _in_prose(prose[-1], reader.asked):
-        yield said
+    if block := _in_prose(prose[-1], reader.asked):
+        yield block
 
 
 def _in_prose(text: str, asked: Asked) -> Block | None:

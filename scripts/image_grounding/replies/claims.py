@@ -14,10 +14,11 @@ from rapidfuzz import fuzz
 
 from image_grounding.boxes.geometry import box_iou, order_corners
 from image_grounding.replies.answer import Answer
+from image_grounding.replies.asked import Asked
 from image_grounding.replies.items import Item
 from image_grounding.replies.matching import Match, Matcher
 from image_grounding.replies.numbers import RawBox
-from image_grounding.replies.phrases import Asked, Phrase, folded, place_of, words_of
+from image_grounding.replies.phrases import Phrase, folded, place_of, words_of
 from image_grounding.replies.text import ReplyStatus
 
 # So many boxes of a single thing, in a reply without end, are a loop.
@@ -119,27 +120,21 @@ class Claims:
                 self._contradict({index})
         # What announces a correction and then says nothing takes all back.
         last = len(corrects) - 1
-        if (
-            last > 0
-            and corrects[last]
-            and not any(last in blocks for blocks in self._blocks.values())
-        ):
+        silent = not any(last in blocks for blocks in self._blocks.values())
+        if last > 0 and corrects[last] and silent:
             self._contradict(self._blocks)
 
     def _adds_to(self, index: int, first: _Claim, more: _Claim) -> bool:
         """Whether a second list holds other things of a plural, not the same ones again."""
         phrase = self._asked.phrases[index]
         together = len(first.boxes) + len(more.boxes)
-        if (
-            first.unseen
-            or more.unseen
-            or not phrase.plural
-            or together > (phrase.count or together)
-        ):
+        if first.unseen or more.unseen or not phrase.plural:
+            return False
+        if together > (phrase.count or together):
             return False
         return not any(
-            box_iou(order_corners(one.numbers), order_corners(other.numbers)) > _SAME_PLACE
-            for one, _ in first.boxes
+            box_iou(order_corners(box.numbers), order_corners(other.numbers)) > _SAME_PLACE
+            for box, _ in first.boxes
             for other, _ in more.boxes
         )
 

@@ -9,12 +9,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from image_grounding.replies.asked import Asked
 from image_grounding.replies.items import Item
-from image_grounding.replies.numbers import No, RawBox, Reading, boxes_in_text, says_none
-from image_grounding.replies.phrases import Asked, is_neutral, word_set
+from image_grounding.replies.numbers import NUMBER, No, RawBox, Reading, boxes_in_text, says_none
+from image_grounding.replies.phrases import is_neutral, word_set
 
 _LONGEST_LINE = 4000
-_N = r"[-+]?(?:\d++\.?\d*+|\.\d++)(?:[eE][-+]?\d++)?+"
+_N = NUMBER
 _GAP = r"(?:\s*,\s*|[ \t]+)"
 _GROUP = rf"[\[({{<]\s*{_N}(?:\s*[,;\s]\s*{_N})*\s*[\])}}>]"
 _PAIR = rf"[\[({{<]\s*{_N}\s*[,;\s]\s*{_N}\s*[\])}}>]"
@@ -194,7 +195,7 @@ def _item(match: re.Match[str], name: str, score: float | None) -> Item:
 def name_in(text: str, asked: Asked) -> str:
     """The name in what stands beside a box: the one of a tag, else all but filler words."""
     if tagged := _REF.findall(text):
-        return str(tagged[-1]).strip()
+        return str(tagged[-1]).strip() or _UNKNOWN
     name = _strip(text, asked)
     if asked.named(name):
         return name

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from image_grounding.replies.asked import Asked
 from image_grounding.replies.items import Item
-from image_grounding.replies.phrases import Asked
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from image_grounding.replies.asked import Asked
 from image_grounding.replies.numbers import says_none
-from image_grounding.replies.phrases import Asked, folded, place_of, word_set, words_of
+from image_grounding.replies.phrases import folded, place_of, word_set, words_of
 from image_grounding.replies.text import lowered
 
 # It will not or can not do the work; seeing nothing of a thing is another matter.
