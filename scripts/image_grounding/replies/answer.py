@@ -27,6 +27,7 @@ from image_grounding.replies.text import (
 _N = rf"(?<![\w.]){NUMBER}"
 _RUN = re.compile(rf"{_N}(?:(?:,\s{{0,40}}|[^\w\n]{{1,4}}){_N}){{2,}}")
 _NATIVE = re.compile(r"<\|?(?:ref|object_ref_start|box_start|det)\|?>|<b?box>[^<]*\d")
+_ELEMENT = re.compile(r"<(?:label|name|object|item|instance|annotation|detection|element)\b")
 _WIDE = re.compile(r"[\uff3b\uff5b]")
 _NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 # Wrappers around an answer that are opened, and how far a text is looked at for errors.
@@ -42,6 +43,7 @@ class Block:
 
     items: tuple[Item, ...]
     corrects: bool = False
+    in_prose: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Answer:
     denied_loosely: frozenset[int] = frozenset()
     vague: frozenset[int] = frozenset()
     refuses: bool = False
-    numbers: tuple[float, ...] = ()
+    numbers: tuple[tuple[float, ...], ...] = ()
     open_ended: bool = False
 
 
@@ -134,6 +136,8 @@ def _structured(found: Found, reader: Reader) -> Answer:
     strict, loose = _denials(prose, reader.asked)
     # What is taken back behind the last value stays so.
     loose |= withdrawn(prose[-1], reader.asked) or frozenset()
+    if any(_corrects_something(block, reader.asked) for block in blocks):
+        loose |= frozenset(range(len(reader.asked)))
     repaired = found.status is ReplyStatus.REPAIRED
     # Before an answer of the form that was asked for stand drafts.
     start = values[0][1].start if found.shape is Shape.STRONG else 0
@@ -179,7 +183,13 @@ def _blocks(
 def _in_prose(text: str, asked: Asked) -> Block | None:
     """Boxes between or behind the values, which add to them or correct them."""
     items = [item for item in read_lines(text, asked).items if item.boxes]
-    return Block(tuple(items), corrects(text)) if items else None
+    return Block(tuple(items), corrects(text), in_prose=True) if items else None
+
+
+def _corrects_something(block: Block, asked: Asked) -> bool:
+    """Whether prose gives a new box and does not say of what."""
+    unnamed = block.in_prose and not all(item.owned for item in block.items)
+    return unnamed and (block.corrects or len(asked) == 1)
 
 
 def _is_echo(block: Block) -> bool:
@@ -200,7 +210,7 @@ def _laid_out(text: str, reader: Reader, found: Found | None) -> Answer | None:
     cut = found is not None and found.status is ReplyStatus.TRUNCATED
     vague: frozenset[int] = frozenset()
     items: list[Item] = []
-    if not _NATIVE.search(text):
+    if not _NATIVE.search(text) or _ELEMENT.search(text):
         for layout in (layouts.table, layouts.markup, layouts.yaml_members):
             values = layout(undecorated(text) if layout is layouts.yaml_members else text)
             items = reader.items(values) if values else []
@@ -228,9 +238,9 @@ def _laid_out(text: str, reader: Reader, found: Found | None) -> Answer | None:
     )
 
 
-def _numbers(text: str) -> Iterator[float]:
+def _numbers(text: str) -> Iterator[tuple[float, ...]]:
     for run in _RUN.finditer(text):
-        yield from map(float, re.findall(_N, run[0]))
+        yield tuple(map(float, re.findall(_N, run[0])))
 
 
 def _are_clear(items: Sequence[Item], asked: Asked) -> bool:

@@ -187,7 +187,16 @@ def _lost_boxes(answer: Answer, items: Sequence[Item]) -> int:
         read.update([] if item.id is None else [float(item.id)])
         for box, score in item.boxes:
             read.update((*(box.written or box.numbers), *([] if score is None else [score])))
-    left = (Counter(answer.numbers) - read).total()
+    boxes = {box.written or box.numbers for item in items for box, _ in item.boxes}
+    rest: Counter[float] = Counter()
+    for run in answer.numbers:
+        for start in range(0, len(run), 4):
+            four = run[start : start + 4]
+            if four in boxes:  # a box that was read, maybe said once more
+                read -= Counter(four)
+            else:
+                rest.update(four)
+    left = (rest - read).total()
     # Of each box that cannot be read most numbers are left; of others none is.
     return max((left + 1) // 4 - sum(item.unread for item in items), 0)
 

@@ -40,6 +40,9 @@ ABSENT_KEYS = (
     "absent", "absent_ids", "not_visible", "not_found", "not_present", "missing", "unseen",
     "invisible", "absent_expressions", "not_in_image",
 )  # fmt: skip
+UNSURE_KEYS = (
+    "uncertain", "unsure", "ambiguous", "unclear", "unknown", "skipped", "not_sure",
+)  # fmt: skip
 _SEEN_KEYS = (
     "visible", "is_visible", "found", "present", "is_present", "exists", "detected", "in_image",
     "visibility", "status", "seen", "presence",

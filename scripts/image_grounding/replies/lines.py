@@ -41,6 +41,7 @@ _BOX = re.compile(
 )
 _UNKNOWN = "\ufffd"  # something that is no name
 _BROKEN = re.compile(r"[<>{}]|\|(?:ref|det)|object_ref")  # what is left of a tag
+_MEMBERS = re.compile(r"\"\s*[:,]|\[\s*\]")  # what is left of an object
 _NUMBERS = re.compile(rf"{_N}(?:[^\w\n]{{1,4}}{_N}){{2}}")
 _REF = re.compile(
     r"<\|?(?:ref|object_ref_start|phrase)\|?>(.*?)<\|?/?(?:ref|object_ref_end|phrase)\|?>",
@@ -65,7 +66,8 @@ _FILLER = word_set(
     "approximately about would should has have i see find there result results final spanning "
     "covers covering corresponds corner corners left-top top-left bottom-right topleft "
     "bottomright follows following normalized sure ok okay you your described requested asked "
-    "desired specified mentioned referred question located: score confidence id"
+    "desired specified mentioned referred question located: score confidence id only just yes "
+    "so therefore thus hence then now well"
 )
 
 
@@ -138,9 +140,14 @@ def _lines(text: str) -> Iterator[str]:
         before = text[start : match.start()]
         if match.start() - start < _LONGEST_LINE and _depth(before) > 0:
             continue
-        yield before.replace("\n", " ")
+        yield from _parts(before)
         start = match.end()
-    yield text[start:].replace("\n", " ")
+    yield from _parts(text[start:])
+
+
+def _parts(line: str) -> list[str]:
+    """The parts of a line that a semicolon parts, not the numbers of a box."""
+    return re.split(r";\s+(?=[^\W\d])", line.replace("\n", " "))
 
 
 def _depth(text: str) -> int:
@@ -197,6 +204,8 @@ def name_in(text: str, asked: Asked) -> str:
     if tagged := _REF.findall(text):
         return str(tagged[-1]).strip() or _UNKNOWN
     name = _strip(text, asked)
+    if _MEMBERS.search(name):
+        return _UNKNOWN
     if asked.named(name):
         return name
     if name and _BROKEN.search(text):

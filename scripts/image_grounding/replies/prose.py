@@ -55,7 +55,7 @@ _IN_A_DENIAL = word_set(
     "sorry also of a an absent missing invisible none to unable which contain contains show "
     "shows depict depicts object objects clearly at all provided given note expression "
     "expressions for box boxes bounding bbox therefore and i'm as instance instances such match "
-    "matching after all"
+    "matching after all neither nor either or both them any"
 )
 _NEGATIVE = re.compile(rf"\b{_DENIAL}\b|n't\b|\bunable\b", re.IGNORECASE)
 

@@ -14,6 +14,7 @@ from image_grounding.replies.items import (
     LONG_KEYS,
     LOOSE_KEYS,
     SCORE_KEYS,
+    UNSURE_KEYS,
     Item,
     describes,
     is_example,
@@ -24,7 +25,14 @@ from image_grounding.replies.items import (
     unless_seen,
     with_id,
 )
-from image_grounding.replies.lenient import LOST, CutList, CutObject, LossyObject, RepeatedObject
+from image_grounding.replies.lenient import (
+    LOST,
+    BareText,
+    CutList,
+    CutObject,
+    LossyObject,
+    RepeatedObject,
+)
 from image_grounding.replies.numbers import (
     BOX_KEYS,
     No,
@@ -103,6 +111,10 @@ class Reader:
             yield from self._read(json_in(value), outer, level + 1)
         elif value is LOST and outer.owned:
             yield replace(outer, unread=1)
+        elif value is False and outer.owned:
+            yield replace(outer, unseen=True)
+        elif outer.labels and self.asked.named_exactly(outer.labels[-1]) and not _is_none(value):
+            yield replace(outer, unread=1)  # something else than a box, or the word for none
         elif value is None or (isinstance(value, str) and _is_box_text(value)):
             item = self._boxes(value)
             if outer.owned or item.boxes:
@@ -123,6 +135,8 @@ class Reader:
             yield self._boxes(value).under(outer)
         else:
             for part in value:
+                if isinstance(part, BareText):
+                    continue
                 if isinstance(part, str) and self.asked.holds(part):
                     yield Item(labels=(part,), unread=1, mute=True)
                 else:
@@ -151,8 +165,10 @@ class Reader:
         for name in ABSENT_KEYS:
             listed_ids = name in ("absent", "absent_ids") and type(keys.get(name)) is int
             if listed_ids or isinstance(keys.get(name), list | dict | str):
-                yield from self._absences(keys[name])
-                keys.pop(name)
+                yield from self._entries(keys.pop(name), Item(unseen=True, apart=True))
+        for name in UNSURE_KEYS:
+            if isinstance(keys.get(name), list):
+                yield from self._entries(keys.pop(name), Item(unread=1, apart=True))
         listed = listed_in(keys)
         described = describes(keys)
         keyed = not described and any(self.asked.holds(name) for name in value)
@@ -195,21 +211,21 @@ class Reader:
             return replace(given, id=-1)  # no id of anything
         return given
 
-    def _absences(self, value: Any) -> Iterator[Item]:
-        """The entries of a list of what is absent: ids, texts or objects with either."""
+    def _entries(self, value: Any, what: Item) -> Iterator[Item]:
+        """``what`` for each entry of a list: ids, texts or objects with either."""
         for part in value if isinstance(value, list) else [value]:
+            entries = [part]
             if isinstance(part, dict):
-                entry = self._owner(lowered(part))
-                if entry.owned:
-                    yield replace(entry, unseen=True, apart=True)
-                else:
-                    yield from map(self._absent, part)
-            elif part is not None and not (isinstance(part, str) and _is_empty(part)):
-                yield self._absent(part)
+                own = self._owner(lowered(part))
+                entries = [own] if own.owned else list(part)
+            elif part is None or (isinstance(part, str) and _is_empty(part)):
+                entries = []
+            for entry in entries:
+                yield what.under(entry if isinstance(entry, Item) else self._entry(entry))
 
-    def _absent(self, entry: Any) -> Item:
-        own = self._called(entry, _NOBODY) if isinstance(entry, str) else with_id(entry, Item())
-        return replace(own if own.owned else Item(id=-1), unseen=True, apart=True)
+    def _entry(self, value: Any) -> Item:
+        own = self._called(value, _NOBODY) if isinstance(value, str) else with_id(value, Item())
+        return own if own.owned else Item(id=-1)
 
     def _described(
         self, value: Mapping[str, Any], keys: Mapping[str, Any], own: Item, level: int
@@ -245,7 +261,8 @@ class Reader:
     def _are_objects(self, value: Any) -> bool:
         """Whether under a box's key stand whole entries."""
         if isinstance(value, dict):
-            return isinstance(value, RepeatedObject) or describes(lowered(value))
+            keyed = any(map(self.asked.holds, value))
+            return keyed or isinstance(value, RepeatedObject) or describes(lowered(value))
         if not isinstance(value, list) or not value:
             return False
         return all(
@@ -285,3 +302,7 @@ def _is_box_text(value: Any) -> bool:
 
 def _is_answer(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(listed_in(lowered(value)), list)
+
+
+def _is_none(value: Any) -> bool:
+    return value is None or _is_box_text(value)
