@@ -31,7 +31,7 @@ _LATE = (
 )
 _FORKS.set_forkserver_preload(
     [
-        *(f"image_grounding.asking.{name}" for name in ("openai", "gemini")),
+        *(f"image_grounding.asking.endpoints.{name}" for name in ("openai", "gemini")),
         *(f"image_grounding.cli.{tool}" for tool in _TOOLS),
         *_LATE,
     ]
