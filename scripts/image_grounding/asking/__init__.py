@@ -5,20 +5,11 @@ from collections.abc import Callable
 
 from image_grounding.asking.asker import Asker, RetryPolicy
 from image_grounding.asking.capacity import START, Capacity
-from image_grounding.asking.endpoints.base import Endpoint, Finish, Question, Reply, Usage
+from image_grounding.asking.endpoints.base import Endpoint
 from image_grounding.asking.limits import Gate
 from image_grounding.spec import Spec, Vlm
 
-__all__ = [
-    "Asker",
-    "Endpoint",
-    "Finish",
-    "Question",
-    "Reply",
-    "Usage",
-    "make_asker",
-    "make_endpoint",
-]
+__all__ = ["Asker", "Endpoint", "make_asker", "make_endpoint"]
 
 
 def make_endpoint(vlm: Vlm, say: Callable[[str], None]) -> Endpoint:

@@ -10,7 +10,7 @@ from functools import partial
 import tenacity
 
 from image_grounding.asking.capacity import Capacity
-from image_grounding.asking.endpoints.base import Endpoint, Question, Reply
+from image_grounding.asking.endpoints.base import Endpoint
 from image_grounding.asking.endpoints.negotiation import Request, Terms
 from image_grounding.asking.limits import Bucket, Gate
 from image_grounding.asking.meter import Meter
@@ -22,6 +22,8 @@ from image_grounding.errors import (
     ServerFaultError,
     UnreachableError,
 )
+from image_grounding.images.encoding import EncodedImage
+from image_grounding.steps.question import Question, Reply
 
 # An endpoint that has never answered and cannot be reached is not waited for any longer.
 _FIRST_CONTACT_ATTEMPTS = 2
@@ -94,18 +96,19 @@ class Asker:
         """Whether the endpoint has answered anything yet."""
         return bool(self.meter.latencies)
 
-    async def ask(self, question: Question) -> Reply:
-        """Ask until there is a reply.
+    async def ask(self, question: Question, image: EncodedImage | None = None) -> Reply:
+        """Ask, with the picture if there is one, until there is a reply.
 
         Raises:
             EndpointError: not worth another attempt, or no attempt left; its ``attempts`` says
                 how many were made.
         """
+        self.meter.asked_again += question.attempt > 1
         tried = _Tried(self.endpoint().negotiation.terms)
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(self._worth_another),
             wait=self._pause,
-            stop=partial(self._enough, tried),
+            stop=partial(self._should_stop, tried),
             before_sleep=self._before_sleep,
             reraise=True,
         )
@@ -113,7 +116,7 @@ class Asker:
             async for attempt in retrying:
                 tried.attempts += 1
                 with attempt:
-                    return await self._negotiate(question, tried)
+                    return await self._negotiate(question, image, tried)
         except EndpointError as error:
             error.attempts = tried.attempts
             raise
@@ -122,18 +125,20 @@ class Asker:
     async def answers(self, question: Question) -> bool:
         """Whether a question is answered at the first attempt."""
         try:
-            await self._negotiate(question, _Tried(self.endpoint().negotiation.terms))
+            await self._negotiate(question, None, _Tried(self.endpoint().negotiation.terms))
         except EndpointError:
             return False
         return True
 
-    async def _negotiate(self, question: Question, tried: _Tried) -> Reply:
+    async def _negotiate(
+        self, question: Question, image: EncodedImage | None, tried: _Tried
+    ) -> Reply:
         """One attempt: repeated at once while the endpoint refuses a part of the request."""
         endpoint = self.endpoint()
         while True:
-            request = endpoint.request(question, tried.terms)
+            request = endpoint.request(question, image, tried.terms)
             try:
-                reply = await self._once(question, request, tried)
+                reply = await self._once(request, image, tried)
             except EndpointError as error:
                 last = tried.attempts >= self._policy.attempts
                 terms = endpoint.negotiation.concession(error, request, tried.terms, last=last)
@@ -144,7 +149,7 @@ class Asker:
                 endpoint.negotiation.answered(request, tried.terms)
                 return reply
 
-    async def _once(self, question: Question, request: Request, tried: _Tried) -> Reply:
+    async def _once(self, request: Request, image: EncodedImage | None, tried: _Tried) -> Reply:
         arrived = time.monotonic()
         reserved = self.meter.mean_tokens() if self._tokens else 0.0
         if self._requests:
@@ -157,17 +162,17 @@ class Asker:
                 sent = time.monotonic()
                 tried.queued += sent - arrived if tried.first_sent else 0.0
                 tried.first_sent = tried.first_sent or sent
-                reply = await self._send(question, request)
+                reply = await self._send(request, image)
             used = reply.usage.input_tokens + reply.usage.output_tokens
             return reply
         finally:
             if self._tokens:
                 self._tokens.spend(used - reserved)
 
-    async def _send(self, question: Question, request: Request) -> Reply:
+    async def _send(self, request: Request, image: EncodedImage | None) -> Reply:
         self.meter.requests += 1
-        if question.image:
-            self.meter.uploaded_bytes += len(question.image.data)
+        if image:
+            self.meter.uploaded_bytes += len(image.data)
         at_once = self.gate.in_flight
         sent = time.monotonic()
         try:
@@ -189,7 +194,7 @@ class Asker:
         first_contact = unheard and not self.answered
         return not first_contact or self.meter.errors[error.reason] < _FIRST_CONTACT_ATTEMPTS
 
-    def _enough(self, tried: _Tried, state: tenacity.RetryCallState) -> bool:
+    def _should_stop(self, tried: _Tried, state: tenacity.RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None
         spent = tried.seconds() + state.upcoming_sleep
         if tried.attempts < self._policy.attempts or spent > self._policy.seconds:
@@ -219,10 +224,10 @@ class Asker:
             self._endpoint = self._make_endpoint()
         return self._endpoint
 
-    def takes(self) -> dict[str, bool]:
-        """For each negotiable parameter that was tried, whether the endpoint takes it."""
+    def supported(self) -> dict[str, bool]:
+        """For each negotiable parameter that was tried, whether the endpoint supports it."""
         endpoint = self.endpoint()
-        return endpoint.negotiation.takes(endpoint.parameters)
+        return endpoint.negotiation.supports(endpoint.parameters)
 
     async def close(self) -> None:
         """Let the endpoint's connections go."""

@@ -13,7 +13,7 @@ from image_grounding.spec import Vlm
 _MAX_LISTED = 12
 
 
-async def explained(error: EndpointError, asker: Asker, vlm: Vlm) -> EndpointError:
+async def diagnose(error: EndpointError, asker: Asker, vlm: Vlm) -> EndpointError:
     """``error``, or one that says more: what is served, or where the API is."""
     if not isinstance(error, UnknownModelError):
         return error

@@ -37,6 +37,10 @@ class Transport:
         """What a server of the ``pixel_resized`` kind would round sides to."""
         return self.multiple if self.multiple > 1 else 28
 
+    def frame(self, original: Size) -> "Frame":
+        """The frame of an upright image of ``original`` size that is sent so."""
+        return Frame(original, fit_size(original, self), self.resize_multiple)
+
 
 @dataclass(frozen=True)
 class Frame:

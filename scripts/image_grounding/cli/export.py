@@ -15,7 +15,7 @@ from image_grounding.exports.select import Selection
 from image_grounding.exports.split import parse_split
 from image_grounding.exports.vlm_sft import STYLES
 from image_grounding.results.reading import Results
-from image_grounding.steps.steps import STEPS
+from image_grounding.steps.table import all_steps
 
 _FORMAT_LINES = "\n".join(f"  {name:<13} {one.summary}" for name, one in FORMATS.items())
 _EPILOG = f"""\b
@@ -88,7 +88,7 @@ missing and their records left out (--copy-images); 130 interrupted; 1 a bug.
 )
 @click.option(
     "--step",
-    type=click.Choice([step.number for step in STEPS]),
+    type=click.Choice([step.number for step in all_steps()]),
     help="Which step's records.  [default: the last one that ran]",
 )
 @click.option("--image-root", metavar="DIR", help="Where relative image paths start now.")
@@ -118,7 +118,7 @@ def export_command(
     """
     view = View(quiet=quiet)
     with reporting_errors():
-        wanted = next((one for one in STEPS if one.number == step), None)
+        wanted = next((known for known in all_steps() if known.number == step), None)
         results = Results(results_dir, wanted, image_root)
         parts = parse_split(split, seed)
         model = str(results.teacher.get("model") or "")

@@ -23,7 +23,7 @@ from image_grounding.inspection.review import review_run
 from image_grounding.inspection.review_report import review_report
 from image_grounding.results.reading import Results
 from image_grounding.spec import load_limits
-from image_grounding.steps.steps import STEPS
+from image_grounding.steps.table import all_steps
 
 _EPILOG = """\b
 Examples:
@@ -74,7 +74,7 @@ _OPEN_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 )
 @click.option(
     "--step",
-    type=click.Choice([step.number for step in STEPS]),
+    type=click.Choice([step.number for step in all_steps()]),
     help="Which step's records.  [default: the last one that ran]",
 )
 @click.option("--image-root", metavar="DIR", help="Where relative image paths start now.")
@@ -128,7 +128,7 @@ def inspect_command(
     """
     view = View(quiet=quiet)
     with reporting_errors():
-        wanted = next((one for one in STEPS if one.number == step), None)
+        wanted = next((known for known in all_steps() if known.number == step), None)
         results = Results(results_dir, wanted, image_root)
         folder = output or (results_dir if results_dir.is_dir() else results_dir.parent) / "report"
         if review:

@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 
 from image_grounding.boxes.frames import Transport
 from image_grounding.errors import OutputError, SampleError
-from image_grounding.images.encoding import MAX_FILE_PIXELS, open_upright, read_header
+from image_grounding.images.pixels import open_upright, read_header
+from image_grounding.images.source import MAX_FILE_PIXELS
 from image_grounding.input.samples import make_sample_id
 from image_grounding.results.reading import Record, Results
 

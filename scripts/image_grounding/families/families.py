@@ -6,7 +6,7 @@ expected of it; what an endpoint really answers in is measured.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from image_grounding.boxes.frames import CONVENTIONS, Transport
 
@@ -67,6 +67,17 @@ _FAMILIES: tuple[tuple[str, Family], ...] = (
     (r"kimi[-_]?vl", Family("Kimi-VL", "norm1_xyxy")),  # Moonshot
     (r"claude", Family("Claude", "pixel_sent", transport=_SIDE_1568)),  # Anthropic
 )
+
+
+def asked_family(model: str, coordinates: str) -> Family:
+    """The family by a model's name; a convention that the spec names is asked for as such.
+
+    Args:
+        model: the model's name.
+        coordinates: a convention, or ``auto`` for what the family is known to write.
+    """
+    family = family_of(model)
+    return family if coordinates == "auto" else replace(family, convention=coordinates)
 
 
 def family_of(model: str) -> Family:

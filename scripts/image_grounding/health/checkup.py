@@ -5,23 +5,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 from image_grounding.asking import Asker, make_asker
-from image_grounding.asking.diagnosis import explained, nearest_model, unknown_model, wrong_path
+from image_grounding.asking.diagnosis import diagnose, nearest_model, unknown_model, wrong_path
 from image_grounding.asking.endpoints.errors import safe_address
 from image_grounding.asking.endpoints.retired import retirement
+from image_grounding.asking.transport import overview_for, transport_for
 from image_grounding.errors import EndpointError, UnknownModelError, UnreachableError
-from image_grounding.families.families import Family
+from image_grounding.families.families import Family, asked_family
 from image_grounding.health import asks
 from image_grounding.health.estimate import Measured, estimate
 from image_grounding.health.model import CheckUp, Status, Step, failed
 from image_grounding.health.server import look_at_server
 from image_grounding.measuring import Measurement
 from image_grounding.measuring.drawing import save_probes
+from image_grounding.measuring.endpoint import conclude, probe
 from image_grounding.measuring.measurement import decide
 from image_grounding.measuring.probes import plain_square
 from image_grounding.spec import Spec
-from image_grounding.teachers.convention import judged, probe
-from image_grounding.teachers.transport import transport_for
-from image_grounding.teachers.vlm import asked_family, contradiction
 
 CONFIGURATION, KEY, MODEL, BOXES = "configuration", "key", "model", "box convention"
 COST = "latency and tokens"
@@ -48,14 +47,14 @@ async def check_up(
         say: called with messages that belong to no step.
         show: called with each step as it ends.
     """
-    run = _CheckUp(spec, say, show)
+    run = _Run(spec, say, show)
     try:
         return await run.all(samples, wait, save_probe)
     finally:
         await run.asker.close()
 
 
-class _CheckUp:
+class _Run:
     def __init__(
         self, spec: Spec, say: Callable[[str], None], show: Callable[[Step], None]
     ) -> None:
@@ -82,7 +81,7 @@ class _CheckUp:
         return CheckUp(
             usable,
             tuple(self.steps),
-            self.asker.takes() if self.asker.answered else {},
+            self.asker.supported() if self.asker.answered else {},
             dict(self.measured.ious) if self.measured else {},
             estimate(samples, self.calls, self.spec) if usable else None,
         )
@@ -106,8 +105,8 @@ class _CheckUp:
             wanted = self.vlm.structured_output is not False
             self.add(await asks.structured_output(self.asker, self.transport, wanted))
             name = asks.TOKENS
-            needs_image = text.details.get("needs_image") or self.vlm.image.step_0 is True
-            shown = plain_square("blue", self.transport) if needs_image else None
+            overview = overview_for(self.transport, self.vlm)
+            shown = plain_square("blue", overview) if overview else None
             with self.calls["0"].watching(self.asker):
                 step = await asks.step_0(self.asker, shown)
             if not self.add(step):
@@ -117,7 +116,7 @@ class _CheckUp:
                 return False
             return self.add(self._cost())
         except EndpointError as error:
-            return self.add(failed(name, await explained(error, self.asker, self.vlm)))
+            return self.add(failed(name, await diagnose(error, self.asker, self.vlm)))
 
     def _configuration(self) -> Step:
         vlm = self.vlm
@@ -157,7 +156,7 @@ class _CheckUp:
         if not self.vlm.model:
             return self.add(failed(MODEL, await wrong_path(self.vlm)))
         if error := await self._answers():
-            return self.add(failed(MODEL, await explained(error, self.asker, self.vlm)))
+            return self.add(failed(MODEL, await diagnose(error, self.asker, self.vlm)))
         self.add(Step(KEY, Status.OK, "accepted, or none is asked for"))
         message = f"{self.vlm.model} answers; the endpoint lists no models"
         return self.add(Step(MODEL, Status.OK, message))
@@ -176,23 +175,23 @@ class _CheckUp:
         self.measured = decide(results, self.family.convention)
         if save_probe:
             save_probes(results, self.measured.chosen or self.measured.best[0], save_probe)
-        self.measured = measured = await judged(self.asker, self.family, self.vlm, results)
+        self.measured = measured = await conclude(self.asker, self.family, self.vlm, results)
         message = f"{measured.chosen}, mean IoU {measured.iou:.2f}"
         unread = (result.problem for result in results if result.problem)
-        warnings = (contradiction(self.family, measured), measured.doubt(), next(unread, None))
-        if told := [warning for warning in warnings if warning]:
+        warnings = (measured.contradiction(self.family), measured.doubt(), next(unread, None))
+        if given := [warning for warning in warnings if warning]:
             remedy = "look at the pictures that --save-probe saves" if measured.doubt() else None
-            return Step(BOXES, Status.WARN, "; ".join([message, *told]), remedy)
+            return Step(BOXES, Status.WARN, "; ".join([message, *given]), remedy)
         return Step(BOXES, Status.OK, message)
 
     def _cost(self) -> Step:
         """What a call of each step took."""
         figures = {step: call.figures() for step, call in self.calls.items()}
-        said = [
+        texts = [
             f"step {step}: {of['seconds']:.2f} s, {of['input_tokens'] or '?'} tokens in, "
             f"{of['output_tokens'] or '?'} out"
             for step, of in figures.items()
             if of
         ]
         details = {f"step_{step}": of for step, of in figures.items()}
-        return Step(COST, Status.OK, "; ".join(said), details=details)
+        return Step(COST, Status.OK, "; ".join(texts), details=details)

@@ -6,10 +6,10 @@ import json
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -30,25 +30,25 @@ class Sample:
         line: number of the line, from 1.
         sample_id: unique for (image_path, caption), safe as a file name.
         occurrence: 1, or 2 and so on where the same pair stands in the input again.
-        image: where the image is on this machine.
+        image: source of the image, where it is on this machine.
         caption: the caption, without characters that no encoding can carry.
         fields: the line as it was, every field of it.
-        step_0_record: whether the line is a record of step 0, to be grounded as it is.
+        given: whether the line is a record that holds the results of earlier steps.
     """
 
     line: int
     sample_id: str
     occurrence: int
-    image: Path
+    image: str
     caption: str
     fields: Mapping[str, Any]
-    step_0_record: bool = False
+    given: bool = False
 
     @property
     def image_id(self) -> str | int:
         """The line's ``image_id``, or the file name without its ending."""
         given: str | int | None = self.fields.get("image_id")
-        return self.image.stem if given is None or given == "" else given
+        return PurePath(self.image).stem if given is None or given == "" else given
 
     @property
     def image_path(self) -> str:
@@ -99,25 +99,32 @@ class SampleReader:
         path: the file.
         image_root: prefix of relative image paths; without it they are looked for below the
             current folder, then beside the file.
-        step_0_records: the lines are records of step 0, with their expressions.
+        identity: for records that hold the results of earlier steps: what of a record, beside
+            image and caption, tells samples apart; see ``Step.identity``.
     """
 
-    def __init__(self, path: Path, image_root: str = "", *, step_0_records: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        image_root: str = "",
+        *,
+        identity: Callable[[Mapping[str, Any]], str] | None = None,
+    ) -> None:
         self.path = path
         self._image_root = image_root
-        self._step_0_records = step_0_records
+        self._identity = identity
 
     def __iter__(self) -> Iterator[Sample | BadLine]:
         """Read from the start; raises InputError where the file itself cannot be read."""
         # 64 bits an id: a million ids in some 100 MB.
         seen: Counter[int] = Counter()
-        first_expressions: dict[int, int] = {}
+        first_results: dict[int, int] = {}
         for number, raw in self._lines():
             fields: dict[str, Any] | None = None
             try:
                 fields = _parse(raw, first=number == 1)
                 if fields is not None:
-                    yield self._sample(number, fields, seen, first_expressions)
+                    yield self._sample(number, fields, seen, first_results)
             except SampleError as error:
                 named = (fields or {}).get("image_path")
                 yield BadLine(number, error, named if isinstance(named, str) else None)
@@ -145,21 +152,22 @@ class SampleReader:
         number: int,
         fields: dict[str, Any],
         seen: Counter[int],
-        first_expressions: dict[int, int],
+        first_results: dict[int, int],
     ) -> Sample:
-        if self._step_0_records and "caption" not in fields and "cleaned_caption" in fields:
+        given = self._identity is not None
+        if given and "caption" not in fields and "cleaned_caption" in fields:
             fields["caption"] = fields["cleaned_caption"]
         if problem := _violation(fields):
             raise SampleError("bad_line", problem)
         sample_id = make_sample_id(fields["image_path"], fields["caption"])
-        if self._step_0_records:
-            # Files of others may hold one pair on several lines with other expressions, and so
-            # may ours, edited by hand.
-            listed = _what_is_asked(fields)
+        if self._identity:
+            # Other tools' files may hold one pair on several lines with other expressions, and
+            # so may ours, edited by hand.
+            results = self._identity(fields)
             ours = fields.get("sample_id") == sample_id
-            key = hash(listed)
-            if not ours or first_expressions.setdefault(_key(sample_id), key) != key:
-                sample_id = make_sample_id(fields["image_path"], fields["caption"], listed)
+            key = hash(results)
+            if not ours or first_results.setdefault(_key(sample_id), key) != key:
+                sample_id = make_sample_id(fields["image_path"], fields["caption"], results)
         seen[_key(sample_id)] += 1
         return Sample(
             line=number,
@@ -168,7 +176,7 @@ class SampleReader:
             image=locate_image(fields["image_path"], self.path.parent, self._image_root),
             caption=fields["caption"].encode("utf-16", "surrogatepass").decode("utf-16", "replace"),
             fields=fields,
-            step_0_record=self._step_0_records,
+            given=given,
         )
 
 
@@ -221,27 +229,15 @@ def _violation(fields: dict[str, Any]) -> str | None:
     return None
 
 
-def _what_is_asked(fields: dict[str, Any]) -> str:
-    """What step 1 depends on in a record: not its ids, which differ where a pair is repeated."""
-    expressions = fields.get("expressions")
-    asked = [
-        [item.get(name) for name in ("text", "char_span", "noun_chunk")]
-        if isinstance(item, dict)
-        else item
-        for item in (expressions if isinstance(expressions, list) else [expressions])
-    ]
-    return json.dumps([fields.get("cleaned_caption"), asked])
-
-
-def locate_image(image_path: str, folder: Path, image_root: str, current: Path = Path()) -> Path:
+def locate_image(image_path: str, folder: Path, image_root: str, current: Path = Path()) -> str:
     """Where an image is: below the root, else the current folder, else ``folder``."""
     if image_root:
-        return Path(image_root, image_path)
+        return str(Path(image_root, image_path))
     path = current / image_path
     if not Path(image_path).is_absolute() and not _exists(path):
         beside = folder / image_path
-        return beside if _exists(beside) else path
-    return path
+        return str(beside if _exists(beside) else path)
+    return str(path)
 
 
 def _exists(path: Path) -> bool:

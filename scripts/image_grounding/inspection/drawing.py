@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from image_grounding.boxes.frames import Transport
 from image_grounding.errors import OutputError, SampleError
-from image_grounding.images.encoding import open_upright
+from image_grounding.images.pixels import open_upright
 from image_grounding.inspection.model import Card
 
 # Okabe and Ito's colours, as on the page.

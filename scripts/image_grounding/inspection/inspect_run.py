@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from image_grounding.images.encoding import read_header
+from image_grounding.images.pixels import read_header
 from image_grounding.inspection.charts import Charts
 from image_grounding.inspection.checks import CHECKS, RECORD_CHECKS, Subject, check_record
 from image_grounding.inspection.checks.dataset import Tally
@@ -15,7 +15,9 @@ from image_grounding.inspection.model import Card, Finding, Inspection, Level
 from image_grounding.inspection.sampling import Sampler
 from image_grounding.results.reading import Results
 from image_grounding.spec import Limits
-from image_grounding.steps.steps import EXTRACTION, GROUNDING, STEPS, Step
+from image_grounding.steps.extraction import EXTRACTION
+from image_grounding.steps.grounding import GROUNDING
+from image_grounding.steps.table import AnyStep, all_steps
 
 # Captions of one image mostly stand together.
 _HEADERS_KEPT = 256
@@ -27,7 +29,7 @@ def inspect_run(
     results: Results,
     limits: Limits,
     *,
-    step: Step | None = None,
+    step: AnyStep | None = None,
     sample: int = 100,
     seed: int = 0,
     only: str | None = None,
@@ -79,9 +81,9 @@ def inspect_run(
     )
 
 
-def _last_step(results: Results, grounded: bool) -> Step:
+def _last_step(results: Results, grounded: bool) -> AnyStep:
     """The last step of the run, whether or not any record came out of it."""
-    for step in STEPS:
+    for step in all_steps():
         if step.folder_name in (results.path.name, results.path.parent.name):
             return step
     named = results.spec_section("workflow").get("steps")

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from image_grounding.images.encoding import read_header
+from image_grounding.images.pixels import read_header
 from image_grounding.inspection.checks import Subject, check_record
 from image_grounding.inspection.marks import Judgement, Key, Marks, judge
 from image_grounding.inspection.model import Flag, Picked

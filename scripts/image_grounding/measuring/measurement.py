@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from image_grounding.boxes.frames import CONVENTIONS, PIXEL_CONVENTIONS
 from image_grounding.boxes.geometry import GOOD_IOU, MIN_IOU, PixelBox, box_iou, to_original
 from image_grounding.errors import SampleError
+from image_grounding.families.families import UNKNOWN, Family
 from image_grounding.images.encoding import EncodedImage
 from image_grounding.measuring.probes import Probe
 from image_grounding.replies import GroundingReply, RawInstance
@@ -84,7 +85,16 @@ class Measurement:
             f"({figures})"
         )
 
-    def refusal(self) -> str:
+    def contradiction(self, family: Family) -> str | None:
+        """A sentence where it contradicts what is known of a family, else None."""
+        if family.name == UNKNOWN.name or self.chosen in (None, family.convention):
+            return None
+        return (
+            f"models of the family {family.name} are known to write {family.convention}, this "
+            f"endpoint answers in {self.chosen}; what was measured is used"
+        )
+
+    def why_undecided(self) -> str:
         """Why no convention was chosen, with figures."""
         (first, best), (second, next_best) = list(self.ious.items())[:2]
         if best < MIN_IOU:

@@ -5,7 +5,6 @@ What inspecting, exporting and evaluating have in common. Reads our own results 
 TAO's (``annotations.jsonl`` with ``bbox_score``), a step's folder, or a bare JSONL file.
 """
 
-import json
 import os
 import posixpath
 from collections.abc import Iterator, Mapping
@@ -18,11 +17,12 @@ from image_grounding.boxes.geometry import PixelBox, round_out
 from image_grounding.errors import InputError
 from image_grounding.files import json_lines
 from image_grounding.input.samples import locate_image
+from image_grounding.results.folder import RECORDS_NAME, ResultsFolder
 from image_grounding.spans import Span, as_span, find_spans
+from image_grounding.spec.capabilities import capabilities_of
 from image_grounding.steps.annotations import Instance
-from image_grounding.steps.steps import GROUNDING, STEPS, Step
-
-SUMMARY_NAME = "run_summary.json"
+from image_grounding.steps.grounding import GROUNDING
+from image_grounding.steps.table import AnyStep, all_steps
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,14 @@ class Results:
         InputError: there are no records at ``path``.
     """
 
-    def __init__(self, path: Path, step: Step | None = None, image_root: str | None = None) -> None:
+    def __init__(
+        self, path: Path, step: AnyStep | None = None, image_root: str | None = None
+    ) -> None:
         self.path = path
         self.file = _records_file(path, step)
         folder = path if path.is_dir() else path.parent
-        self.summary = read_summary(folder) or read_summary(folder.parent)
+        self.summary = ResultsFolder(folder).read_summary()
+        self.summary = self.summary or ResultsFolder(folder.parent).read_summary()
         self._image_root = image_root
 
     def records(self) -> Iterator[Record]:
@@ -90,10 +93,10 @@ class Results:
             except ValueError as error:
                 raise InputError(f"{self.file}, line {number}: not a record ({error})") from None
 
-    def failures(self) -> Iterator[tuple[Step, Mapping[str, Any]]]:
+    def failures(self) -> Iterator[tuple[AnyStep, Mapping[str, Any]]]:
         """The entries of each step's ``failures.jsonl``; nothing where there is none."""
-        for step in STEPS:
-            path = step.folder(self.path) / "failures.jsonl"
+        for step in all_steps():
+            path = ResultsFolder(self.path).failures(step)
             if path.is_file():
                 for _, fields in json_lines(path):
                     yield step, fields
@@ -107,7 +110,7 @@ class Results:
     def caveats(self) -> list[str]:
         """Sentences about who made the annotations that make them doubtful."""
         backend, convention = (self.teacher.get(name) for name in ("backend", "convention"))
-        if backend == "local":
+        if capabilities_of(backend).is_demonstration:
             return [
                 "the annotations are of the embedded annotator, which knows 80 nouns: a "
                 "demonstration, and no data to train on"
@@ -128,7 +131,7 @@ class Results:
         if root and self._image_root is None:
             root = str(there / root)
         beside = there / data.get("input_jsonl", "") if data else self.file
-        return locate_image(record.image_path, beside.parent, root, current=there)
+        return Path(locate_image(record.image_path, beside.parent, root, current=there))
 
     def image_key(self, record: Record) -> str:
         """What tells images apart: one path, however a record spells it.
@@ -159,25 +162,19 @@ class Results:
         return found if isinstance(found, dict) else {}
 
 
-def _records_file(path: Path, step: Step | None) -> Path:
+def _records_file(path: Path, step: AnyStep | None) -> Path:
     if os.path.isfile(path):  # unlike Path.is_file it takes a name that is too long
         return path
-    folders = [step.folder(path)] if step else [path, *(s.folder(path) for s in reversed(STEPS))]
-    for folder in folders:
-        if os.path.isfile(folder / "annotations.jsonl"):
-            return folder / "annotations.jsonl"
+    folder = ResultsFolder(path)
+    candidates = [step] if step else [None, *reversed(all_steps())]
+    files = [folder.records(candidate) for candidate in candidates]
+    for file in files:
+        if os.path.isfile(file):
+            return file
     if not os.path.exists(path):
         raise InputError(f"no such results: {path}")
-    raise InputError(f"no annotations.jsonl in {' or '.join(str(folder) for folder in folders)}")
-
-
-def read_summary(folder: Path) -> dict[str, Any]:
-    """The summary of the latest run into a folder; empty where none can be read."""
-    try:
-        found = json.loads((folder / SUMMARY_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    searched = " or ".join(str(file.parent) for file in files)
+    raise InputError(f"no {RECORDS_NAME} in {searched}")
 
 
 def _record(fields: dict[str, Any]) -> Record:

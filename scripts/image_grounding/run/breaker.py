@@ -11,7 +11,7 @@ from image_grounding.errors import (
     UnreachableError,
     UnusableEndpointError,
 )
-from image_grounding.steps.steps import Step
+from image_grounding.steps.table import AnyStep
 
 # A model none of whose first answers can be used will not do better later.
 _FIRST_SAMPLES = 20
@@ -27,17 +27,19 @@ class Breaker:
     """
 
     limit: int
-    _in_a_row: Counter[Step] = field(default_factory=Counter)
-    _never_right: Counter[Step] = field(default_factory=Counter)
-    _succeeded: set[Step] = field(default_factory=set)
+    _in_a_row: Counter[AnyStep] = field(default_factory=Counter)
+    _never_right: Counter[AnyStep] = field(default_factory=Counter)
+    _succeeded: set[AnyStep] = field(default_factory=set)
 
-    def succeeded(self, step: Step) -> None:
+    def succeeded(self, step: AnyStep) -> None:
         """A sample's step was done."""
         self._in_a_row[step] = 0
         self._succeeded.add(step)
 
-    def failed(self, step: Step, error: Exception, *, answered: bool) -> EndpointError | None:
-        """What a failure ends the run with, or None where it costs one sample.
+    def error_after(
+        self, step: AnyStep, error: Exception, *, answered: bool
+    ) -> EndpointError | None:
+        """The error that a failure ends the run with; None where it costs one sample.
 
         Args:
             step: the step that failed.

@@ -5,24 +5,22 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from image_grounding.boxes.frames import Size
 from image_grounding.errors import Exit, SampleError
-from image_grounding.images.encoding import open_upright, upright_size
+from image_grounding.images.pixels import open_upright, upright_size
 from image_grounding.input.samples import BadLine, Sample, wrong_size
 from image_grounding.input.selection import Pilot, Selection
 from image_grounding.listing import Listing
-from image_grounding.results.checkpoints import CheckpointStore, extraction_from_plain
+from image_grounding.results.checkpoints import load_finished
 from image_grounding.results.failures import INPUT_REASONS
-from image_grounding.results.outputs import Finished, load_finished
-from image_grounding.results.records import extraction_of_record
+from image_grounding.results.folder import ResultsFolder
 from image_grounding.run.estimate import Estimate
 from image_grounding.run.progress import Reporter
 from image_grounding.run.run import input_of
 from image_grounding.spec import Spec
-from image_grounding.steps.steps import EXTRACTION, GROUNDING, STEPS
+from image_grounding.steps.table import chosen_steps
 from image_grounding.teachers import make_teacher
 
 _AHEAD = 256
@@ -52,12 +50,16 @@ class DryRun:
     def __init__(
         self, spec: Spec, reporter: Reporter, pilot: Pilot | None = None, decode: int | None = 1000
     ) -> None:
-        steps = [step for step in STEPS if step.number in spec.workflow.steps]
+        steps = chosen_steps(spec.workflow.steps)
         self._spec = spec
         self._reporter = reporter
         self._selection = Selection(input_of(spec, steps), pilot)
-        self._stores = {step: CheckpointStore(step.folder(spec.results_dir)) for step in steps}
-        self._estimate = Estimate(spec.vlm, make_teacher(spec, reporter.say).transport)
+        folder = ResultsFolder(spec.results_dir)
+        self._stores = [folder.checkpoints(step) for step in steps]
+        teacher = make_teacher(spec, reporter.say)
+        self._profile = teacher.profile
+        self._asks = teacher.capabilities.needs_endpoint
+        self._estimate = Estimate(spec.vlm)
         self._decode = decode
         self._to_decode: set[int] = set()
         self._whole = 0
@@ -110,38 +112,34 @@ class DryRun:
             while ahead:
                 yield _settled(*ahead.popleft())
 
-    def _is_decoded(self, image: Path) -> bool:
+    def _is_decoded(self, image: str) -> bool:
         key = hash(image)
         if self._decode is None or len(self._to_decode) < self._decode:
             self._to_decode.add(key)
         return key in self._to_decode
 
-    def _measure(self, path: Path, whole: bool) -> Size | SampleError:
+    def _measure(self, source: str, whole: bool) -> Size | SampleError:
         try:
-            size = upright_size(path)
+            size = upright_size(source)
             if whole:
-                open_upright(path, self._estimate.transport)
+                open_upright(source, self._profile.transport)
             return size
         except SampleError as error:
             return SampleError(error.reason, str(error))  # without a traceback, which holds a lot
 
     def _look_at(self, sample: Sample, size: Size | SampleError) -> None:
-        force = self._spec.workflow.force_reprocess
-        done = Finished(None, None) if force else load_finished(sample, self._stores)
-        if done.grounding if GROUNDING in self._stores else done.extraction:
+        recall = not self._spec.workflow.force_reprocess
+        done = load_finished(sample, self._stores, recall=recall)
+        if len(done.checkpoints) == len(self._stores):
             self._finished += 1  # whatever has become of its image
             return
         if isinstance(size, SampleError):
             raise size
         if warning := wrong_size(sample, size):
             self._wrong_sizes.add(warning)
-        extraction = extraction_from_plain(done.extraction.result) if done.extraction else None
-        if EXTRACTION not in self._stores:
-            extraction = extraction_of_record(sample)
-        elif extraction is None:
-            self._estimate.add_extraction(sample, size)
-        if GROUNDING in self._stores:
-            self._estimate.add_grounding(sample, size, extraction)
+        for store in self._stores[len(done.checkpoints) :]:
+            if cost := store.step.cost(sample, size, done.earlier, self._profile):
+                self._estimate.add(store.step, cost, size)
 
     def _count_image(self, sample: Sample, size: Size | SampleError) -> None:
         key = hash(sample.image)  # 64 bits in place of a path
@@ -164,14 +162,13 @@ class DryRun:
             Exit.USAGE: "no line can be used",
         }
         pilot = self._selection.pilot
-        local = self._spec.vlm.backend == "local"
         return {
             "exit_code": int(self.exit_code),
             "status": status[self.exit_code],
             "dry_run": True,
             "input": str(self._selection.source.path),
             "results_dir": str(self._spec.results_dir),
-            "steps": [step.number for step in self._stores],
+            "steps": [store.step.number for store in self._stores],
             "selection": pilot.plain() if pilot else None,
             "lines": self._lines,
             "samples": self._samples,
@@ -189,7 +186,7 @@ class DryRun:
             },
             "wrong_sizes": {"total": self._wrong_sizes.total, "first": self._wrong_sizes.first},
             # The embedded annotator asks nobody.
-            "estimate": None if local else self._estimate.plain(),
+            "estimate": self._estimate.plain() if self._asks else None,
         }
 
 

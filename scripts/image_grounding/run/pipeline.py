@@ -3,10 +3,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from image_grounding.asking import Asker
 from image_grounding.errors import (
     EndpointError,
     ImageGroundingError,
@@ -19,8 +19,8 @@ from image_grounding.results.checkpoints import CheckpointStore
 from image_grounding.results.failures import FailureLog
 from image_grounding.run.breaker import Breaker
 from image_grounding.run.progress import Reporter, Snapshot
-from image_grounding.run.sample_work import SampleWork, StepFailed
-from image_grounding.steps.steps import GROUNDING, Step
+from image_grounding.run.worker import SampleWorker, StepFailed
+from image_grounding.steps.table import AnyStep
 from image_grounding.teachers import Teacher
 
 # After a stop, what is under way may still come back for so long.
@@ -30,7 +30,7 @@ _DIAGNOSIS_S = 20.0
 
 
 @dataclass
-class Tally:
+class RunTally:
     """What became of the samples of a run."""
 
     total: int = 0
@@ -55,37 +55,35 @@ class Pipeline:
     """One run over one input.
 
     Workers take lines from one shared stream, so that memory does not grow with the input. A
-    sample's steps follow each other at once; only the asker's gate decides how many requests
-    are in flight.
+    sample's steps follow each other at once; only the teacher decides how many requests are in
+    flight.
     """
 
     def __init__(
         self,
         items: Iterator[Sample | BadLine],
         teacher: Teacher,
-        stores: dict[Step, CheckpointStore],
-        failures: dict[Step, FailureLog],
+        stores: Mapping[AnyStep, CheckpointStore[Any]],
+        failures: Mapping[AnyStep, FailureLog],
         *,
         say: Callable[[str], None],
         workers: int,
-        asker: Asker | None = None,
         force: bool = False,
         total: int = 0,
     ) -> None:
-        self.tally = Tally(total=total)
+        self.tally = RunTally(total=total)
         self.stopped_by: ImageGroundingError | None = None
         self.interrupted = False
         self._items = items
         self._teacher = teacher
-        self._asker = asker
         self._failures = failures
         self._workers = 2 * workers + 2
         self._breaker = Breaker(max(8, 2 * workers))
         self._stop = asyncio.Event()
         self._preparing = asyncio.Lock()
         self._prepared = False
-        self._grounds = GROUNDING in stores
-        self._work_on = SampleWork(
+        self._asks_for_boxes = any(step.asks_for_boxes for step in stores)
+        self._worker = SampleWorker(
             teacher,
             stores,
             ready=self._ready,
@@ -93,7 +91,7 @@ class Pipeline:
             say=say,
             force=force,
         )
-        self.findings = self._work_on.findings
+        self.findings = self._worker.findings
 
     async def run(self, reporter: Reporter) -> None:
         """Work until the input ends or something stops it; then see the attributes."""
@@ -110,8 +108,7 @@ class Pipeline:
                 task.cancel()
             # Whatever becomes of the progress line, it ends no run.
             _, _, *results = await asyncio.gather(*tasks, return_exceptions=True)
-            self._work_on.close()
-            await self._explain()
+            await self._diagnose()
             with contextlib.suppress(Exception):
                 await self._teacher.close()
         for result in results:
@@ -125,17 +122,17 @@ class Pipeline:
 
     def snapshot(self) -> Snapshot:
         """Where the run is."""
-        tally, meter = self.tally, self._asker.meter if self._asker else None
+        tally, traffic = self.tally, self._teacher.traffic()
         return Snapshot(
             total=max(tally.total, tally.lines),
             done=tally.done,
             failed=tally.failed,
             resumed=tally.resumed,
-            in_flight=self._asker.gate.in_flight if self._asker else 0,
-            limit=self._asker.gate.limit if self._asker else self._workers,
-            requests=meter.requests if meter else 0,
-            retries=meter.retries if meter else 0,
-            tokens=meter.input_tokens + meter.output_tokens if meter else 0,
+            in_flight=traffic.in_flight,
+            limit=traffic.limit or self._workers,
+            requests=traffic.requests,
+            retries=traffic.retries,
+            tokens=traffic.tokens,
         )
 
     async def _work(self) -> None:
@@ -159,7 +156,7 @@ class Pipeline:
             self.tally.repeated += 1
             return
         try:
-            resumed = await self._work_on.annotate(item)
+            resumed = await self._worker.annotate(item)
         except StepFailed as failed:
             self._failed(item, failed.step, failed.error)
         else:
@@ -172,14 +169,14 @@ class Pipeline:
         async with self._preparing:
             if not self._prepared and not self._stop.is_set():
                 try:
-                    await self._teacher.prepare(grounding=self._grounds)
+                    await self._teacher.prepare(boxes=self._asks_for_boxes)
                 except EndpointError as error:  # no sample's fault
                     self._halt(error)
                 self._prepared = True
         if self._stop.is_set():
             raise _Stopped
 
-    def _failed(self, sample: Sample, step: Step, error: Exception) -> None:
+    def _failed(self, sample: Sample, step: AnyStep, error: Exception) -> None:
         if isinstance(error, EndpointError) and self._stop.is_set():
             raise _Stopped  # what is cut off by the end of a run is no failure
         if not isinstance(error, SampleError | EndpointError):
@@ -188,8 +185,8 @@ class Pipeline:
             # A bug must cost one sample, not a million.
             self.tally.internal_errors += 1
             error = SampleError("internal_error", f"{type(error).__name__}: {error}"[:300])
-        answered = bool(self._asker and self._asker.answered)
-        end = self._breaker.failed(step, error, answered=answered)
+        answered = self._teacher.traffic().answered
+        end = self._breaker.error_after(step, error, answered=answered)
         if end:
             self._halt(end)
         if end is error:  # nothing was ever answered: that is not this sample's failure
@@ -198,9 +195,11 @@ class Pipeline:
         if isinstance(error, SampleError):
             self.findings.dropped_boxes.update(error.dropped)
             if error.attempts:  # the model's own answer is worse than what there was
-                self._work_on.forget(sample, step)
+                self._worker.forget(sample, step)
 
-    def _fail(self, item: Sample | BadLine, step: Step, error: SampleError | EndpointError) -> None:
+    def _fail(
+        self, item: Sample | BadLine, step: AnyStep, error: SampleError | EndpointError
+    ) -> None:
         self.tally.failed += 1
         self._settled(item)
         self._failures[step].add(
@@ -221,9 +220,9 @@ class Pipeline:
         self.stopped_by = self.stopped_by or error
         self._stop.set()
 
-    async def _explain(self) -> None:
+    async def _diagnose(self) -> None:
         """What ended the run, in words that say what to do about it."""
         if isinstance(self.stopped_by, EndpointError):
             with contextlib.suppress(Exception):
-                explained = self._teacher.explained(self.stopped_by)
-                self.stopped_by = await asyncio.wait_for(explained, _DIAGNOSIS_S)
+                diagnosis = self._teacher.diagnose(self.stopped_by)
+                self.stopped_by = await asyncio.wait_for(diagnosis, _DIAGNOSIS_S)

@@ -17,12 +17,13 @@ from image_grounding.asking.endpoints.retired import retirement
 from image_grounding.environment import extra_needed
 from image_grounding.errors import EndpointError, InputError
 from image_grounding.input.samples import BadLine, Sample, SampleReader, locate_image
+from image_grounding.results.folder import ResultsFolder
 from image_grounding.setup.existing import count_existing
 from image_grounding.setup.models import GEMINI_MODELS, fit_for_boxes, list_models, reached
 from image_grounding.setup.parsing import resolved
 from image_grounding.setup.starting import how_to_start, reference
 from image_grounding.setup.state import Doubted, Refused, State
-from image_grounding.steps.steps import EXTRACTION
+from image_grounding.steps.extraction import EXTRACTION
 
 _FIRST_LINES = 20
 _SHOWN = 3
@@ -75,7 +76,7 @@ def _found(root: str, state: State) -> int:
 def _images(root: str, state: State) -> list[Path]:
     folder = _input_folder(state)
     return [
-        locate_image(sample.fields["image_path"], folder, resolved(root) if root else "")
+        Path(locate_image(sample.fields["image_path"], folder, resolved(root) if root else ""))
         for sample in state.samples
     ]
 
@@ -206,7 +207,7 @@ def look_at_results_dir(path: str, state: State) -> None:
     state.facts["existing_results"] = "yes" if finished else "no"
     for one in state.existing:
         state.say(f"  {one.step.folder_name}: {one.finished} finished, {one.failed} failed")
-    step_0 = EXTRACTION.folder(folder) / "annotations.jsonl"
+    step_0 = ResultsFolder(folder).records(EXTRACTION)
     if state.answers.get("steps") == "1" and not step_0.is_file():
         state.warn(f"step 1 alone needs the output of step 0 at {step_0}")
 

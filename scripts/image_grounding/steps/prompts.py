@@ -6,22 +6,15 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from image_grounding.families.families import Family
 from image_grounding.files import to_json
 from image_grounding.resources import load_schema
+from image_grounding.steps.question import ReplySchema
 
 VERSION = "1"
-
-
-@dataclass(frozen=True)
-class ReplySchema:
-    """A JSON Schema that a reply is to follow, and its name for the provider."""
-
-    name: str
-    schema: dict[str, Any]
 
 
 _EXTRACTION = """\
@@ -88,11 +81,13 @@ def grounding_prompt(expressions: Sequence[str], family: Family) -> str:
     )
 
 
+@cache
 def extraction_schema() -> ReplySchema:
     """The schema of replies to step 0."""
     return ReplySchema("expression_extraction", _bare(load_schema("expression_extraction")))
 
 
+@cache
 def grounding_schema(box_key: str) -> ReplySchema:
     """The schema of replies to step 1, with the family's own box key."""
     schema = _bare(load_schema("phrase_grounding"))

@@ -12,7 +12,6 @@ from typing import Any
 from google import genai
 from google.genai import errors, types
 
-from image_grounding.asking.endpoints.base import Finish, Question, Reply, Usage
 from image_grounding.asking.endpoints.errors import (
     network_error,
     redact,
@@ -29,8 +28,11 @@ from image_grounding.errors import (
     KeyRefusedError,
     ServerFaultError,
 )
+from image_grounding.families.image_tokens import LOW_RESOLUTION
+from image_grounding.images.encoding import EncodedImage
 from image_grounding.spec import Gemini
 from image_grounding.spec.model import AutoBool
+from image_grounding.steps.question import Finish, Question, Reply, Usage
 
 API_VERSION = "v1beta"
 _BLOCKED = frozenset(
@@ -91,44 +93,44 @@ class GeminiEndpoint:
             ),
         )
 
-    def request(self, question: Question, terms: Terms) -> Request:
-        """A question on these terms; see ``Endpoint.request``."""
-        parts: list[Any] = []
-        if question.image:
-            image = question.image
-            parts.append(types.Part.from_bytes(data=image.data, mime_type=image.mime_type))
-        parts.append(types.Part.from_text(text=question.prompt))
+    def request(self, question: Question, image: EncodedImage | None, terms: Terms) -> Request:
+        """A question on these terms, in plain values; see ``Endpoint.request``."""
+        parts: list[dict[str, Any]] = [{"text": question.prompt}]
+        if image:
+            parts.insert(0, {"inline_data": {"data": image.data, "mime_type": image.mime_type}})
         limit = terms.limit(self._settings.max_output_tokens * question.token_factor)
-        config = types.GenerateContentConfig(
-            max_output_tokens=limit, thinking_config=self._thinking(terms)
-        )
-        optional = {"thinking"} if config.thinking_config else set()
-        if self._settings.temperature is not None and terms.takes("temperature"):
-            config.temperature = self._settings.temperature
+        config: dict[str, Any] = {"max_output_tokens": limit}
+        optional = set()
+        if thinking := self._thinking(terms):
+            config["thinking_config"] = thinking
+            optional.add("thinking")
+        if self._settings.temperature is not None and terms.supports("temperature"):
+            config["temperature"] = self._settings.temperature
             optional.add("temperature")
-        if question.image and terms.takes("media_resolution"):
-            config.media_resolution = types.MediaResolution(self._settings.media_resolution)
+        if image and terms.supports("media_resolution"):
+            low = question.picture is not None and question.picture.detail == "low"
+            config["media_resolution"] = LOW_RESOLUTION if low else self._settings.media_resolution
             optional.add("media_resolution")
-        schema = question.schema if self._structured and terms.takes("schema") else None
+        schema = question.schema if self._structured and terms.supports("schema") else None
         if schema:
-            config.response_mime_type = "application/json"
-            config.response_json_schema = schema.schema
+            config["response_mime_type"] = "application/json"
+            config["response_json_schema"] = dict(schema.schema)
             optional.add("schema")
-        body = {"contents": parts, "config": config}
+        body = {"contents": [{"role": "user", "parts": parts}], "config": config}
         return Request(body, frozenset(optional), limit, schema.name if schema else None)
 
-    def _thinking(self, terms: Terms) -> types.ThinkingConfig | None:
+    def _thinking(self, terms: Terms) -> dict[str, Any] | None:
         refused = terms.times_refused("thinking")
         level = self._settings.thinking_level
         if level != "auto":
             chosen: tuple[str, ...] = (level.upper(),)
         elif re.search(r"gemini-2\.5", self._settings.model):
-            return types.ThinkingConfig(thinking_budget=0) if refused == 0 else None
+            return {"thinking_budget": 0} if refused == 0 else None
         else:
             chosen = _THINKING_LEVELS
         if refused >= len(chosen):
             return None
-        return types.ThinkingConfig(thinking_level=types.ThinkingLevel(chosen[refused]))
+        return {"thinking_level": chosen[refused]}
 
     async def send(self, request: Request) -> Reply:
         """Ask once; see ``Endpoint.send``."""

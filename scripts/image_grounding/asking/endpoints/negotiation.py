@@ -64,7 +64,7 @@ class Terms:
         """How often the endpoint refused ``parameter``."""
         return self.refused.get(parameter, 0)
 
-    def takes(self, parameter: str) -> bool:
+    def supports(self, parameter: str) -> bool:
         """Whether ``parameter`` may be sent."""
         return parameter not in self.refused
 
@@ -159,11 +159,11 @@ class Negotiation:
             self.terms = replace(self.terms, token_limit=limit)
             self._say(f"the endpoint allows at most {limit} output tokens; going on with those")
 
-    def takes(self, parameters: Iterable[str]) -> dict[str, bool]:
-        """For each of ``parameters`` that was tried, whether the endpoint takes it."""
+    def supports(self, parameters: Iterable[str]) -> dict[str, bool]:
+        """For each of ``parameters`` that was tried, whether the endpoint supports it."""
         limited = self.terms.token_limit is not None
         return {
-            name: not limited if name == "token_limit" else self.terms.takes(name)
+            name: not limited if name == "token_limit" else self.terms.supports(name)
             for name in parameters
             if name in self._tried
         }

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 import openai
 
-from image_grounding.asking.endpoints.base import Finish, Question, Reply, Usage
 from image_grounding.asking.endpoints.errors import (
     NO_KEY,
     error_text,
@@ -28,8 +27,10 @@ from image_grounding.errors import (
     EndpointTimeoutError,
     ServerFaultError,
 )
+from image_grounding.images.encoding import EncodedImage
 from image_grounding.spec import OpenAI
 from image_grounding.spec.model import AutoBool
+from image_grounding.steps.question import Finish, Question, Reply, Usage
 
 # Where a key may come from when the spec names none: only for hosts that it belongs to.
 _KEY_VARIABLES = {".nvidia.com": "NVIDIA_API_KEY", ".openai.com": "OPENAI_API_KEY"}
@@ -70,12 +71,11 @@ class OpenAIEndpoint:
             project="",
         )
 
-    def request(self, question: Question, terms: Terms) -> Request:
+    def request(self, question: Question, image: EncodedImage | None, terms: Terms) -> Request:
         """A question on these terms; see ``Endpoint.request``."""
         content: list[dict[str, Any]] = [{"type": "text", "text": question.prompt}]
-        if question.image:
-            url = question.image.data_url
-            content.insert(0, {"type": "image_url", "image_url": {"url": url}})
+        if image:
+            content.insert(0, {"type": "image_url", "image_url": {"url": image.data_url}})
         body: dict[str, Any] = {
             "model": self._settings.model_name,
             "messages": [{"role": "user", "content": content}],
@@ -87,10 +87,10 @@ class OpenAIEndpoint:
             optional.add("max_tokens")
         else:
             limit = 0
-        if self._settings.temperature is not None and terms.takes("temperature"):
+        if self._settings.temperature is not None and terms.supports("temperature"):
             body["temperature"] = self._settings.temperature
             optional.add("temperature")
-        schema = question.schema if self._structured and terms.takes("schema") else None
+        schema = question.schema if self._structured and terms.supports("schema") else None
         if schema:
             body["response_format"] = {
                 "type": "json_schema",

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from image_grounding.boxes.geometry import PixelBox
-from image_grounding.images.encoding import Header
+from image_grounding.images.pixels import Header
 from image_grounding.inspection.model import Check, Flag
 from image_grounding.results.reading import Record
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from image_grounding.boxes.frames import Transport
 from image_grounding.errors import SampleError
-from image_grounding.images.encoding import open_upright
+from image_grounding.images.pixels import open_upright
 
 # (longest side of a 4:3 picture in pixels, WebP quality), best first.
 _RUNGS = (

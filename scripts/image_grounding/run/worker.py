@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One sample through its steps: what is done of it is recalled, the rest is asked for and kept."""
+
+import contextlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from image_grounding.boxes.frames import Size
+from image_grounding.images.encoding import EncodedImage
+from image_grounding.input.samples import Sample, wrong_size
+from image_grounding.results.checkpoints import Checkpoint, CheckpointStore, load_finished
+from image_grounding.steps.drive import drive
+from image_grounding.steps.step import Earlier
+from image_grounding.steps.table import AnyStep
+from image_grounding.teachers import Teacher
+
+# So many wrong sizes are named one by one; all of them are counted.
+_WRONG_SIZES_SHOWN = 3
+
+
+@dataclass
+class Findings:
+    """What a run found out about its samples.
+
+    Attributes:
+        usable_inputs: steps of samples whose line and image could be read.
+        wrong_sizes: lines whose width or height is not that of the file.
+        foreign: finished steps that another teacher made, by what differs.
+        dropped_boxes: boxes of samples that failed for them, by reason.
+    """
+
+    usable_inputs: int = 0
+    wrong_sizes: int = 0
+    foreign: Counter[str] = field(default_factory=Counter)
+    dropped_boxes: Counter[str] = field(default_factory=Counter)
+
+
+class StepFailed(Exception):
+    """A step of a sample failed."""
+
+    def __init__(self, step: AnyStep, error: Exception) -> None:
+        super().__init__(str(error))
+        self.step = step
+        self.error = error
+
+
+@contextlib.contextmanager
+def _within(step: AnyStep) -> Iterator[None]:
+    """Keep with an exception the step that it came from."""
+    try:
+        yield
+    except Exception as error:
+        raise StepFailed(step, error) from error
+
+
+class SampleWorker:
+    """Does what is not done yet of a sample.
+
+    Args:
+        teacher: who is asked.
+        stores: the checkpoints of the steps to do, in order.
+        ready: awaited before a question; raises where the run has ended.
+        succeeded: called with every step that was done now.
+        say: takes messages.
+        force: recall nothing. What was finished is kept until something takes its place.
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        stores: Mapping[AnyStep, CheckpointStore[Any]],
+        *,
+        ready: Callable[[], Awaitable[None]],
+        succeeded: Callable[[AnyStep], None],
+        say: Callable[[str], None],
+        force: bool,
+    ) -> None:
+        self.findings = Findings()
+        self._teacher = teacher
+        self._stores = stores
+        self._first = next(iter(stores))
+        self._ready = ready
+        self._succeeded = succeeded
+        self._say = say
+        self._force = force
+
+    async def annotate(self, sample: Sample) -> bool:
+        """Take a sample through the steps.
+
+        Returns:
+            Whether all of it was there already.
+
+        Raises:
+            StepFailed: with the step and what happened in it.
+        """
+        with _within(self._first):
+            done = load_finished(sample, list(self._stores.values()), recall=not self._force)
+        earlier = done.earlier
+        for step, store in self._stores.items():
+            with _within(step):
+                if found := done.checkpoints.get(step):
+                    self._compare_teachers(found.provenance)
+                else:
+                    earlier = earlier.plus(step, await self._do(step, store, sample, earlier))
+        resumed = len(done.checkpoints) == len(self._stores)
+        self.findings.usable_inputs += resumed
+        return resumed
+
+    def forget(self, sample: Sample, step: AnyStep) -> None:
+        """Drop what an earlier run finished of a step, so that it is asked for again."""
+        self._stores[step].discard(sample)
+
+    async def _do(
+        self, step: AnyStep, store: CheckpointStore[Any], sample: Sample, earlier: Earlier
+    ) -> Any:
+        """A step's result, asked for and kept."""
+        image = await self._begin(sample)
+        size = image.frame.original
+        move = step.plan(sample, size, earlier, self._teacher.profile)
+        driven = await drive(move, step.read, self._teacher)
+        basis, made_by = step.basis(sample, earlier), self._teacher.provenance()
+        store.save(sample, Checkpoint(basis, image.fingerprint, size, made_by, driven.result))
+        self._succeeded(step)
+        if step is self._first:
+            self._compare_sizes(sample, size)
+        return driven.result
+
+    async def _begin(self, sample: Sample) -> EncodedImage:
+        """The image of a sample that is about to be asked for; it must be good."""
+        image = await self._load(sample)
+        await self._ready()
+        self.findings.usable_inputs += 1
+        return image
+
+    async def _load(self, sample: Sample) -> EncodedImage:
+        profile, images = self._teacher.profile, self._teacher.images
+        images.transports = profile.transports
+        return await images.load(sample.image, profile.transport)
+
+    def _compare_sizes(self, sample: Sample, size: Size) -> None:
+        if warning := wrong_size(sample, size):
+            self.findings.wrong_sizes += 1
+            if self.findings.wrong_sizes <= _WRONG_SIZES_SHOWN:
+                self._say(f"{warning}; the file's size is used")
+
+    def _compare_teachers(self, provenance: Mapping[str, Any]) -> None:
+        """Count a finished step where another teacher made it."""
+        for name, value in self._teacher.provenance().items():
+            # A convention that was not looked for yet is no difference.
+            if value is not None and provenance.get(name) != value:
+                self.findings.foreign[name] += 1

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Step 1, phrase grounding: pixel boxes with scores for each referring expression."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from image_grounding.boxes.frames import Frame, Size
+from image_grounding.boxes.geometry import PixelBox, reaches_beyond, to_original
+from image_grounding.errors import SampleError
+from image_grounding.families.families import Family
+from image_grounding.input.samples import Sample
+from image_grounding.replies import GroundingReply, read_grounding
+from image_grounding.steps.annotations import Grounding, Instance
+from image_grounding.steps.extraction import EXTRACTION
+from image_grounding.steps.profile import Profile
+from image_grounding.steps.prompts import grounding_prompt, grounding_schema
+from image_grounding.steps.question import Ask, Failure, PictureRef, Question, Reply
+from image_grounding.steps.step import Cost, Earlier, Losses, Step, basis_of
+from image_grounding.steps.tokens import GROUNDED_TOKENS, expected_expressions, text_tokens
+from image_grounding.steps.unread import MAX_ASKS, Problem, unread
+
+_EXPRESSION_IN_PROMPT = '{"id": 0, "text": ""}, '
+
+
+@dataclass(frozen=True)
+class GroundingState:
+    """What was asked for, how its boxes are read, and how often it was asked.
+
+    Attributes:
+        texts: the referring expressions, in order.
+        convention: what the model writes boxes in.
+        frame: sizes of the upright original and of the picture as sent.
+        attempt: 1, or more where an earlier reply could not be used.
+    """
+
+    texts: tuple[str, ...]
+    convention: str
+    frame: Frame
+    attempt: int = 1
+
+
+class GroundingStep(Step[Grounding]):
+    """Finds the boxes of each expression in the picture."""
+
+    number = "1"
+    tag = "step1_grounding"
+    folder_name = "step_1_grounding"
+    needs = ("0",)
+    asks_for_boxes = True
+    result_type = Grounding
+    state_type = GroundingState
+
+    def plan(
+        self, sample: Sample, size: Size, earlier: Earlier, profile: Profile
+    ) -> Ask[GroundingState] | Grounding:
+        """One question about all expressions; none where there is no expression."""
+        texts = tuple(expression.text for expression in earlier[EXTRACTION].expressions)
+        if not texts:
+            return Grounding(())
+        question = boxes_question(texts, profile.picture(sample.image), profile.family)
+        frame = profile.transport.frame(size)
+        return Ask((question,), GroundingState(texts, profile.convention, frame))
+
+    def read(
+        self, ask: Ask[GroundingState], replies: Sequence[Reply]
+    ) -> Grounding | Ask[GroundingState] | Failure:
+        """The boxes; once more the same question where the reply cannot be used."""
+        (reply,), state = replies, ask.state
+        found = read_boxes(reply, state.texts)
+        grounding = None
+        if isinstance(found, Problem):
+            problem = found
+        else:
+            grounding = _grounding(found, state)
+            if not _is_unusable(found, grounding):
+                return grounding
+            reasons = ", ".join(f"{count} x {name}" for name, count in grounding.dropped.items())
+            problem = Problem("reply_unusable", f"has boxes that cannot be used ({reasons})")
+        if state.attempt >= MAX_ASKS:
+            return problem.failure(
+                reply, state.attempt, dict(grounding.dropped if grounding else {})
+            )
+        question = replace(problem.question_again(ask.questions[0]), attempt=state.attempt + 1)
+        return Ask((question,), replace(state, attempt=state.attempt + 1))
+
+    def basis(self, sample: Sample, earlier: Earlier) -> str:
+        """The cleaned caption and the expressions with their spans."""
+        extraction = earlier[EXTRACTION]
+        listed = [[expression.text, expression.char_span] for expression in extraction.expressions]
+        return basis_of(extraction.cleaned_caption, listed)
+
+    def recover(self, sample: Sample) -> Grounding:
+        """From a record of ours or of TAO: the boxes of each expression.
+
+        Raises:
+            SampleError: ``bad_line``, an expression has no list of boxes.
+        """
+        given = sample.fields.get("expressions")
+        if not isinstance(given, list):
+            raise SampleError("bad_line", "the record has no list of expressions")
+        return Grounding(tuple(map(_instances, given)))
+
+    def identity(self, fields: Mapping[str, Any]) -> str:
+        """Caption, expressions and their boxes."""
+        expressions = fields.get("expressions")
+        listed = [
+            item.get("instances") if isinstance(item, dict) else None
+            for item in (expressions if isinstance(expressions, list) else ())
+        ]
+        boxes = [
+            [box.get("bbox") if isinstance(box, dict) else box for box in found]
+            if isinstance(found, list)
+            else found
+            for found in listed
+        ]
+        return json.dumps([EXTRACTION.identity(fields), boxes])
+
+    def add_to_record(
+        self, record: dict[str, Any], sample: Sample, id_prefix: str, earlier: Earlier
+    ) -> None:
+        """The boxes of the ``expressions``."""
+        for fields, found in zip(record["expressions"], earlier[self].instances, strict=True):
+            own_id = fields["expression_id"]
+            fields["instances"] = [
+                {"bbox_id": f"{own_id}-b{index}", "bbox": list(box.bbox), "score": box.score}
+                for index, box in enumerate(found)
+            ]
+
+    def cost(self, sample: Sample, size: Size, earlier: Earlier, profile: Profile) -> Cost | None:
+        """The prompt lists the expressions; the reply has a box for each."""
+        if EXTRACTION in earlier:
+            texts = [expression.text for expression in earlier[EXTRACTION].expressions]
+            count = len(texts)
+            text = text_tokens(grounding_prompt(texts, profile.family))
+        else:
+            count = expected_expressions(sample.caption)
+            text = text_tokens(grounding_prompt((), profile.family))
+            text += text_tokens(sample.caption) + count * text_tokens(_EXPRESSION_IN_PROMPT)
+        return Cost(text, GROUNDED_TOKENS * count, profile.transport) if count else None
+
+    def losses(self, result: Grounding) -> Losses:
+        """Dropped and clipped boxes."""
+        return Losses(Counter(result.dropped), result.clipped)
+
+
+GROUNDING = GroundingStep()
+
+
+def boxes_question(texts: Sequence[str], picture: PictureRef | None, family: Family) -> Question:
+    """The question for the boxes of ``texts``; an expression's id is its position."""
+    return Question(
+        grounding_prompt(texts, family),
+        picture,
+        grounding_schema(family.box_key),
+        subject={"expressions": list(texts)},
+    )
+
+
+def read_boxes(reply: Reply, texts: Sequence[str]) -> GroundingReply | Problem:
+    """What a reply says of ``texts``, in the model's own numbers, or why it cannot be read."""
+    found = read_grounding(reply.text, texts)
+    return unread(reply, found.status, open_ended=found.open_ended) or found
+
+
+def _is_unusable(reply: GroundingReply, grounding: Grounding) -> bool:
+    """Whether an expression would look unseen that the reply does not call so."""
+    named = reply.spoiled | {raw.expression for raw in reply.instances}
+    lost = any(not grounding.instances[index] for index in named)
+    return bool(grounding.dropped) and (lost or not any(grounding.instances))
+
+
+def _grounding(reply: GroundingReply, state: GroundingState) -> Grounding:
+    dropped = Counter(reply.dropped)
+    clipped = 0
+    found: list[dict[PixelBox, float | None]] = [{} for _ in state.texts]
+    for raw in reply.instances:
+        numbers = raw.numbers_in(state.convention)
+        box = to_original(numbers, state.convention, state.frame, dropped)
+        if box is None:
+            continue
+        clipped += reaches_beyond(numbers, state.convention, state.frame)
+        boxes = found[raw.expression]
+        known = [score for score in (boxes.get(box), raw.score) if score is not None]
+        boxes[box] = max(known, default=None)
+    return Grounding(
+        tuple(tuple(Instance(box, score) for box, score in boxes.items()) for boxes in found),
+        dict(dropped),
+        clipped,
+    )
+
+
+def _instances(item: Any) -> tuple[Instance, ...]:
+    found = item.get("instances") if isinstance(item, dict) else None
+    if not isinstance(found, list):
+        raise SampleError("bad_line", "an expression of the record has no list of instances")
+    return tuple(map(_instance, found))
+
+
+def _instance(item: Any) -> Instance:
+    match item.get("bbox") if isinstance(item, dict) else None:
+        case [int(x1), int(y1), int(x2), int(y2)]:
+            score = item.get("score", item.get("bbox_score"))
+            number = isinstance(score, int | float) and not isinstance(score, bool)
+            return Instance((x1, y1, x2, y2), float(score) if number else None)
+    raise SampleError("bad_line", "a bbox of the record is not four whole numbers")
