@@ -19,7 +19,8 @@ from image_grounding.errors import (
     UnusableEndpointError,
 )
 from image_grounding.run.breaker import Breaker
-from image_grounding.steps.steps import EXTRACTION, GROUNDING
+from image_grounding.steps.extraction import EXTRACTION
+from image_grounding.steps.grounding import GROUNDING
 from support.loopback import Answer, Call, Loopback
 
 Maker = Callable[..., Project]
@@ -28,7 +29,7 @@ Maker = Callable[..., Project]
 def ends(breaker: Breaker, error: Exception, *, answered: bool) -> int | None:
     """At which of 100 samples a failure ends the run."""
     results: Iterator[EndpointError | None] = (
-        breaker.failed(GROUNDING, error, answered=answered) for _ in range(100)
+        breaker.error_after(GROUNDING, error, answered=answered) for _ in range(100)
     )
     return next((number for number, end in enumerate(results, 1) if end), None)
 
@@ -66,13 +67,13 @@ def test_only_failures_in_a_row_count_each_step_for_itself() -> None:
     breaker, fault = Breaker(3), ServerFaultError("no")
     for _ in range(10):
         for _ in range(2):
-            assert breaker.failed(GROUNDING, fault, answered=True) is None
+            assert breaker.error_after(GROUNDING, fault, answered=True) is None
         breaker.succeeded(GROUNDING)
-    assert breaker.failed(GROUNDING, fault, answered=True) is None
+    assert breaker.error_after(GROUNDING, fault, answered=True) is None
     breaker.succeeded(EXTRACTION)
-    assert breaker.failed(GROUNDING, fault, answered=True) is None
+    assert breaker.error_after(GROUNDING, fault, answered=True) is None
     breaker.succeeded(EXTRACTION)
-    end = breaker.failed(GROUNDING, fault, answered=True)
+    end = breaker.error_after(GROUNDING, fault, answered=True)
     assert "3 samples in a row" in str(end)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from image_grounding.boxes.frames import CONVENTIONS, Transport
 from image_grounding.errors import SpecError
-from image_grounding.images.encoding import Header, read_header
+from image_grounding.images.pixels import Header, read_header
 from image_grounding.inspection.checks import (
     CHECKS,
     DATASET_CHECKS,

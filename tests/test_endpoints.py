@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from image_grounding.asking import Finish, Question, Reply, Usage
 from image_grounding.asking.asker import Asker, RetryPolicy
 from image_grounding.asking.capacity import START, Capacity
 from image_grounding.asking.endpoints.gemini import GeminiEndpoint
@@ -32,6 +31,7 @@ from image_grounding.errors import (
 from image_grounding.images.encoding import EncodedImage, encode_image
 from image_grounding.spec import Gemini, OpenAI
 from image_grounding.steps.prompts import extraction_prompt, extraction_schema
+from image_grounding.steps.question import Finish, Question, Reply, Usage
 from support.loopback import Answer, Call, Loopback
 from support.scenes import make_scene
 
@@ -68,11 +68,13 @@ def make_endpoint(
     return GeminiEndpoint(gemini_settings(server, **changes), structured, say)
 
 
-def send(endpoint: OpenAIEndpoint | GeminiEndpoint, question: Question) -> Reply:
+def send(
+    endpoint: OpenAIEndpoint | GeminiEndpoint, question: Question, image: EncodedImage | None = None
+) -> Reply:
     async def go() -> Reply:
         asker = Asker(lambda: endpoint, Gate(1), RetryPolicy(attempts=1))
         try:
-            return await asker.ask(question)
+            return await asker.ask(question, image)
         finally:
             await asker.close()
 
@@ -108,7 +110,7 @@ def test_a_reply_has_text_usage_and_latency(backend: str, server: Loopback) -> N
 def test_the_image_arrives_byte_for_byte(
     backend: str, server: Loopback, picture: EncodedImage
 ) -> None:
-    send(make_endpoint(backend, server), Question("look", picture))
+    send(make_endpoint(backend, server), Question("look"), picture)
     assert server.calls[0].image == picture.data
     assert server.calls[0].mime_type == "image/png"
 
@@ -116,7 +118,7 @@ def test_the_image_arrives_byte_for_byte(
 def test_gemini_settings_reach_the_request(server: Loopback, picture: EncodedImage) -> None:
     settings = {"media_resolution": "MEDIA_RESOLUTION_LOW", "temperature": 0.25}
     endpoint = make_endpoint("gemini", server, **settings, max_output_tokens=321)
-    send(endpoint, Question("look", picture, extraction_schema()))
+    send(endpoint, Question("look", schema=extraction_schema()), picture)
     sent = server.calls[0].body["generationConfig"]
     assert sent["mediaResolution"] == "MEDIA_RESOLUTION_LOW"
     assert sent["temperature"] == 0.25
@@ -302,14 +304,13 @@ def test_a_refused_parameter_is_given_up_once_and_remembered(
     server.refused = {parameter: message}
     said: list[str] = []
     endpoint = make_endpoint(backend, server, said)
-    question = Question(QUESTION.prompt, picture, QUESTION.schema)
 
     async def twice() -> None:
         asker = Asker(lambda: endpoint, Gate(1))
-        await asker.ask(question)
+        await asker.ask(QUESTION, picture)
         asked = len(server.calls)
         assert asker.meter.requests == asked, "every request is counted"
-        await asker.ask(question)
+        await asker.ask(QUESTION, picture)
         assert len(server.calls) == asked + 1, "what was learnt was forgotten"
         await asker.close()
 
@@ -381,7 +382,7 @@ def test_a_long_prompt_costs_the_others_nothing(
     asker = in_turn(server, *questions)
     assert [call.body["max_tokens"] for call in server.calls] == limits
     assert asker.meter.requests == len(limits), "every request is counted"
-    assert asker.takes()["token_limit"]
+    assert asker.supported()["token_limit"]
 
 
 def test_a_token_limit_that_is_too_high_for_the_model_is_lowered_for_all(
@@ -394,7 +395,7 @@ def test_a_token_limit_that_is_too_high_for_the_model_is_lowered_for_all(
     server.fault = fault
     asker = in_turn(server, PLAIN, PLAIN)
     assert [call.body["max_tokens"] for call in server.calls] == [512, 200, 200]
-    assert not asker.takes()["token_limit"]
+    assert not asker.supported()["token_limit"]
 
 
 @pytest.mark.parametrize(
@@ -410,7 +411,7 @@ def test_a_server_that_fails_over_a_schema_is_asked_without(
 
     server.fault = fault
     asker = in_turn(server, QUESTION, QUESTION)
-    assert not asker.takes()["schema"]
+    assert not asker.supported()["schema"]
     assert len(server.calls) == requests + 1, "it is remembered"
 
 
@@ -418,7 +419,7 @@ def test_a_guess_that_does_not_help_teaches_nothing(server: Loopback) -> None:
     server.fault = lambda call: Answer(400, "bad picture") if call.number < 2 else None
     asker = in_turn(server, QUESTION, QUESTION)
     assert ["response_format" in call.body for call in server.calls] == [True, False, True]
-    assert asker.takes()["schema"]
+    assert asker.supported()["schema"]
 
 
 def test_what_the_user_asked_for_is_not_given_up(server: Loopback) -> None:

@@ -3,7 +3,7 @@
 
 import pytest
 
-from image_grounding.images.encoding import Header
+from image_grounding.images.pixels import Header
 from image_grounding.inspection.checks import Subject, check_record
 from image_grounding.results.reading import Results
 from support.results import make_line, write_results

@@ -14,7 +14,9 @@ from PIL import Image, ImageDraw, ImageFilter
 from image_grounding.boxes.frames import Transport
 from image_grounding.errors import SampleError
 from image_grounding.families.families import family_of
-from image_grounding.images.encoding import EncodedImage, encode_image, read_header, same_file
+from image_grounding.images.encoding import EncodedImage, encode_image
+from image_grounding.images.pixels import read_header
+from image_grounding.images.source import is_unchanged
 from image_grounding.images.store import ImageStore
 from support.scenes import make_scene
 from support.vision import decode, regions
@@ -379,21 +381,21 @@ def test_header_of_a_fitting_size_is_not_too_large(tmp_path):
 # --- fingerprints
 
 
-def test_same_file(tmp_path):
+def test_is_unchanged(tmp_path):
     path = put(tmp_path / "a.png", picture("PNG", colour=RED))
     mark = encode_image(path, AS_IS).fingerprint
-    assert same_file(path, mark)
+    assert is_unchanged(path, mark)
     os.utime(path, ns=(1, 1))
-    assert same_file(path, mark)
+    assert is_unchanged(path, mark)
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     put(path, bytes(data))
     os.utime(path, ns=(2, 2))
-    assert not same_file(path, mark)
+    assert not is_unchanged(path, mark)
     put(path, bytes(data[:-1]))
-    assert not same_file(path, mark)
+    assert not is_unchanged(path, mark)
     path.unlink()
-    assert same_file(path, mark)
+    assert is_unchanged(path, mark)
 
 
 def test_other_size_at_the_same_time_is_another_file(tmp_path):
@@ -401,7 +403,7 @@ def test_other_size_at_the_same_time_is_another_file(tmp_path):
     mark = encode_image(path, AS_IS).fingerprint
     put(path, path.read_bytes() + b"x")
     os.utime(path, ns=(mark["mtime_ns"], mark["mtime_ns"]))
-    assert not same_file(path, mark)
+    assert not is_unchanged(path, mark)
 
 
 def test_fingerprint_does_not_depend_on_the_transport(tmp_path):

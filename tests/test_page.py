@@ -17,7 +17,7 @@ from playwright.sync_api import expect
 
 from image_grounding.boxes.frames import Transport
 from image_grounding.errors import OutputError
-from image_grounding.images.encoding import open_upright
+from image_grounding.images.pixels import open_upright
 from image_grounding.inspection.model import Chart, Finding, Flag, Level, Picked
 from image_grounding.inspection.page import run_identity, write_page
 from image_grounding.inspection.page.diff import word_diff

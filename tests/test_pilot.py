@@ -15,9 +15,9 @@ from conftest import Project, read_jsonl, write_jsonl
 from image_grounding.errors import InputError
 from image_grounding.input.samples import BadLine, Sample, SampleReader
 from image_grounding.input.selection import Pilot, Selection
-from image_grounding.results.checkpoints import CheckpointStore
+from image_grounding.results.folder import ResultsFolder
 from image_grounding.results.outputs import write_annotations
-from image_grounding.steps.steps import STEPS
+from image_grounding.steps.table import all_steps
 from support.loopback import Answer, Loopback
 from support.scripts import run_script
 
@@ -138,14 +138,13 @@ def test_a_pilot_reads_no_further_than_it_must(server: Loopback, make_project: M
     project = make_project(5, size=(96, 64))
     assert project.run(server, "--limit", "2").code == 0
     before = project.annotations()
-    stores = {step: CheckpointStore(step.folder(project.results)) for step in STEPS}
 
     def two_and_no_more() -> Iterator[Sample | BadLine]:
         yield from islice(SampleReader(project.input, str(project.folder)), 2)
         raise AssertionError("there was nothing left to find")
 
     written = write_annotations(
-        project.results, two_and_no_more(), stores, {}, whole=False, pilot=True
+        ResultsFolder(project.results), two_and_no_more(), all_steps(), {}, whole=False, pilot=True
     )
     assert set(written.records.values()) == {2}
     assert project.annotations() == before

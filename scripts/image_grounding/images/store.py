@@ -22,8 +22,8 @@ class ImageStore:
         transports: the sizes at which images are asked for.
     """
 
-    def __init__(self, transports: tuple[Transport, ...] = (), budget: int = 32_000_000) -> None:
-        self.transports = transports
+    def __init__(self, budget: int = 32_000_000) -> None:
+        self.transports: tuple[Transport, ...] = ()
         self._budget = budget
         self._held = 0
         self._images: OrderedDict[tuple[str, Transport], asyncio.Task[Encoded]] = OrderedDict()
