@@ -716,7 +716,7 @@ def test_extras(write, monkeypatch):
         "k": SECRET,
     }
     assert openai.extra_headers == {"api-key": SECRET, "X-Title": "mine"}
-    assert openai.secrets == (SECRET,) * 3
+    assert openai.extra_secrets == (SECRET,) * 3
     assert SECRET not in repr(spec) + str(spec.redacted)
     shown = spec.redacted["image_grounding"]["vlm"]["openai"]
     assert shown["extra_body"] == {
@@ -730,7 +730,7 @@ def test_credential_in_the_file_is_a_secret_by_its_name(write):
     extras = {"extra_headers": {"X-Api-Key": SECRET}, "extra_query": {"subscription-key": SECRET}}
     vlm = {"backend": "openai", "openai": {"base_url": "http://h", "model_name": "m", **extras}}
     spec = load_spec(write(own(vlm=vlm)))
-    assert spec.vlm.openai.secrets == (SECRET, SECRET)
+    assert spec.vlm.openai.extra_secrets == (SECRET, SECRET)
     assert SECRET not in repr(spec) + str(spec.redacted)
 
 
@@ -740,7 +740,7 @@ def test_query_of_an_address_is_passed_on():
     openai = spec.vlm.openai
     assert openai.base_url == "https://h/deployments/d"
     assert openai.extra_query == {"api-version": "2024-10-21", "code": SECRET, "a": "b c"}
-    assert openai.secrets == (SECRET, "b c")
+    assert openai.extra_secrets == (SECRET,)
     assert SECRET not in str(spec.redacted)
     named = load_spec(
         None, [*GIVEN, *OPENAI, f"vlm.openai.base_url={url}", "vlm.openai.extra_query.a=x"]
@@ -803,7 +803,7 @@ def test_credential_among_the_extras_of_the_command_line_is_refused(override, mo
     spec = load_spec(
         None, [*GIVEN, *OPENAI, f"vlm.openai.{override.replace(SECRET, '${oc.env:IG_KEY}')}"]
     )
-    assert SECRET in spec.vlm.openai.secrets[0]
+    assert SECRET in spec.vlm.openai.extra_secrets[0]
 
 
 def test_extra_body_in_two_shapes(write):

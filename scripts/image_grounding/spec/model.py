@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast, get_type_hints
 
-from image_grounding.spec.secrets import secrets_of
+from image_grounding.spec.secrets import SHORTEST, secrets_of
 
 Backend = Literal["gemini", "openai", "local"]
 AutoBool = Literal["auto", True, False]
@@ -75,14 +75,16 @@ class OpenAI:
     temperature: float | None
     max_tokens: int
     timeout: float
-    extra_body: Mapping[str, Any] = field(repr=False)
-    extra_query: Mapping[str, str] = field(repr=False)
-    extra_headers: Mapping[str, str] = field(repr=False)
+    extra_body: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    extra_query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    extra_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
-    def secrets(self) -> tuple[str, ...]:
-        """What the extras hold that must be shown nowhere."""
-        return tuple(secrets_of(self.extra_body, self.extra_query, self.extra_headers))
+    def extra_secrets(self) -> tuple[str, ...]:
+        """What the extras hold that must be shown nowhere; short words are no secrets."""
+        texts = secrets_of(self.extra_body, self.extra_query, self.extra_headers)
+        words = [word for text in texts for word in text.split()]  # "Bearer KEY" is two
+        return tuple(word for word in words if len(word) >= SHORTEST)
 
 
 @dataclass(frozen=True)

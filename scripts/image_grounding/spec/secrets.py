@@ -15,6 +15,8 @@ _CREDENTIAL = re.compile(
     re.IGNORECASE,
 )
 SHOWN = "(set)"
+# Shorter texts from the environment are settings, such as true, and not looked for in replies.
+SHORTEST = 8
 
 
 class Secret(str):
