@@ -30,6 +30,7 @@ from image_grounding.errors import (
 )
 from image_grounding.images.encoding import EncodedImage, encode_image
 from image_grounding.spec import Gemini, OpenAI
+from image_grounding.spec.secrets import Secret
 from image_grounding.steps.prompts import extraction_prompt, extraction_schema
 from image_grounding.steps.question import Finish, Question, Reply, Usage
 from support.loopback import Answer, Call, Loopback
@@ -271,6 +272,65 @@ def test_the_users_openai_key_goes_to_no_other_host(
     monkeypatch.setenv("NVIDIA_API_KEY", KEY)
     send(make_endpoint("openai", server, api_key=""), QUESTION)
     assert server.calls[0].headers["authorization"] == "Bearer EMPTY"
+
+
+def test_extras_are_passed_on_with_every_request(server: Loopback) -> None:
+    extras = {
+        "extra_body": {
+            "enable_thinking": False,
+            "chat_template_kwargs": {"enable_thinking": False},
+        },
+        "extra_query": {"api-version": "2024-10-21"},
+        "extra_headers": {"api-key": KEY, "X-Title": "me"},
+    }
+    send(make_endpoint("openai", server, api_key="", **extras), QUESTION)
+    (call,) = server.calls
+    assert call.body["enable_thinking"] is False
+    assert call.body["chat_template_kwargs"] == {"enable_thinking": False}
+    assert call.body["model"] == "test-vlm"
+    assert call.query == "api-version=2024-10-21"
+    assert (call.headers["api-key"], call.headers["x-title"]) == (KEY, "me")
+    assert "authorization" not in call.headers  # a filler beside the credential may be refused
+    asyncio.run(make_endpoint("openai", server, **extras).models())
+    assert server.gets == ["/v1/models?api-version=2024-10-21"]
+
+
+@pytest.mark.parametrize("name", ["Authorization", "authorization"])
+def test_a_header_of_the_spec_wins(name: str, server: Loopback) -> None:
+    server.key = "another"
+    send(make_endpoint("openai", server, extra_headers={name: "Bearer another"}), QUESTION)
+    assert server.calls[0].headers["authorization"] == "Bearer another"
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_secrets_of_the_extras_are_in_no_text(status: int, server: Loopback) -> None:
+    text = f'{{"expressions": [{{"text": "{KEY}"}}]}}'
+    server.fault = lambda call: Answer(status=status, text=text, message=f"who is {KEY}?")
+    endpoint = make_endpoint(
+        "openai", server, api_key="", extra_headers={"X-Token": Secret(f"Bearer {KEY}")}
+    )
+    if status == 200:
+        assert KEY not in send(endpoint, QUESTION).text
+    else:
+        with pytest.raises(RejectedRequestError) as caught:
+            send(endpoint, QUESTION)
+        assert KEY not in str(caught.value) + caught.value.said
+        assert "who is (key)?" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"), [({"api_key": ""}, True), ({"extra_headers": {"api-key": "x"}}, False)]
+)
+def test_a_refusal_tells_of_the_openai_key_that_was_not_sent(
+    changes: dict[str, Any], named: bool, server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.key = KEY
+    for there in (True, False):
+        monkeypatch.setenv("OPENAI_API_KEY", KEY if there else "")
+        with pytest.raises(KeyRefusedError) as caught:
+            send(make_endpoint("openai", server, **{"api_key": "", **changes}), QUESTION)
+        wanted = "vlm.openai.api_key='${oc.env:OPENAI_API_KEY}'"
+        assert (wanted in caught.value.remedy) == (named and there)
 
 
 QUICK = RetryPolicy(attempts=4, first_pause=0.01)

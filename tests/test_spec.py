@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from image_grounding.addresses import trim_base_url
 from image_grounding.errors import SpecError
 from image_grounding.resources import load_schema, spec_path
-from image_grounding.spec import Spec, load_spec, trim_base_url
+from image_grounding.spec import Spec, load_spec
 
 SECRET = "sk-Sup3rSecret0123456789"
 GIVEN = ("results_dir=out", "data.input_jsonl=in.jsonl")
@@ -44,7 +45,9 @@ def keys_of(values, prefix: str = "") -> set[str]:
         name
         for key, value in values.items()
         for name in (
-            keys_of(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}"}
+            keys_of(value, f"{prefix}{key}.")
+            if isinstance(value, dict) and value
+            else {f"{prefix}{key}"}
         )
     }
 
@@ -129,6 +132,11 @@ def test_defaults():
     assert spec.vlm.coordinates == "auto"
     assert spec.vlm.structured_output == "auto"
     assert spec.vlm.image.max_pixels is None
+    assert spec.vlm.image.step_0 is True
+    assert spec.vlm.image.step_0_max_pixels is None
+    assert spec.vlm.coordinates_trusted is False
+    assert spec.workflow.reread is False
+    assert spec.vlm.openai.extra_body == {}
 
 
 def test_file_over_defaults_and_overrides_over_the_file(write):
@@ -166,6 +174,8 @@ def test_runs_do_not_change_the_defaults_of_the_next(write):
         ("data.image_root=", "data", "image_root", ""),
         ("vlm.structured_output=false", "vlm", "structured_output", False),
         ("vlm.structured_output=auto", "vlm", "structured_output", "auto"),
+        ("vlm.coordinates_trusted=true", "vlm", "coordinates_trusted", True),
+        ("workflow.reread=true", "workflow", "reread", True),
         ("vlm.coordinates=pixel_sent", "vlm", "coordinates", "pixel_sent"),
     ],
 )
@@ -424,6 +434,8 @@ CONVENTIONS = "auto, norm1000_yxyx, norm1000_xyxy, pixel_resized, pixel_sent, no
         ("vlm.prices.input", "-0.1", "must be at least 0, not -0.1"),
         ("workflow", "5", None),
         ("vlm.image", "[5]", None),
+        ("vlm.image.step_0", "maybe", "must be boolean, not 'maybe'"),
+        ("vlm.image.step_0_max_pixels", "9", "must be at least 784 and at most 100000000, not 9"),
     ],
 )
 def test_wrong_value_says_what_is_allowed(key, value, message):
@@ -641,6 +653,11 @@ IN_FILE = {
     "password in a list": f"openai: {{base_url: ['http://user:{SECRET}@h/v1']}}\n",
     "password in a bad address": f"openai: {{base_url: 'http://u:{SECRET}@[h', model_name: m}}\n",
     "password without scheme": f"openai: {{base_url: 'user:{SECRET}@h/v1', model_name: m}}\n",
+    "header without a space": f"openai:\n  extra_headers: {{'api-key:{SECRET}': }}\n",
+    "header with a line break": f'openai: {{extra_headers: {{api-key: "{SECRET}\\nx"}}}}\n',
+    "header as a list": f"openai: {{extra_headers: {{api-key: [{SECRET}]}}}}\n",
+    "headers as a text": f"openai: {{extra_headers: 'api-key: {SECRET}'}}\n",
+    "headers as texts": f"openai: {{extra_headers: ['api-key: {SECRET}']}}\n",
     "beside another problem": f"openai: {{api_key: {SECRET}, timeout: -1, model_nam: m}}\n",
     "beside a wrong value": f"openai: {{api_key: {SECRET}, timeout: -1, max_tokens: x}}\n",
 }
@@ -667,6 +684,132 @@ def test_no_secret_of_the_file_in_an_error(write, text):
 )
 def test_no_secret_of_an_override_in_an_error(override):
     assert problems(*GIVEN, *OPENAI, override)
+
+
+# --- what is passed on to the endpoint
+
+
+@pytest.mark.parametrize(
+    ("value", "meant"), [("auto", True), ("true", True), ("false", False), ("'False'", False)]
+)
+def test_auto_is_an_earlier_name_of_a_picture_in_step_0(value, meant):
+    assert load_spec(None, [*GIVEN, f"vlm.image.step_0={value}"]).vlm.image.step_0 is meant
+
+
+def test_extras(write, monkeypatch):
+    monkeypatch.setenv("IG_KEY", SECRET)
+    extras = {
+        "extra_body": {"enable_thinking": False, "deep": {"list": [1, "${oc.env:IG_KEY}"]}},
+        "extra_query": {"api-version": "2024-10-21", "beta": True, "n": 3, "k": "${oc.env:IG_KEY}"},
+        "extra_headers": {"api-key": "${oc.env:IG_KEY}", "X-Title": "mine"},
+    }
+    vlm = {"backend": "openai", "openai": {"base_url": "http://h", "model_name": "m", **extras}}
+    spec = load_spec(write(own(vlm=vlm)), ["vlm.openai.extra_body.top_k=5"])
+    openai = spec.vlm.openai
+    assert openai.extra_body == {
+        "enable_thinking": False, "deep": {"list": [1, SECRET]}, "top_k": 5,
+    }  # fmt: skip
+    assert openai.extra_query == {
+        "api-version": "2024-10-21",
+        "beta": "true",
+        "n": "3",
+        "k": SECRET,
+    }
+    assert openai.extra_headers == {"api-key": SECRET, "X-Title": "mine"}
+    assert openai.extra_secrets == (SECRET,) * 3
+    assert SECRET not in repr(spec) + str(spec.redacted)
+    shown = spec.redacted["image_grounding"]["vlm"]["openai"]
+    assert shown["extra_body"] == {
+        "enable_thinking": False, "deep": {"list": [1, "(set)"]}, "top_k": 5,
+    }  # fmt: skip
+    assert shown["extra_query"]["api-version"] == "2024-10-21"
+    assert shown["extra_headers"] == {"api-key": "(set)", "X-Title": "(set)"}
+
+
+def test_credential_in_the_file_is_a_secret_by_its_name(write):
+    extras = {"extra_headers": {"X-Api-Key": SECRET}, "extra_query": {"subscription-key": SECRET}}
+    vlm = {"backend": "openai", "openai": {"base_url": "http://h", "model_name": "m", **extras}}
+    spec = load_spec(write(own(vlm=vlm)))
+    assert spec.vlm.openai.extra_secrets == (SECRET, SECRET)
+    assert SECRET not in repr(spec) + str(spec.redacted)
+
+
+def test_query_of_an_address_is_passed_on():
+    url = f"https://h/deployments/d/chat/completions?api-version=2024-10-21&code={SECRET}&a=b%20c"
+    spec = load_spec(None, [*GIVEN, *OPENAI, f"vlm.openai.base_url={url}"])
+    openai = spec.vlm.openai
+    assert openai.base_url == "https://h/deployments/d"
+    assert openai.extra_query == {"api-version": "2024-10-21", "code": SECRET, "a": "b c"}
+    assert openai.extra_secrets == (SECRET,)
+    assert SECRET not in str(spec.redacted)
+    named = load_spec(
+        None, [*GIVEN, *OPENAI, f"vlm.openai.base_url={url}", "vlm.openai.extra_query.a=x"]
+    )
+    assert named.vlm.openai.extra_query["a"] == "x"
+    # Google's client keeps a query by itself.
+    gateway = load_spec(None, [*GIVEN, "vlm.gemini.base_url=https://h?a=b"]).vlm.gemini.address
+    assert gateway == "https://h?a=b"
+
+
+def test_extras_need_no_variables_where_keys_need_none(monkeypatch):
+    monkeypatch.delenv("IG_GONE", raising=False)
+    header = "vlm.openai.extra_headers.api-key='${oc.env:IG_GONE}'"
+    assert (
+        load_spec(None, [*GIVEN, *OPENAI, header], without_keys=True).vlm.openai.model_name == "m"
+    )
+    (sentence,) = problems(*GIVEN, *OPENAI, header)
+    assert "the environment variable IG_GONE is not set" in sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("extra_body", "5", " must be a mapping"),
+        ("extra_headers", "[a]", " must be a mapping"),
+        ("extra_headers", "{a: 5}", ".a must be string"),
+        (
+            "extra_headers",
+            "{a b: x}",
+            " must be plain ASCII on one line, and a name there one word",
+        ),
+        ("extra_headers", '{a: "x\\ny"}', ".a must be plain ASCII on one line"),
+        ("extra_headers", "{a: é}", ".a must be plain ASCII on one line"),
+        ("extra_query", "{v: 1.5}", ".v must be string or integer or boolean"),
+        ("extra_query", "{v: {a: b}}", ".v must be string or integer or boolean"),
+        ("extra_body", "{messages: []}", " must not hold messages, which the pipeline sets itself"),
+    ],
+)
+def test_extras_that_cannot_be_sent(name, value, message):
+    (sentence,) = problems(*GIVEN, *OPENAI, f"vlm.openai.{name}={value}")
+    assert sentence.startswith(f"image_grounding.vlm.openai.{name}{message}")
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        f"extra_headers.api-key={SECRET}",
+        f"extra_headers={{Authorization: 'Bearer {SECRET}'}}",
+        f"extra_headers.X-API-Key={SECRET}",
+        f"extra_headers.Ocp-Apim-Subscription-Key={SECRET}",
+        f"extra_headers.cookie={SECRET}",
+        f"extra_query.key={SECRET}",
+        f"extra_body.options.api_key={SECRET}",
+    ],
+)
+def test_credential_among_the_extras_of_the_command_line_is_refused(override, monkeypatch):
+    (sentence,) = problems(*GIVEN, *OPENAI, f"vlm.openai.{override}")
+    assert "a key on the command line can be read by every user" in sentence
+    monkeypatch.setenv("IG_KEY", SECRET)
+    spec = load_spec(
+        None, [*GIVEN, *OPENAI, f"vlm.openai.{override.replace(SECRET, '${oc.env:IG_KEY}')}"]
+    )
+    assert SECRET in spec.vlm.openai.extra_secrets[0]
+
+
+def test_extra_body_in_two_shapes(write):
+    path = write(own(vlm={"openai": {"extra_body": {"a": [1]}}}))
+    (sentence,) = problems(*OPENAI, "vlm.openai.extra_body.a.b=1", path=path)
+    assert sentence.startswith("extra_body: a list in one place and a mapping")
 
 
 # --- the ready specs

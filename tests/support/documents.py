@@ -189,15 +189,14 @@ def _default(defaults: Any, key: str) -> str:
 def _values(schema: dict[str, Any]) -> str:
     if "const" in schema:
         return f"`{schema['const']}`"
-    choices = schema.get("enum") or schema.get("items", {}).get("enum")
-    if choices:
-        shown = ", ".join(f"`{str(one).lower() if one in (True, False) else one}`"
-                          for one in choices)  # fmt: skip
-        return f"list of {shown}" if "items" in schema else shown
+    if "enum" in schema:
+        return ", ".join(f"`{str(one).lower() if one in (True, False) else one}`"
+                         for one in schema["enum"])  # fmt: skip
     if "anyOf" in schema:
         return " or ".join(_values(one) for one in schema["anyOf"])
     kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    text = " or ".join(kinds)
+    text = "mapping" if kinds == ["object"] else " or ".join(kinds)
+    text = "list of strings" if kinds == ["array"] else text
     low, above, high = (schema.get(n) for n in ("minimum", "exclusiveMinimum", "maximum"))
     if low is not None and high is not None:
         return f"{text}, {low} to {high}"

@@ -30,6 +30,7 @@ class Call:
     mime_type: str | None
     body: dict[str, Any]
     headers: dict[str, str]
+    query: str = ""
 
     @property
     def is_probe(self) -> bool:
@@ -121,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(status, body)
         if not self._key_is_right():
             return self._refuse_key()
-        if self.path == "/v1/models":
+        if self.path.partition("?")[0] == "/v1/models":
             names = [{"id": name, "object": "model"} for name in state.names]
             return self._send(200, {"object": "list", "data": names})
         if self.path.startswith("/v1beta/models"):
@@ -139,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
             if self.path in state.paths:
                 status, raw = state.paths[self.path]
                 return self._send(status, raw)
-            if self.path == "/v1/chat/completions":
+            if self.path.partition("?")[0] == "/v1/chat/completions":
                 self._openai(body)
             elif self.path.startswith("/v1beta/models/"):
                 self._gemini(body)
@@ -222,7 +223,8 @@ class _Handler(BaseHTTPRequestHandler):
         state = self.server_state
         with state.lock:
             headers = {name.lower(): value for name, value in self.headers.items()}
-            call = Call(len(state.calls), protocol, prompt, data, mime, body, headers)
+            query = self.path.partition("?")[2]
+            call = Call(len(state.calls), protocol, prompt, data, mime, body, headers, query)
             kept = state.probes if call.is_probe else state.calls
             kept.append(call)
         given = {**body, **body.get("generationConfig", {})}

@@ -110,7 +110,7 @@ class Results:
     def caveats(self) -> list[str]:
         """Sentences about who made the annotations that make them doubtful."""
         backend, convention = (self.teacher.get(name) for name in ("backend", "convention"))
-        if capabilities_of(backend).is_demonstration:
+        if capabilities_of(str(backend)).is_demonstration:
             return [
                 "the annotations are of the embedded annotator, which knows 80 nouns: a "
                 "demonstration, and no data to train on"

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from image_grounding.resources import spec_path
 from image_grounding.spec import read_spec
+from image_grounding.spec.secrets import EXTRAS, literal_credentials
 
 _OWN = "image_grounding"
 # The keys of TAO's own schema; see the default spec, where all others are marked +.
@@ -33,7 +34,6 @@ TAO_KEYS = frozenset(
 )
 # TAO's default is another one, so that ours has to be said.
 _TAO_DIFFERS = {"openai": f"{_OWN}.vlm.openai.temperature"}
-_SECRET = re.compile(r"(^|[_.])(api_?key|key|token|password|secret)$", re.IGNORECASE)
 _FOR_ONE_MODEL = (
     f"{_OWN}.vlm.coordinates",
     f"{_OWN}.vlm.prices.input",
@@ -44,9 +44,9 @@ Values = dict[str, Any]
 
 
 def leaves(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted names and values of everything that is no mapping."""
+    """Dotted names and values of the spec's keys; the extras of an endpoint are one value each."""
     for name, value in values.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and name not in EXTRAS:
             yield from leaves(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
@@ -135,12 +135,12 @@ def drop(values: Mapping[str, Any], keys: set[str], prefix: str = "") -> Values:
     """``values`` without these leaves, and without the sections that this empties."""
     kept: Values = {}
     for name, value in values.items():
+        if f"{prefix}{name}" in keys:
+            continue
         if isinstance(value, dict):
             value = drop(value, keys, f"{prefix}{name}.")
             if not value:
                 continue
-        elif f"{prefix}{name}" in keys:
-            continue
         kept[name] = value
     return kept
 
@@ -153,13 +153,11 @@ def beyond_tao(values: Mapping[str, Any]) -> list[str]:
 
 def secrets_in(values: Mapping[str, Any]) -> list[str]:
     """Keys under which a secret is written out, instead of its variable's name."""
-    return [
-        key
-        for key, value in leaves(values)
-        if value
-        and "${" not in str(value)
-        and (_SECRET.search(key) or (key.endswith("base_url") and "@" in str(value)))
-    ]
+    written = literal_credentials(values, everywhere=True)
+    passwords = (
+        key for key, value in leaves(values) if key.endswith("base_url") and "@" in str(value)
+    )
+    return [*written, *passwords]
 
 
 def tied_to_model(values: Mapping[str, Any]) -> list[str]:

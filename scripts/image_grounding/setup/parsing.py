@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from image_grounding.addresses import trim_base_url
 from image_grounding.errors import SpecError
 from image_grounding.setup.state import LooksLikeKeyError, Refused, State
-from image_grounding.spec import load_spec, trim_base_url
+from image_grounding.spec import load_spec
 
 _KEY_PREFIXED = re.compile(r"(?:nvapi-|AIza|sk-|hf_|gsk_|xai-|Bearer\s)[\w.~+/=-]{8,}", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)

@@ -80,4 +80,4 @@ def check(text: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "spec.yaml")
         write_atomic(path, text)
-        load_spec(path, ["vlm.gemini.api_key=", "vlm.openai.api_key="])
+        load_spec(path, without_keys=True)

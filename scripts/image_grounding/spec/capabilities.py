@@ -1,35 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each backend can do and needs: pure data, asked instead of comparing names."""
+"""What each backend of a spec can do and needs, without loading the code behind it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a backend can do.
+    """What a backend can do and needs.
 
     Attributes:
-        needs_endpoint: it asks a server, which can be checked.
-        needs_convention: its boxes come in a convention that must be known.
-        is_demonstration: its annotations are no data to train on.
-        reports_usage: it counts requests and tokens.
+        needs_endpoint: it asks a model over the network, which may be checked and listed.
+        needs_convention: its boxes come in a convention that has to be known or measured.
+        is_demonstration: it shows the workflow; its boxes are no training data.
+        reports_usage: its answers say how many tokens they took.
     """
 
-    needs_endpoint: bool = True
-    needs_convention: bool = True
-    is_demonstration: bool = False
-    reports_usage: bool = True
+    needs_endpoint: bool
+    needs_convention: bool
+    is_demonstration: bool
+    reports_usage: bool
 
 
+_REMOTE = Capabilities(
+    needs_endpoint=True, needs_convention=True, is_demonstration=False, reports_usage=True
+)
 _EMBEDDED = Capabilities(
     needs_endpoint=False, needs_convention=False, is_demonstration=True, reports_usage=False
 )
-_OTHERS: Mapping[str, Capabilities] = MappingProxyType({"local": _EMBEDDED})
+_BY_BACKEND: Mapping[str, Capabilities] = MappingProxyType(
+    {"gemini": _REMOTE, "openai": _REMOTE, "local": _EMBEDDED}
+)
 
 
-def capabilities_of(backend: Any) -> Capabilities:
-    """The capabilities of a backend by its name; what is unknown asks an endpoint."""
-    return _OTHERS.get(backend, Capabilities()) if isinstance(backend, str) else Capabilities()
+def capabilities_of(backend: str) -> Capabilities:
+    """The capabilities of ``vlm.backend``; those of an endpoint for a name that is not known."""
+    return _BY_BACKEND.get(backend, _REMOTE)

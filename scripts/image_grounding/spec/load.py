@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
@@ -17,6 +16,7 @@ from omegaconf.errors import (
     UnsupportedInterpolationType,
 )
 
+from image_grounding.addresses import split_query, trim_base_url
 from image_grounding.errors import SpecError
 from image_grounding.resources import spec_path
 from image_grounding.spec.model import Data, Limits, Spec, Vlm, Workflow, build
@@ -27,9 +27,12 @@ from image_grounding.spec.schema import (
     violations,
     without_empty_sections,
 )
+from image_grounding.spec.secrets import EXTRAS, Secret, literal_credentials, mark_secrets, redact
 
 _SPEC_ENDINGS = (".yaml", ".yml")
 _PREFIX = "image_grounding"
+# Parameters of an address's query that are no secret, whoever writes them.
+_HARMLESS = ("api-version",)
 
 
 def load_spec(
@@ -40,7 +43,8 @@ def load_spec(
     Args:
         path: a YAML file, or None for the defaults and ``overrides`` alone.
         overrides: ``key=value`` texts in dot notation; values are YAML.
-        without_keys: leave the API keys out; the variables that hold them need not be set.
+        without_keys: leave out the API keys, and with them what only an endpoint is told; the
+            variables that hold them need not be set.
 
     Raises:
         SpecError: with every problem found, one a line.
@@ -52,17 +56,25 @@ def load_spec(
     problems = [problem for layer in layers for problem in misplaced(layer)]
     if problems:
         raise SpecError("\n".join(dict.fromkeys(problems)))
-    config = OmegaConf.merge(_defaults(), *layers)
+    try:
+        config = OmegaConf.merge(_defaults(), *layers)
+    except TypeError:  # only extra_body leaves that open
+        raise SpecError("extra_body: a list in one place and a mapping in another") from None
     assert isinstance(config, DictConfig)
     if without_keys:
         for backend in ("gemini", "openai"):
             OmegaConf.update(config, f"{_PREFIX}.vlm.{backend}.api_key", "")
+        for name in EXTRAS:
+            OmegaConf.update(config, f"{_PREFIX}.vlm.openai.{name}", {}, merge=False)
     values = coerce(_resolve(config))
+    image = values[_PREFIX]["vlm"]["image"]
+    image["step_0"] = image["step_0"] == "auto" or image["step_0"]  # an earlier name of true
     problems = violations(values)
     if problems:
         raise SpecError("\n".join(problems))
     own = values[_PREFIX]
-    own["vlm"]["openai"]["base_url"] = trim_base_url(own["vlm"]["openai"]["base_url"])
+    written = _plain(config)[_PREFIX]["vlm"]["openai"]
+    own["vlm"]["openai"] = _with_extras(own["vlm"]["openai"], written)
     return Spec(
         results_dir=Path(values["results_dir"]),
         data=build(Data, own["data"]),
@@ -88,26 +100,26 @@ def load_limits(given: Mapping[str, Any], overrides: Sequence[str] = ()) -> Limi
     return load_spec(None, ["results_dir=.", "data.input_jsonl=unread", *own]).inspection
 
 
-def trim_base_url(url: str) -> str:
-    """``url`` without white space, a trailing slash, or ``/chat/completions``."""
-    return url.strip().rstrip("/").removesuffix("/chat/completions").rstrip("/")
+def _with_extras(openai: dict[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
+    """The openai section with its secrets marked and the query of its address among its extras.
 
-
-def redact(values: dict[str, Any]) -> dict[str, Any]:
-    """A copy of plain spec values without keys, nor user names and queries in addresses."""
-
-    def clean(value: Any, name: str) -> Any:
-        if isinstance(value, dict):
-            return {key: clean(item, key) for key, item in value.items()}
-        if name == "api_key":
-            return "(set)" if value else ""
-        if name == "base_url" and isinstance(value, str):
-            parts = urlsplit(value)
-            return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-        return value
-
-    result: dict[str, Any] = clean(values, "")
-    return result
+    Args:
+        openai: the section, valid.
+        written: the same as it was written, with its ``${...}``.
+    """
+    address, query = split_query(trim_base_url(openai["base_url"]))
+    hidden = {name: Secret(value) for name, value in query.items() if name not in _HARMLESS}
+    own = {
+        name: value if isinstance(value, str) else str(value).lower()  # a number, or true
+        for name, value in openai["extra_query"].items()
+    }
+    return {
+        **openai,
+        "base_url": address,
+        "extra_body": mark_secrets(openai["extra_body"], written["extra_body"]),
+        "extra_query": {**query, **hidden, **mark_secrets(own, written["extra_query"])},
+        "extra_headers": mark_secrets(openai["extra_headers"], written["extra_headers"]),
+    }
 
 
 @cache
@@ -162,21 +174,12 @@ def _parse(overrides: Sequence[str]) -> DictConfig:
         config = OmegaConf.from_dotlist(items)
     except (OmegaConfBaseException, yaml.YAMLError, RecursionError) as error:
         raise SpecError(f"cannot read the overrides: {_reason(error)}") from None
-    for key in _literal_keys(_plain(config)):
+    for key in literal_credentials(_plain(config)):
         raise SpecError(
             f"{key}: a key on the command line can be read by every user of the machine; "
             f"put it in an environment variable and pass {key}='${{oc.env:NAME}}'"
         )
     return config
-
-
-def _literal_keys(values: dict[Any, Any], prefix: str = "") -> Iterator[str]:
-    """The names under which API keys are written out."""
-    for name, value in values.items():
-        if name == "api_key" and value and "${" not in str(value):
-            yield f"{prefix}{name}"
-        elif isinstance(value, dict):
-            yield from _literal_keys(value, f"{prefix}{name}.")
 
 
 def _plain(config: DictConfig) -> dict[Any, Any]:

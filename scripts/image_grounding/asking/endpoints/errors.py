@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from image_grounding.addresses import safe_address as safe_address
 from image_grounding.errors import (
     EndpointError,
     KeyRefusedError,
@@ -184,9 +185,3 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         if isinstance(error, BaseExceptionGroup):
             yield from error.exceptions
         error = error.__cause__ or error.__context__
-
-
-def safe_address(url: str) -> str:
-    """``url`` without user name, password and query."""
-    match = re.match(r"(\w+://)?(?:[^/?#]*@)?([^?#]*)", url)
-    return f"{match.group(1) or ''}{match.group(2)}" if match else ""

@@ -14,6 +14,7 @@ import openai
 from image_grounding.asking.endpoints.errors import (
     NO_KEY,
     error_text,
+    is_hosted,
     network_error,
     redact,
     safe_address,
@@ -25,15 +26,21 @@ from image_grounding.errors import (
     BlockedError,
     EndpointError,
     EndpointTimeoutError,
+    KeyRefusedError,
     ServerFaultError,
 )
 from image_grounding.images.encoding import EncodedImage
 from image_grounding.spec import OpenAI
 from image_grounding.spec.model import AutoBool
+from image_grounding.spec.secrets import names_credential
 from image_grounding.steps.question import Finish, Question, Reply, Usage
 
 # Where a key may come from when the spec names none: only for hosts that it belongs to.
 _KEY_VARIABLES = {".nvidia.com": "NVIDIA_API_KEY", ".openai.com": "OPENAI_API_KEY"}
+_REMEDY_OPENAI_KEY = (
+    "OPENAI_API_KEY is only sent to hosts of openai.com; if it is the key of this one, set "
+    "vlm.openai.api_key='${oc.env:OPENAI_API_KEY}'"
+)
 # The token limit's name, and what it is called where that is refused.
 _LIMIT_NAMES = ("max_tokens", "max_completion_tokens")
 
@@ -45,6 +52,24 @@ def openai_key(settings: OpenAI) -> str:
         if not settings.api_key and host.endswith(suffix):
             return os.environ.get(variable) or NO_KEY
     return settings.api_key or NO_KEY
+
+
+def _withholds_openai_key(settings: OpenAI) -> bool:
+    """Whether OPENAI_API_KEY is there and was not sent, to a server that nobody hosts."""
+    nothing_sent = openai_key(settings) == NO_KEY and not _has_credential(settings)
+    there = bool(os.environ.get("OPENAI_API_KEY"))
+    return nothing_sent and there and not is_hosted(settings.base_url)
+
+
+def _has_credential(settings: OpenAI) -> bool:
+    return any(map(names_credential, settings.extra_headers))
+
+
+def _headers(settings: OpenAI, key: str) -> dict[str, str | openai.Omit]:
+    """The spec's own headers; where one of them is the credential, no filler of a key is sent."""
+    without: dict[str, str | openai.Omit] = {"Authorization": openai.Omit()}
+    filler = key == NO_KEY and _has_credential(settings)
+    return {**(without if filler else {}), **settings.extra_headers}
 
 
 class OpenAIEndpoint:
@@ -59,11 +84,14 @@ class OpenAIEndpoint:
         say: Callable[[str], None] = print,
     ) -> None:
         self._settings = settings
-        self._key = openai_key(settings)
+        key = openai_key(settings)
+        self._secrets = (key, *settings.extra_secrets)
         self._structured = structured_output is not False
         self.negotiation = Negotiation(("schema",) if structured_output is True else (), say)
+        self._options: openai.RequestOptions = {"headers": _headers(settings, key)}
         self._client = openai.AsyncOpenAI(
-            api_key=self._key,
+            api_key=key,
+            default_query=dict(settings.extra_query),
             base_url=settings.base_url,
             max_retries=0,
             timeout=settings.timeout,
@@ -97,6 +125,7 @@ class OpenAIEndpoint:
                 "json_schema": {"name": schema.name, "schema": schema.schema, "strict": True},
             }
             optional.add("schema")
+        body |= self._settings.extra_body
         return Request(body, frozenset(optional), limit, schema.name if schema else None)
 
     async def send(self, request: Request) -> Reply:
@@ -105,13 +134,15 @@ class OpenAIEndpoint:
         async with self._our_errors():
             # As chat.completions.create, without its walk over request and answer by type
             # hints, which takes more than a millisecond of CPU and trusts what a server says.
-            answer = await self._client.post("/chat/completions", body=request.body, cast_to=object)
+            answer = await self._client.post(
+                "/chat/completions", body=request.body, cast_to=object, options=self._options
+            )
         return self._reply(answer, time.perf_counter() - started)
 
     async def models(self) -> list[str]:
         """Names of the served models; see ``Endpoint.models``."""
         async with self._our_errors():
-            body: Any = await self._client.get("/models", cast_to=object)
+            body: Any = await self._client.get("/models", cast_to=object, options=self._options)
         listed = body.get("data", body.get("models")) if isinstance(body, dict) else body
         if not isinstance(listed, list):
             address = safe_address(self._settings.base_url)
@@ -131,15 +162,18 @@ class OpenAIEndpoint:
                 f"no answer from {address} within {self._settings.timeout:g} s"
             ) from None
         except openai.APIStatusError as error:
-            message = scrub(error_text(error.body) or error.response.reason_phrase, self._key)
-            raise status_error(error.status_code, message, error.response.headers) from None
+            message = scrub(error_text(error.body) or error.response.reason_phrase, *self._secrets)
+            found = status_error(error.status_code, message, error.response.headers)
+            if isinstance(found, KeyRefusedError) and _withholds_openai_key(self._settings):
+                found.remedy = _REMEDY_OPENAI_KEY
+            raise found from None
         except openai.APIConnectionError as error:
             raise network_error(error, address) from None
         except (openai.APIError, ValueError) as error:
             raise self._no_answer(str(error)) from None
 
     def _no_answer(self, text: str) -> EndpointError:
-        said = scrub(text, self._key)
+        said = scrub(text, *self._secrets)
         return ServerFaultError(f"the endpoint's answer is no chat completion: {said}")
 
     def _reply(self, answer: Any, latency: float) -> Reply:
@@ -153,14 +187,14 @@ class OpenAIEndpoint:
         reason, refusal = choice.get("finish_reason"), message.get("refusal")
         finish = Finish.LENGTH if reason == "length" else Finish.STOP
         if reason == "content_filter" or (refusal and not text):
-            why = scrub(str(refusal or "content filter"), self._key)
+            why = scrub(str(refusal or "content filter"), *self._secrets)
             raise BlockedError(f"the provider's filter blocked the answer ({why})")
         if not text and finish is Finish.STOP:
             raise ServerFaultError("the endpoint answered with an empty text")
         usage = _mapping(answer.get("usage"))
         counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
         known = [count if isinstance(count, int) and count > 0 else 0 for count in counts]
-        return Reply(redact(text, self._key), finish, Usage(*known), latency)
+        return Reply(redact(text, *self._secrets), finish, Usage(*known), latency)
 
     def _without_choices(self, answer: dict[str, Any]) -> EndpointError:
         """Gateways put an upstream's error into a 200."""
@@ -168,7 +202,7 @@ class OpenAIEndpoint:
             return ServerFaultError("the endpoint answered without choices")
         code = _mapping(answer["error"]).get("code")
         status = code if isinstance(code, int) and 400 <= code < 600 else 500
-        return status_error(status, scrub(error_text(answer), self._key))
+        return status_error(status, scrub(error_text(answer), *self._secrets))
 
     async def close(self) -> None:
         """Let connections go."""

@@ -13,6 +13,7 @@ import urllib.request
 from typing import Any
 from urllib.parse import urlsplit
 
+from image_grounding.addresses import split_query
 from image_grounding.asking.endpoints.errors import (
     network_error,
     no_connection,
@@ -68,7 +69,7 @@ async def kind_of_server(url: str) -> str | None:
         LoadingError: it is not ready yet.
         UnusableEndpointError: it never will be.
     """
-    root = url.rstrip("/").removesuffix("/v1").rstrip("/")
+    root = split_query(url)[0].rstrip("/").removesuffix("/v1").rstrip("/")
     for kind, path in _PATHS:
         status, body = await asyncio.to_thread(_get, f"{root}{path}")
         if status is None:  # a real request will say why
