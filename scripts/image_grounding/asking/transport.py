@@ -41,8 +41,8 @@ def transport_for(family: Family, convention: str, vlm: Vlm) -> Transport:
 
 def overview_for(transport: Transport, vlm: Vlm) -> Transport | None:
     """The transport of pictures for a look at the whole, in step 0; None where it has none."""
-    if vlm.image.step_0 is False:
+    if not vlm.image.step_0:
         return None
-    most = min(_OVERVIEW_PIXELS, transport.max_pixels)
+    most = vlm.image.step_0_max_pixels or min(_OVERVIEW_PIXELS, transport.max_pixels)
     least = min(transport.min_pixels, most)
     return replace(transport, max_pixels=most, min_pixels=least, max_bytes=_OVERVIEW_BYTES)
