@@ -314,7 +314,7 @@ def test_secrets_of_the_extras_are_in_no_text(status: int, server: Loopback) -> 
     else:
         with pytest.raises(RejectedRequestError) as caught:
             send(endpoint, QUESTION)
-        assert KEY not in str(caught.value) + caught.value.said
+        assert KEY not in str(caught.value) + caught.value.server_text
         assert "who is (key)?" in str(caught.value)
 
 

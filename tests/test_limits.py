@@ -227,7 +227,7 @@ SETTINGS = ("temperature", "max_tokens", "schema", "thinking", "media_resolution
 
 def refusal(message: str, status: int = 400) -> EndpointError:
     kind = ServerFaultError if status >= 500 else RejectedRequestError
-    return kind(message, status=status, said=message)
+    return kind(message, status=status, server_text=message)
 
 
 def request(*optional: str, limit: int = 4096) -> Request:

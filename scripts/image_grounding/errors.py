@@ -71,7 +71,7 @@ class EndpointError(ImageGroundingError):
         message: what happened, for a person.
         status: the HTTP status, where there was an answer.
         remedy: in place of the class's own.
-        said: the server's own words, scrubbed.
+        server_text: the server's own words, scrubbed.
     """
 
     exit_code = Exit.ENDPOINT
@@ -87,11 +87,11 @@ class EndpointError(ImageGroundingError):
         *,
         status: int | None = None,
         remedy: str | None = None,
-        said: str = "",
+        server_text: str = "",
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.said = said
+        self.server_text = server_text
         self.attempts = 1
         self.remedy = remedy or self.remedy
 
@@ -157,10 +157,10 @@ class BusyError(EndpointError):
         *,
         status: int | None = None,
         remedy: str | None = None,
-        said: str = "",
+        server_text: str = "",
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(message, status=status, remedy=remedy, said=said)
+        super().__init__(message, status=status, remedy=remedy, server_text=server_text)
         self.retry_after = retry_after
 
 

@@ -9,9 +9,9 @@ from pydantic import TypeAdapter
 T = TypeVar("T")
 
 
-def to_plain(kind: type[T], value: T) -> dict[str, Any]:
-    """The plain form of a dataclass of type ``kind``."""
-    return cast(dict[str, Any], _adapter(cast(Any, kind)).dump_python(value, mode="json"))
+def to_plain(kind: type[T], value: T) -> Any:
+    """The plain form of a value of type ``kind``, which is made of dataclasses."""
+    return _adapter(cast(Any, kind)).dump_python(value, mode="json")
 
 
 def from_plain(kind: type[T], plain: Any) -> T:

@@ -20,9 +20,9 @@ async def diagnose(error: EndpointError, asker: Asker, vlm: Vlm) -> EndpointErro
     try:
         names = await asker.endpoint().models()
     except EndpointError as no_list:
-        if vlm.model and vlm.model.lower() in error.said.lower():
+        if vlm.model and vlm.model.lower() in error.server_text.lower():
             return UnknownModelError(
-                f"the endpoint does not know the model {vlm.model!r} ({error.said})",
+                f"the endpoint does not know the model {vlm.model!r} ({error.server_text})",
                 remedy="name a model that it serves; it does not list them, so ask who runs it",
             )
         return await wrong_path(vlm) if isinstance(no_list, UnknownModelError) else error

@@ -21,7 +21,7 @@ def transport_for(family: Family, convention: str, vlm: Vlm) -> Transport:
     Where a model answers in pixels, both sides are multiples of a patch, and there are no more
     of them than a server leaves alone: then one that resizes images before the model sees them
     ("smart resize") changes nothing. ``vlm.image.max_pixels`` has the last word; what a server
-    does to larger images is then told by the measurement.
+    does to larger images then shows in the measurement.
     """
     transport = family.transport
     if vlm.backend == "gemini":

@@ -26,15 +26,15 @@ async def look_at_server(
         say: called now and then while waiting.
     """
     until = time.monotonic() + wait
-    told = ""
+    shown = ""
     while True:
         steps, error = await _look_once(base_url or GOOGLE)
         may_come = isinstance(error, LoadingError) or "refused" in str(error)
         if error is None or not may_come or time.monotonic() >= until:
             return steps
-        if str(error) != told:
+        if str(error) != shown:
             say(f"waiting: {error}")
-            told = str(error)
+            shown = str(error)
         await asyncio.sleep(_POLL_S)
 
 

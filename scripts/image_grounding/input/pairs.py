@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from image_grounding.errors import InputError
-from image_grounding.listing import Listing
+from image_grounding.first_few import FirstFew
 
 _IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm"}
 _TABLES = {".csv", ".tsv", ".txt"}
@@ -39,7 +39,7 @@ class Pairs:
 
     root: Path
     lines: list[dict[str, Any]] = field(default_factory=list)
-    left: defaultdict[str, Listing] = field(default_factory=lambda: defaultdict(Listing))
+    left: defaultdict[str, FirstFew] = field(default_factory=lambda: defaultdict(FirstFew))
 
     def add(self, image_path: str, caption: str, more: Mapping[str, Any], where: str) -> None:
         """Keep a pair, or note what it lacks."""

@@ -132,18 +132,20 @@ async def conclude(
 
 async def diagnose_rejection(error: RejectedRequestError, asker: Asker) -> EndpointError:
     """Why a request with a plain picture was rejected: for the picture, or for something else."""
-    said = error.said.lower()
-    if "context" in said and any(word in said for word in ("length", "size", "window")):
+    text = error.server_text.lower()
+    if "context" in text and any(word in text for word in ("length", "size", "window")):
         remedy = "start the server with a longer context, or lower vlm.image.max_pixels"
-        return RejectedRequestError(str(error), status=error.status, remedy=remedy, said=error.said)
+        return RejectedRequestError(
+            str(error), status=error.status, remedy=remedy, server_text=error.server_text
+        )
     if not speaks_of_images(error):
         try:
             await asker.ask(_ANY_QUESTION)
         except EndpointError:
             return error
+    why = f"HTTP {error.status}: {error.server_text}"
     return UnusableEndpointError(
-        f"the endpoint rejects a request with a plain image (HTTP {error.status}: {error.said})",
-        remedy=_OTHER_MODEL,
+        f"the endpoint rejects a request with a plain image ({why})", remedy=_OTHER_MODEL
     )
 
 

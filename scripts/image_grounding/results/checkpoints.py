@@ -9,20 +9,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from image_grounding.boxes.frames import Size
+from image_grounding.boxes.frames import Size, Transport
 from image_grounding.errors import OutputError
 from image_grounding.files import to_json, write_atomic
 from image_grounding.images.source import is_unchanged
 from image_grounding.input.samples import Sample
 from image_grounding.plain import from_plain, to_plain
+from image_grounding.steps.question import Finish, Reply
 from image_grounding.steps.step import Earlier, Step
 from image_grounding.steps.table import AnyStep, given_steps
 
 R = TypeVar("R")
 
-# Of the kept form. Raised where older readers would misread it; older forms stay readable.
-_FORMAT = 1
-_READABLE = frozenset({1})
+# Of the kept form; older forms stay readable. Form 1 had neither replies nor transport.
+_FORMAT = 2
+_READABLE = frozenset({1, 2})
+# Characters of a reply that are kept.
+_MAX_REPLY = 100_000
+_REPLIES: Any = tuple[Reply, ...]
+_TRANSPORT: Any = Transport | None
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,8 @@ class Checkpoint(Generic[R]):
         size: (width, height) of the upright original in pixels.
         provenance: what made it: model, prompt version, convention.
         result: the step's result.
+        replies: what it was read from, in order; empty where they were not kept.
+        transport: how the picture for boxes was sent; None where that was not kept.
     """
 
     basis: str
@@ -42,6 +49,8 @@ class Checkpoint(Generic[R]):
     size: Size
     provenance: Mapping[str, Any]
     result: R
+    replies: tuple[Reply, ...] = ()
+    transport: Transport | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,8 @@ class CheckpointStore(Generic[R]):
                 (int(values["width"]), int(values["height"])),
                 dict(values["provenance"]),
                 from_plain(self.step.result_type, values["result"]),
+                from_plain(_REPLIES, values.get("replies", ())),
+                from_plain(_TRANSPORT, values.get("transport")),
             )
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
@@ -108,6 +119,8 @@ class CheckpointStore(Generic[R]):
             "height": checkpoint.size[1],
             "provenance": checkpoint.provenance,
             "result": to_plain(self.step.result_type, checkpoint.result),
+            "replies": [_kept(reply) for reply in checkpoint.replies],
+            "transport": to_plain(_TRANSPORT, checkpoint.transport),
         }
         write_atomic(self._path(sample), to_json(values))
 
@@ -118,6 +131,13 @@ class CheckpointStore(Generic[R]):
 
     def _path(self, sample: Sample) -> Path:
         return self._folder / f"{sample.sample_id}.json"
+
+
+def _kept(reply: Reply) -> dict[str, Any]:
+    """What of a reply can be read again; a text without its end counts as cut."""
+    cut = len(reply.text) > _MAX_REPLY
+    finish = Finish.LENGTH if cut else reply.finish
+    return {"text": reply.text[:_MAX_REPLY], "finish": str(finish)}
 
 
 def load_finished(

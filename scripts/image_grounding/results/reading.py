@@ -211,17 +211,17 @@ def _expression(item: dict[str, Any]) -> GroundedExpression:
     )
 
 
-def _instance(one: dict[str, Any]) -> Instance:
+def _instance(item: dict[str, Any]) -> Instance:
     """A box; TAO's may be of fractions, and those of ``bbox_score``."""
     box: PixelBox
-    match one.get("bbox"):
+    match item.get("bbox"):
         case [int(x1), int(y1), int(x2), int(y2)]:
             box = (x1, y1, x2, y2)
         case [int() | float(), int() | float(), int() | float(), int() | float()] as sides:
             box = round_out((sides[0], sides[1], sides[2], sides[3]))
         case other:
             raise ValueError(f"bbox must be four numbers, not {other!r:.80}")
-    score = one.get("score", one.get("bbox_score"))
+    score = item.get("score", item.get("bbox_score"))
     if not (score is None or isinstance(score, int | float)):
         raise ValueError(f"score must be a number or null, not {score!r:.80}")
     return Instance(box, None if score is None else float(score))
@@ -230,15 +230,15 @@ def _instance(one: dict[str, Any]) -> Instance:
 def _with_true_spans(
     expressions: tuple[GroundedExpression, ...], cleaned: str
 ) -> tuple[GroundedExpression, ...]:
-    """Our own spans hold their text; those of others are mended, or are none."""
-    if all(one.char_span is None or _holds(cleaned, one) for one in expressions):
+    """Our own spans hold their text; spans from other tools are mended, or are none."""
+    if all(item.char_span is None or _holds(cleaned, item) for item in expressions):
         return expressions
     found = find_spans(
-        cleaned, [one.text for one in expressions], [one.char_span for one in expressions]
+        cleaned, [item.text for item in expressions], [item.char_span for item in expressions]
     )
     return tuple(
-        one if _holds(cleaned, one) else replace(one, char_span=span)
-        for one, span in zip(expressions, found, strict=True)
+        item if _holds(cleaned, item) else replace(item, char_span=span)
+        for item, span in zip(expressions, found, strict=True)
     )
 
 
@@ -268,6 +268,6 @@ def _objects(
     fields: Mapping[str, Any], name: str, missing: list[dict[str, Any]] | None = None
 ) -> list[dict[str, Any]]:
     value = missing if fields.get(name) is None else fields[name]
-    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise ValueError(f"{name} must be a list of objects, not {value!r:.80}")
     return value

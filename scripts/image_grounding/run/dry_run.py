@@ -9,10 +9,10 @@ from typing import Any
 
 from image_grounding.boxes.frames import Size
 from image_grounding.errors import Exit, SampleError
+from image_grounding.first_few import FirstFew
 from image_grounding.images.pixels import open_upright, upright_size
 from image_grounding.input.samples import BadLine, Sample, wrong_size
 from image_grounding.input.selection import Pilot, Selection
-from image_grounding.listing import Listing
 from image_grounding.results.checkpoints import load_finished
 from image_grounding.results.failures import INPUT_REASONS
 from image_grounding.results.folder import ResultsFolder
@@ -38,7 +38,7 @@ class DryRun:
 
     Args:
         spec: of the run.
-        reporter: told how far it is.
+        reporter: shows how far it is.
         pilot: which samples; None for all.
         decode: how many images, from the first on, are decoded as the run will; None for all.
 
@@ -64,9 +64,9 @@ class DryRun:
         self._to_decode: set[int] = set()
         self._whole = 0
         self._lines = self._samples = self._repeated = self._finished = 0
-        self._unusable = Listing()
+        self._unusable = FirstFew()
         self._reasons: Counter[str] = Counter()
-        self._wrong_sizes = Listing()
+        self._wrong_sizes = FirstFew()
         self._images: set[int] = set()
         self._bad_images: Counter[str] = Counter()
 

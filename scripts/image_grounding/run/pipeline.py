@@ -19,7 +19,7 @@ from image_grounding.results.checkpoints import CheckpointStore
 from image_grounding.results.failures import FailureLog
 from image_grounding.run.breaker import Breaker
 from image_grounding.run.progress import Reporter, Snapshot
-from image_grounding.run.worker import SampleWorker, StepFailed
+from image_grounding.run.worker import RunStopped, SampleWorker, StepFailed
 from image_grounding.steps.table import AnyStep
 from image_grounding.teachers import Teacher
 
@@ -40,10 +40,6 @@ class RunTally:
     resumed: int = 0
     failed: int = 0
     internal_errors: int = 0
-
-
-class _Stopped(Exception):
-    """The run ends; this sample is left for the next one."""
 
 
 async def _all(tasks: Iterable[asyncio.Task[None]]) -> None:
@@ -69,6 +65,7 @@ class Pipeline:
         say: Callable[[str], None],
         workers: int,
         force: bool = False,
+        reread: bool = False,
         total: int = 0,
     ) -> None:
         self.tally = RunTally(total=total)
@@ -90,6 +87,7 @@ class Pipeline:
             succeeded=self._breaker.succeeded,
             say=say,
             force=force,
+            reread=reread,
         )
         self.findings = self._worker.findings
 
@@ -143,7 +141,7 @@ class Pipeline:
                 await asyncio.sleep(0)
                 if self._stop.is_set():
                     return
-        except _Stopped:
+        except RunStopped:
             return
         except (InputError, OutputError) as error:
             self._halt(error)
@@ -174,13 +172,13 @@ class Pipeline:
                     self._halt(error)
                 self._prepared = True
         if self._stop.is_set():
-            raise _Stopped
+            raise RunStopped
 
     def _failed(self, sample: Sample, step: AnyStep, error: Exception) -> None:
         if isinstance(error, EndpointError) and self._stop.is_set():
-            raise _Stopped  # what is cut off by the end of a run is no failure
+            raise RunStopped  # what is cut off by the end of a run is no failure
         if not isinstance(error, SampleError | EndpointError):
-            if isinstance(error, ImageGroundingError | _Stopped):
+            if isinstance(error, ImageGroundingError):
                 raise error
             # A bug must cost one sample, not a million.
             self.tally.internal_errors += 1
@@ -190,7 +188,7 @@ class Pipeline:
         if end:
             self._halt(end)
         if end is error:  # nothing was ever answered: that is not this sample's failure
-            raise _Stopped
+            raise RunStopped
         self._fail(sample, step, error)
         if isinstance(error, SampleError):
             self.findings.dropped_boxes.update(error.dropped)

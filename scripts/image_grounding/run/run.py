@@ -139,6 +139,7 @@ async def _work(
         say=reporter.say,
         workers=spec.workflow.most_workers,
         force=spec.workflow.force_reprocess,
+        reread=spec.workflow.reread,
         total=selection.total,
     )
     with _interruptible(pipeline, reporter):

@@ -43,7 +43,7 @@ def make_summary(
         "working_folder": str(Path.cwd()),
         "annotations": str(spec.results_dir / "annotations.jsonl"),
         "failures": [str(log.path) for log in failures.values() if log.by_reason],
-        # None for the whole input; else what a pilot was told to take of it.
+        # None for the whole input; else what a pilot takes of it.
         "selection": selection,
         "counts": {
             "lines": lines,

@@ -4,14 +4,14 @@
 import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from image_grounding.boxes.frames import Size
 from image_grounding.images.encoding import EncodedImage
 from image_grounding.input.samples import Sample, wrong_size
 from image_grounding.results.checkpoints import Checkpoint, CheckpointStore, load_finished
-from image_grounding.steps.drive import drive
+from image_grounding.steps.drive import Replay, drive
 from image_grounding.steps.step import Earlier
 from image_grounding.steps.table import AnyStep
 from image_grounding.teachers import Teacher
@@ -37,6 +37,10 @@ class Findings:
     dropped_boxes: Counter[str] = field(default_factory=Counter)
 
 
+class RunStopped(Exception):
+    """The run ends; this sample is left for the next one."""
+
+
 class StepFailed(Exception):
     """A step of a sample failed."""
 
@@ -51,6 +55,8 @@ def _within(step: AnyStep) -> Iterator[None]:
     """Keep with an exception the step that it came from."""
     try:
         yield
+    except RunStopped:
+        raise
     except Exception as error:
         raise StepFailed(step, error) from error
 
@@ -61,10 +67,11 @@ class SampleWorker:
     Args:
         teacher: who is asked.
         stores: the checkpoints of the steps to do, in order.
-        ready: awaited before a question; raises where the run has ended.
+        ready: awaited before a question; raises RunStopped where the run has ended.
         succeeded: called with every step that was done now.
         say: takes messages.
         force: recall nothing. What was finished is kept until something takes its place.
+        reread: derive results anew from the kept replies.
     """
 
     def __init__(
@@ -75,7 +82,8 @@ class SampleWorker:
         ready: Callable[[], Awaitable[None]],
         succeeded: Callable[[AnyStep], None],
         say: Callable[[str], None],
-        force: bool,
+        force: bool = False,
+        reread: bool = False,
     ) -> None:
         self.findings = Findings()
         self._teacher = teacher
@@ -84,7 +92,8 @@ class SampleWorker:
         self._ready = ready
         self._succeeded = succeeded
         self._say = say
-        self._force = force
+        self._recall = not (force or reread)
+        self._reread = reread
 
     async def annotate(self, sample: Sample) -> bool:
         """Take a sample through the steps.
@@ -96,7 +105,7 @@ class SampleWorker:
             StepFailed: with the step and what happened in it.
         """
         with _within(self._first):
-            done = load_finished(sample, list(self._stores.values()), recall=not self._force)
+            done = load_finished(sample, list(self._stores.values()), recall=self._recall)
         earlier = done.earlier
         for step, store in self._stores.items():
             with _within(step):
@@ -116,15 +125,49 @@ class SampleWorker:
         self, step: AnyStep, store: CheckpointStore[Any], sample: Sample, earlier: Earlier
     ) -> Any:
         """A step's result, asked for and kept."""
+        if self._reread and (kept := store.load(sample, earlier)) and kept.replies:
+            return await self._read_again(step, store, sample, earlier, kept)
         image = await self._begin(sample)
-        size = image.frame.original
-        move = step.plan(sample, size, earlier, self._teacher.profile)
-        driven = await drive(move, step.read, self._teacher)
-        basis, made_by = step.basis(sample, earlier), self._teacher.provenance()
-        store.save(sample, Checkpoint(basis, image.fingerprint, size, made_by, driven.result))
+        size, profile = image.frame.original, self._teacher.profile
+        driven = await drive(step.plan(sample, size, earlier, profile), step.read, self._teacher)
+        store.save(
+            sample,
+            Checkpoint(
+                step.basis(sample, earlier),
+                image.fingerprint,
+                size,
+                self._teacher.provenance(),
+                driven.result,
+                driven.replies,
+                profile.transport,
+            ),
+        )
         self._succeeded(step)
         if step is self._first:
             self._compare_sizes(sample, size)
+        return driven.result
+
+    async def _read_again(
+        self,
+        step: AnyStep,
+        store: CheckpointStore[Any],
+        sample: Sample,
+        earlier: Earlier,
+        kept: Checkpoint[Any],
+    ) -> Any:
+        """A step's result from the kept replies; only what they leave open is asked for."""
+        if step.asks_for_boxes:
+            await self._ready()  # the convention must be known
+        profile = self._teacher.profile
+        if kept.transport:
+            profile = replace(profile, transport=kept.transport)
+        replay = Replay(kept.replies, self._teacher, self._ready)
+        move = step.plan(sample, kept.size, earlier, profile)
+        driven = await drive(move, step.read, replay)
+        provenance = {**kept.provenance, "convention": self._teacher.provenance()["convention"]}
+        again = replace(kept, provenance=provenance, result=driven.result, replies=driven.replies)
+        store.save(sample, again)
+        self._succeeded(step)
         return driven.result
 
     async def _begin(self, sample: Sample) -> EncodedImage:

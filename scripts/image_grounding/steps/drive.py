@@ -2,7 +2,7 @@
 """The one place where questions are carried and replies are read, until there is a result."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -23,6 +23,30 @@ class Carrier(Protocol):
             EndpointError: the endpoint failed.
         """
         ...
+
+
+class Replay:
+    """Carries kept replies in their order, and what comes behind them to a model.
+
+    Args:
+        replies: the kept ones.
+        carrier: for questions beyond them.
+        ready: awaited before the model is asked.
+    """
+
+    def __init__(
+        self, replies: Sequence[Reply], carrier: Carrier, ready: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._left = list(replies)
+        self._carrier = carrier
+        self._ready = ready
+
+    async def carry(self, question: Question) -> Reply:
+        """The next reply; see ``Carrier.carry``."""
+        if self._left:
+            return self._left.pop(0)
+        await self._ready()
+        return await self._carrier.carry(question)
 
 
 @dataclass(frozen=True)

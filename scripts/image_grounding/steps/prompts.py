@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the model is told. Captions are data: they travel as JSON texts, never as prose.
+"""What the model is asked. Captions are data: they travel as JSON texts, never as prose.
 
 ``VERSION`` goes into every checkpoint; raise it with any change of wording.
 """

@@ -119,25 +119,25 @@ def status_error(
     key = "api key" in low and any(word in low for word in ("valid", "expired"))
     if status in (401, 403) or (status == 400 and (key or reason.startswith("API_KEY"))):
         what = f"the endpoint refused the key ({text})"
-        return KeyRefusedError(what, status=status, said=message)
+        return KeyRefusedError(what, status=status, server_text=message)
     if status == 429:
         what = f"rate limit reached ({text})"
-        return RateLimitedError(what, status=status, said=message, retry_after=wait)
+        return RateLimitedError(what, status=status, server_text=message, retry_after=wait)
     no_images = _NO_IMAGES.search(low)
     nowhere = status == 404 or (status == 400 and "model" in low and _names_no_model(low))
     if nowhere and not no_images:
         what = f"no such model or path at the endpoint ({text})"
-        return UnknownModelError(what, status=status, said=message)
+        return UnknownModelError(what, status=status, server_text=message)
     if (status == 408 or status >= 500) and not no_images:
         what = f"the endpoint failed ({text})"
-        return ServerFaultError(what, status=status, said=message, retry_after=wait)
+        return ServerFaultError(what, status=status, server_text=message, retry_after=wait)
     what = f"the endpoint rejected the request ({text})"
-    return RejectedRequestError(what, status=status, said=message)
+    return RejectedRequestError(what, status=status, server_text=message)
 
 
 def speaks_of_images(error: EndpointError) -> bool:
     """Whether a server's own words are about images."""
-    return bool(_OF_IMAGES.search(error.said.lower()))
+    return bool(_OF_IMAGES.search(error.server_text.lower()))
 
 
 def _names_no_model(message: str) -> bool:

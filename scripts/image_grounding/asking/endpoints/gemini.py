@@ -163,8 +163,8 @@ class GeminiEndpoint:
                 error.code, message, headers, reason=reason, retry_after=delay
             ) from None
         except _ODD_ANSWERS as error:
-            said = scrub(str(error), self._key)
-            raise ServerFaultError(f"the endpoint's answer cannot be read: {said}") from None
+            text = scrub(str(error), self._key)
+            raise ServerFaultError(f"the endpoint's answer cannot be read: {text}") from None
         except Exception as error:
             if "Timeout" in type(error).__name__:
                 message = f"no answer from {address} within {timeout:g} s"

@@ -70,7 +70,7 @@ class Terms:
 
     def limit(self, wanted: int) -> int:
         """``wanted`` output tokens, or fewer."""
-        known = (one for one in (self.token_limit, self.own_limit) if one is not None)
+        known = (limit for limit in (self.token_limit, self.own_limit) if limit is not None)
         return min([wanted, *known])
 
     def without(self, parameter: str) -> "Terms":
@@ -125,16 +125,16 @@ class Negotiation:
         rejected = isinstance(error, RejectedRequestError)
         if not rejected and not isinstance(error, ServerFaultError):
             return None
-        said = error.said.lower()
+        message = error.server_text.lower()
         # Servers fail (500) over schemas, too, but hardly over anything else.
         optional = (request.optional if rejected else request.optional & {"schema"}) - self._fixed
-        if _TOO_HIGH.search(said):
+        if _TOO_HIGH.search(message):
             optional -= {"max_tokens"}
         for parameter, pattern in _SIGNS.items():
-            if parameter in optional and pattern.search(said):
+            if parameter in optional and pattern.search(message):
                 return terms.without(parameter)
         believed = terms.own_limit is not None
-        if rejected and (lower := lower_limit(said, request.token_limit, again=believed)):
+        if rejected and (lower := lower_limit(message, request.token_limit, again=believed)):
             mine = replace(terms, own_limit=lower.limit)
             return replace(mine, token_limit=lower.limit) if lower.for_all else mine
         untried = "schema" in optional and request.schema not in self._schemas_taken

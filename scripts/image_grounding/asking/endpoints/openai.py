@@ -147,7 +147,10 @@ class OpenAIEndpoint:
         if not isinstance(listed, list):
             address = safe_address(self._settings.base_url)
             raise ServerFaultError(f"{address}/models gives no list of models")
-        names = [one.get("id", one.get("name")) if isinstance(one, dict) else one for one in listed]
+        names = [
+            model.get("id", model.get("name")) if isinstance(model, dict) else model
+            for model in listed
+        ]
         return [name for name in names if isinstance(name, str) and name]
 
     @contextlib.asynccontextmanager
@@ -173,8 +176,8 @@ class OpenAIEndpoint:
             raise self._no_answer(str(error)) from None
 
     def _no_answer(self, text: str) -> EndpointError:
-        said = scrub(text, *self._secrets)
-        return ServerFaultError(f"the endpoint's answer is no chat completion: {said}")
+        text = scrub(text, *self._secrets)
+        return ServerFaultError(f"the endpoint's answer is no chat completion: {text}")
 
     def _reply(self, answer: Any, latency: float) -> Reply:
         if not isinstance(answer, dict):

@@ -85,8 +85,8 @@ def _is_ready(status: int, body: Any) -> bool:
     why = error.get("type") if isinstance(error, dict) else None
     why = why if isinstance(why, str) else None
     if why in _BROKEN and isinstance(error, dict):
-        said = scrub(str(error.get("message") or why))
-        raise UnusableEndpointError(f"the model could not be loaded ({said})", remedy=_START)
+        text = scrub(str(error.get("message") or why))
+        raise UnusableEndpointError(f"the model could not be loaded ({text})", remedy=_START)
     if status in (202, 503) or why in _LOADING:
         raise LoadingError(f"the server is still loading ({why or f'HTTP {status}'})")
     return status == 200 and body is not None
