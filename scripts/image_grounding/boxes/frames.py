@@ -11,6 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+# Pixels of the smallest patch that a model sees.
+_THINNEST = 28
+
 Box = tuple[float, float, float, float]
 Size = tuple[int, int]
 
@@ -68,9 +71,11 @@ class Frame:
 def fit_size(size: Size, transport: Transport) -> Size:
     """The size to send an image of ``size`` at: as it is where it fits, else resized.
 
-    The aspect ratio is kept up to the rounding to ``transport.multiple``.
+    The aspect ratio is kept up to the rounding to ``transport.multiple``, but in strips thinner
+    than a patch: servers refuse those.
     """
     step = transport.multiple
+    size = (max(size[0], _THINNEST), max(size[1], _THINNEST))
     if step == 1 and size[0] * size[1] <= transport.max_pixels:
         return size
     return round_size(size, step, max(transport.min_pixels, 1), transport.max_pixels)

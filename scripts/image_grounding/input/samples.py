@@ -231,13 +231,21 @@ def _violation(fields: dict[str, Any]) -> str | None:
 
 def locate_image(image_path: str, folder: Path, image_root: str, current: Path = Path()) -> str:
     """Where an image is: below the root, else the current folder, else ``folder``."""
+    found = _locate(image_path, folder, image_root, current)
+    if "\\" in image_path and not _exists(found):  # written on Windows
+        as_here = _locate(image_path.replace("\\", "/"), folder, image_root, current)
+        found = as_here if _exists(as_here) else found
+    return str(found)
+
+
+def _locate(image_path: str, folder: Path, image_root: str, current: Path) -> Path:
     if image_root:
-        return str(Path(image_root, image_path))
+        return Path(image_root, image_path)
     path = current / image_path
     if not Path(image_path).is_absolute() and not _exists(path):
         beside = folder / image_path
-        return str(beside if _exists(beside) else path)
-    return str(path)
+        return beside if _exists(beside) else path
+    return path
 
 
 def _exists(path: Path) -> bool:

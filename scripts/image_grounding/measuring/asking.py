@@ -8,7 +8,7 @@ from image_grounding.asking import Asker
 from image_grounding.families.families import Family
 from image_grounding.images.encoding import EncodedImage
 from image_grounding.replies import GroundingReply
-from image_grounding.steps.drive import drive
+from image_grounding.steps.drive import Driven, drive
 from image_grounding.steps.grounding import boxes_question, read_boxes
 from image_grounding.steps.question import Ask, Failure, Question, Reply
 from image_grounding.steps.unread import MAX_ASKS, Problem
@@ -28,7 +28,7 @@ class DrawnPicture:
 
 async def ask_for_boxes(
     asker: Asker, family: Family, texts: Sequence[str], image: EncodedImage
-) -> GroundingReply:
+) -> Driven[GroundingReply]:
     """The model's own numbers for each of ``texts``, whatever convention they are in.
 
     Raises:
@@ -47,4 +47,4 @@ async def ask_for_boxes(
         return Ask((again,), attempt + 1)
 
     ask = Ask((boxes_question(texts, None, family),), 1)
-    return (await drive(ask, read, DrawnPicture(asker, image))).result
+    return await drive(ask, read, DrawnPicture(asker, image))

@@ -31,12 +31,18 @@ from image_grounding.measuring.probes import make_probes
 from image_grounding.measuring.sight import names_colours, saw_all
 from image_grounding.replies import GroundingReply
 from image_grounding.spec import Vlm
+from image_grounding.steps.drive import Driven
 from image_grounding.steps.question import Question
 
 _OTHER_MODEL = (
     "choose a vision-language model that is trained to ground (Qwen-VL, Gemini, InternVL, "
     "GLM-V, Cosmos-Reason)"
 )
+# A server of a model with eyes that was started without them, by its own words.
+_BLINDFOLDED = {
+    "mmproj": "start llama.cpp's server with --mmproj and the model's vision part",
+    "at most 0 image": "start vLLM with --limit-mm-per-prompt '{\"image\": 1}'",
+}
 _OTHER_CONVENTION = f"{_OTHER_MODEL}; if you know how it writes boxes, name it with vlm.coordinates"
 # Boxes that fit the truth less than this have nothing to do with it, whatever a spec says.
 _NO_NONSENSE = 0.1
@@ -99,7 +105,7 @@ async def probe(
 ) -> list[ProbeResult]:
     """The answers to the first ``count`` probes, or to all; raises EndpointError."""
 
-    async def ask(texts: Sequence[str], image: EncodedImage) -> GroundingReply:
+    async def ask(texts: Sequence[str], image: EncodedImage) -> Driven[GroundingReply]:
         return await ask_for_boxes(asker, family, texts, image)
 
     probes = make_probes(transport_for(family, family.convention, vlm))
@@ -123,7 +129,7 @@ async def conclude(
         raise UnusableEndpointError(
             f"the spec says {given} (mean IoU {measured.ious[given]:.2f}), but the endpoint "
             f"answers in {measured.chosen}, mean IoU {measured.iou:.2f}",
-            remedy="set vlm.coordinates to auto",
+            remedy="set vlm.coordinates to auto; vlm.coordinates_trusted=true if you know better",
         )
     elif measured.ious[given] >= _NO_NONSENSE:
         return replace(measured, chosen=given)
@@ -143,9 +149,11 @@ async def diagnose_rejection(error: RejectedRequestError, asker: Asker) -> Endpo
             await asker.ask(_ANY_QUESTION)
         except EndpointError:
             return error
+    remedies = (remedy for sign, remedy in _BLINDFOLDED.items() if sign in text)
     why = f"HTTP {error.status}: {error.server_text}"
     return UnusableEndpointError(
-        f"the endpoint rejects a request with a plain image ({why})", remedy=_OTHER_MODEL
+        f"the endpoint rejects a request with a plain image ({why})",
+        remedy=next(remedies, _OTHER_MODEL),
     )
 
 
@@ -167,11 +175,15 @@ async def why_none(
     answers = await names_colours(asker, transport_for(family, family.convention, vlm))
     if not saw_all(answers):
         return sees_nothing(answers)
-    problems = [result.problem for result in results if result.problem]
-    if len(problems) == len(results):
+    unread = [result for result in results if not any(result.answers.values())]
+    if len(unread) * 2 > len(results):
+        why = unread[0].problem or "they hold no boxes that can be read"
+        wrote = f"; it wrote {unread[0].excerpt!r}" if unread[0].excerpt else ""
+        structured = "false" if vlm.structured_output is True else "true"
         return UnusableEndpointError(
-            f"this model's answers to the grounding prompt cannot be read: {problems[0]}",
-            remedy="raise the token limit, try vlm.structured_output=true, or another model",
+            f"this model's answers to the grounding prompt cannot be read: {why}{wrote}",
+            remedy=f"raise the token limit, try vlm.structured_output={structured}, or another "
+            "model",
         )
     remedy = _OTHER_MODEL if measured.best[1] < _NO_NONSENSE else _OTHER_CONVENTION
     return UnusableEndpointError(measured.why_undecided(), remedy=remedy)

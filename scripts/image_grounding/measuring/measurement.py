@@ -14,11 +14,14 @@ from image_grounding.families.families import UNKNOWN, Family
 from image_grounding.images.encoding import EncodedImage
 from image_grounding.measuring.probes import Probe
 from image_grounding.replies import GroundingReply, RawInstance
+from image_grounding.steps.drive import Driven
 
 # The best convention must be so much better than the next.
 MIN_LEAD = 0.1
 
-Ask = Callable[[Sequence[str], EncodedImage], Awaitable[GroundingReply]]
+_MAX_EXCERPT = 120
+
+Ask = Callable[[Sequence[str], EncodedImage], Awaitable[Driven[GroundingReply]]]
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,13 @@ class ProbeResult:
         probe: what was asked.
         answers: the model's numbers for each expression, as it wrote them.
         problem: why there is no answer, else None.
+        excerpt: the start of what was answered.
     """
 
     probe: Probe
     answers: Mapping[str, Sequence[RawInstance]]
     problem: str | None = None
+    excerpt: str = ""
 
     def boxes(self, expression: str, convention: str) -> list[PixelBox]:
         """The answers for an expression, in pixels of the probe."""
@@ -118,13 +123,13 @@ async def measure(ask: Ask, probes: Sequence[Probe]) -> list[ProbeResult]:
 async def _ask_one(ask: Ask, probe: Probe) -> ProbeResult:
     names = list(probe.truth)
     try:
-        reply = await ask(names, probe.image)
+        driven = await ask(names, probe.image)
     except SampleError as error:
-        return ProbeResult(probe, {}, str(error))
+        return ProbeResult(probe, {}, str(error), (error.excerpt or "")[:_MAX_EXCERPT])
     answers: dict[str, list[RawInstance]] = {name: [] for name in names}
-    for raw in reply.instances:
+    for raw in driven.result.instances:
         answers[names[raw.expression]].append(raw)
-    return ProbeResult(probe, answers)
+    return ProbeResult(probe, answers, excerpt=driven.replies[-1].text[:_MAX_EXCERPT])
 
 
 def decide(results: Sequence[ProbeResult], expected: str) -> Measurement:

@@ -3,7 +3,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +18,19 @@ from image_grounding.input.samples import BadLine, Sample
 from image_grounding.results.checkpoints import CheckpointStore
 from image_grounding.results.failures import FailureLog
 from image_grounding.run.breaker import Breaker
+from image_grounding.run.convention_watch import ConventionWatch
 from image_grounding.run.progress import Reporter, Snapshot
 from image_grounding.run.worker import RunStopped, SampleWorker, StepFailed
+from image_grounding.steps.grounding import UNUSABLE
 from image_grounding.steps.table import AnyStep
 from image_grounding.teachers import Teacher
 
 # After a stop, what is under way may still come back for so long.
 _GRACE_S = 1.0
+_CHANGED = (
+    "the endpoint began to write its boxes in another convention at about this sample; it is "
+    "asked for again by the next run"
+)
 # So long a diagnosis of what ended the run may take.
 _DIAGNOSIS_S = 20.0
 
@@ -42,9 +48,10 @@ class RunTally:
     internal_errors: int = 0
 
 
-async def _all(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Until all are done, or one of them failed."""
+async def _all(tasks: Iterable[asyncio.Task[None]], then: Callable[[], Awaitable[None]]) -> None:
+    """Until all are done, or one of them failed, and then what comes last."""
     await asyncio.gather(*tasks)
+    await then()
 
 
 class Pipeline:
@@ -79,6 +86,8 @@ class Pipeline:
         self._stop = asyncio.Event()
         self._preparing = asyncio.Lock()
         self._prepared = False
+        self._watch = ConventionWatch(teacher.recheck, self._doubt)
+        self._boxes_step = next((step for step in stores if step.asks_for_boxes), None)
         self._asks_for_boxes = any(step.asks_for_boxes for step in stores)
         self._worker = SampleWorker(
             teacher,
@@ -96,7 +105,7 @@ class Pipeline:
         watch = asyncio.create_task(reporter.watch(self.snapshot))
         workers = [asyncio.create_task(self._work()) for _ in range(self._workers)]
         stop = asyncio.create_task(self._stop.wait())
-        everything = asyncio.create_task(_all(workers))
+        everything = asyncio.create_task(_all(workers, self._end))
         try:
             await asyncio.wait({everything, stop}, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.wait({everything}, timeout=_GRACE_S)
@@ -146,6 +155,10 @@ class Pipeline:
         except (InputError, OutputError) as error:
             self._halt(error)
 
+    async def _end(self) -> None:
+        if not self._stop.is_set():
+            await self._watching(self._watch.end())
+
     async def _handle(self, item: Sample | BadLine) -> None:
         if isinstance(item, BadLine):
             self._fail(item, next(iter(self._failures)), item.error)
@@ -153,14 +166,34 @@ class Pipeline:
         if item.occurrence > 1:
             self.tally.repeated += 1
             return
+        epoch = self._watch.epoch
         try:
-            resumed = await self._worker.annotate(item)
+            outcome = await self._worker.annotate(item)
         except StepFailed as failed:
             self._failed(item, failed.step, failed.error)
-        else:
-            self.tally.done += 1
-            self.tally.resumed += resumed
-            self._settled(item)
+            if getattr(failed.error, "reason", "") == UNUSABLE:
+                await self._watching(self._watch.count(unusable=True))
+            return
+        self.tally.done += 1
+        self.tally.resumed += outcome.resumed
+        self._settled(item)
+        if outcome.asked_for_boxes and epoch != self._watch.epoch:
+            self._doubt(item)
+        elif outcome.asked_for_boxes:
+            await self._watching(self._watch.done(item, unusable=outcome.unusable))
+
+    async def _watching(self, check: Awaitable[None]) -> None:
+        try:
+            await check
+        except EndpointError as error:  # no sample's fault
+            self._halt(error)
+
+    def _doubt(self, sample: Sample) -> None:
+        """A sample was done, but its boxes may have been read in a wrong convention."""
+        assert self._boxes_step
+        self.tally.done -= 1
+        self._worker.forget(sample, self._boxes_step)
+        self._fail(sample, self._boxes_step, SampleError("convention_changed", _CHANGED))
 
     async def _ready(self) -> None:
         """Before a question: once, see whether the teacher can do the work at all."""
@@ -171,6 +204,7 @@ class Pipeline:
                 except EndpointError as error:  # no sample's fault
                     self._halt(error)
                 self._prepared = True
+        await self._watch.wait()
         if self._stop.is_set():
             raise RunStopped
 

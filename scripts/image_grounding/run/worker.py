@@ -61,6 +61,21 @@ def _within(step: AnyStep) -> Iterator[None]:
         raise StepFailed(step, error) from error
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """How a sample went.
+
+    Attributes:
+        resumed: all of it was there already.
+        asked_for_boxes: boxes were asked for now.
+        unusable: boxes among them could not be used.
+    """
+
+    resumed: bool
+    asked_for_boxes: bool
+    unusable: bool
+
+
 class SampleWorker:
     """Does what is not done yet of a sample.
 
@@ -95,11 +110,8 @@ class SampleWorker:
         self._recall = not (force or reread)
         self._reread = reread
 
-    async def annotate(self, sample: Sample) -> bool:
+    async def annotate(self, sample: Sample) -> Outcome:
         """Take a sample through the steps.
-
-        Returns:
-            Whether all of it was there already.
 
         Raises:
             StepFailed: with the step and what happened in it.
@@ -115,7 +127,10 @@ class SampleWorker:
                     earlier = earlier.plus(step, await self._do(step, store, sample, earlier))
         resumed = len(done.checkpoints) == len(self._stores)
         self.findings.usable_inputs += resumed
-        return resumed
+        asked = [step for step in self._stores if step.asks_for_boxes]
+        asked = [step for step in asked if step not in done.checkpoints]
+        unusable = any(step.losses(earlier[step]).dropped for step in asked)
+        return Outcome(resumed, bool(asked), unusable)
 
     def forget(self, sample: Sample, step: AnyStep) -> None:
         """Drop what an earlier run finished of a step, so that it is asked for again."""

@@ -123,7 +123,9 @@ class ExtractionStep(Step[Extraction]):
         """The reply repeats the caption and lists its expressions."""
         written = text_tokens(sample.caption)
         written += EXTRACTED_TOKENS * expected_expressions(sample.caption)
-        prompt = text_tokens(extraction_prompt(sample.caption))
+        prompt = text_tokens(
+            extraction_prompt(sample.caption, with_image=profile.overview is not None)
+        )
         return Cost(prompt, written, profile.overview, low_detail=True)
 
 
@@ -133,7 +135,10 @@ EXTRACTION = ExtractionStep()
 def ask_about(caption: str, picture: PictureRef | None) -> Ask[ExtractionState]:
     """The question for the referring expressions of ``caption``."""
     question = Question(
-        extraction_prompt(caption), picture, extraction_schema(), subject={"caption": caption}
+        extraction_prompt(caption, with_image=picture is not None),
+        picture,
+        extraction_schema(),
+        subject={"caption": caption},
     )
     return Ask((question,), ExtractionState(caption))
 

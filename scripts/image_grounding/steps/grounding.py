@@ -22,6 +22,8 @@ from image_grounding.steps.step import Cost, Earlier, Losses, Step, basis_of
 from image_grounding.steps.tokens import GROUNDED_TOKENS, expected_expressions, text_tokens
 from image_grounding.steps.unread import MAX_ASKS, Problem, unread
 
+# Why a sample fails whose boxes cannot be used.
+UNUSABLE = "reply_unusable"
 _EXPRESSION_IN_PROMPT = '{"id": 0, "text": ""}, '
 
 
@@ -78,7 +80,7 @@ class GroundingStep(Step[Grounding]):
             if not _is_unusable(found, grounding):
                 return grounding
             reasons = ", ".join(f"{count} x {name}" for name, count in grounding.dropped.items())
-            problem = Problem("reply_unusable", f"has boxes that cannot be used ({reasons})")
+            problem = Problem(UNUSABLE, f"has boxes that cannot be used ({reasons})")
         if state.attempt >= MAX_ASKS:
             return problem.failure(
                 reply, state.attempt, dict(grounding.dropped if grounding else {})

@@ -59,6 +59,16 @@ class Teacher(Carrier, Protocol):
         """
         ...
 
+    async def recheck(self) -> bool:
+        """Whether boxes still come in the convention that they are read in.
+
+        Where they do not, the convention is measured anew, and holds from now on.
+
+        Raises:
+            EndpointError: as ``prepare``.
+        """
+        ...
+
     async def diagnose(self, error: EndpointError) -> EndpointError:
         """``error``, or one that says more, once it has ended a run."""
         ...

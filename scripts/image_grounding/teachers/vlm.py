@@ -61,20 +61,36 @@ class VlmTeacher:
         """
         if not boxes:
             return
-        if self._named or self._measurement:
-            convention = self.profile.convention
-            fit = await fit_of(convention, self._asker, self._family, self._vlm)
-            where = "as the spec says" if self._named else "as measured before"
-            self._say(f"boxes come as {convention}, {where} (mean IoU {fit:.2f} on a probe)")
-            self._named_iou = fit if self._named else None
-            if fit >= MIN_IOU:
-                return
-            if self._named:
-                self._say(
-                    "warning: the boxes of the probe are elsewhere; vlm.coordinates=auto would "
-                    "measure what the endpoint answers in"
-                )
-                return
+        if not (self._named or self._measurement):
+            await self._measure()
+            return
+        convention = self.profile.convention
+        fit = await self._fit()
+        where = "as the spec says" if self._named else "as measured before"
+        self._say(f"boxes come as {convention}, {where} (mean IoU {fit:.2f} on a probe)")
+        self._named_iou = fit if self._named else None
+        if fit >= MIN_IOU:
+            return
+        if self._vlm.coordinates_trusted and self._named:
+            self._say("warning: the boxes of the probe are elsewhere; vlm.coordinates is trusted")
+            return
+        await self._measure()
+
+    async def recheck(self) -> bool:
+        """See ``Teacher.recheck``; a convention that is trusted is not doubted."""
+        before = self.profile.convention
+        if self._named and self._vlm.coordinates_trusted:
+            return True
+        if await self._fit() >= MIN_IOU:
+            return True
+        self._say(f"boxes do not come as {before} any more; measuring again")
+        await self._measure()
+        return self.profile.convention == before
+
+    async def _fit(self) -> float:
+        return await fit_of(self.profile.convention, self._asker, self._family, self._vlm)
+
+    async def _measure(self) -> None:
         measured = await measure_convention(self._asker, self._family, self._vlm)
         self._cache.save(measured)
         self._measurement = measured

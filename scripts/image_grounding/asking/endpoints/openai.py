@@ -11,20 +11,18 @@ from urllib.parse import urlsplit
 
 import openai
 
+from image_grounding.asking.endpoints.completion import no_completion, read_completion
 from image_grounding.asking.endpoints.errors import (
     NO_KEY,
     error_text,
     is_hosted,
     network_error,
-    redact,
     safe_address,
     scrub,
     status_error,
 )
 from image_grounding.asking.endpoints.negotiation import Negotiation, Request, Terms
 from image_grounding.errors import (
-    BlockedError,
-    EndpointError,
     EndpointTimeoutError,
     KeyRefusedError,
     ServerFaultError,
@@ -33,7 +31,7 @@ from image_grounding.images.encoding import EncodedImage
 from image_grounding.spec import OpenAI
 from image_grounding.spec.model import AutoBool
 from image_grounding.spec.secrets import names_credential
-from image_grounding.steps.question import Finish, Question, Reply, Usage
+from image_grounding.steps.question import Question, Reply
 
 # Where a key may come from when the spec names none: only for hosts that it belongs to.
 _KEY_VARIABLES = {".nvidia.com": "NVIDIA_API_KEY", ".openai.com": "OPENAI_API_KEY"}
@@ -137,7 +135,7 @@ class OpenAIEndpoint:
             answer = await self._client.post(
                 "/chat/completions", body=request.body, cast_to=object, options=self._options
             )
-        return self._reply(answer, time.perf_counter() - started)
+        return read_completion(answer, time.perf_counter() - started, self._secrets)
 
     async def models(self) -> list[str]:
         """Names of the served models; see ``Endpoint.models``."""
@@ -173,56 +171,8 @@ class OpenAIEndpoint:
         except openai.APIConnectionError as error:
             raise network_error(error, address) from None
         except (openai.APIError, ValueError) as error:
-            raise self._no_answer(str(error)) from None
-
-    def _no_answer(self, text: str) -> EndpointError:
-        text = scrub(text, *self._secrets)
-        return ServerFaultError(f"the endpoint's answer is no chat completion: {text}")
-
-    def _reply(self, answer: Any, latency: float) -> Reply:
-        if not isinstance(answer, dict):
-            raise self._no_answer(str(answer))
-        choice = _first(answer.get("choices"))
-        message = _mapping(choice.get("message"))
-        if not message:
-            raise self._without_choices(answer)
-        text = _content_text(message.get("content"))
-        reason, refusal = choice.get("finish_reason"), message.get("refusal")
-        finish = Finish.LENGTH if reason == "length" else Finish.STOP
-        if reason == "content_filter" or (refusal and not text):
-            why = scrub(str(refusal or "content filter"), *self._secrets)
-            raise BlockedError(f"the provider's filter blocked the answer ({why})")
-        if not text and finish is Finish.STOP:
-            raise ServerFaultError("the endpoint answered with an empty text")
-        usage = _mapping(answer.get("usage"))
-        counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
-        known = [count if isinstance(count, int) and count > 0 else 0 for count in counts]
-        return Reply(redact(text, *self._secrets), finish, Usage(*known), latency)
-
-    def _without_choices(self, answer: dict[str, Any]) -> EndpointError:
-        """Gateways put an upstream's error into a 200."""
-        if not answer.get("error"):
-            return ServerFaultError("the endpoint answered without choices")
-        code = _mapping(answer["error"]).get("code")
-        status = code if isinstance(code, int) and 400 <= code < 600 else 500
-        return status_error(status, scrub(error_text(answer), *self._secrets))
+            raise no_completion(str(error), self._secrets) from None
 
     async def close(self) -> None:
         """Let connections go."""
         await self._client.close()
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _first(values: Any) -> dict[str, Any]:
-    return _mapping(values[0]) if isinstance(values, list) and values else {}
-
-
-def _content_text(content: Any) -> str:
-    """A message's text; some servers send it as a list of parts."""
-    if isinstance(content, list):
-        texts = (part.get("text") for part in content if isinstance(part, dict))
-        return "".join(text for text in texts if isinstance(text, str))
-    return content if isinstance(content, str) else ""

@@ -53,6 +53,10 @@ class LocalTeacher:
     async def prepare(self, *, boxes: bool) -> None:
         """The model is loaded; there is nothing else to find out."""
 
+    async def recheck(self) -> bool:
+        """It does not change."""
+        return True
+
     async def diagnose(self, error: EndpointError) -> EndpointError:
         """``error``: nothing is behind an address here."""
         return error
