@@ -23,8 +23,8 @@ from image_grounding.boxes.frames import CONVENTIONS, Frame
 from image_grounding.boxes.geometry import box_iou, to_original
 from image_grounding.errors import InputError, OutputError, SpecError
 from image_grounding.exports import FORMATS, Plan, Setting, export_run
+from image_grounding.exports.filter import BoxFilter
 from image_grounding.exports.images import Paths
-from image_grounding.exports.select import Selection
 from image_grounding.exports.split import Split, parse_split
 from image_grounding.exports.vlm_sft import STYLES, in_square, write_box
 from image_grounding.results.reading import Results
@@ -90,10 +90,10 @@ def export_here(results, name, output, **changes):
 def boxes_of(lines):
     """(caption, phrase, box) of every instance, as often as it is there."""
     return Counter(
-        (line["cleaned_caption"], item["text"], tuple(one["bbox"]))
+        (line["cleaned_caption"], item["text"], tuple(instance["bbox"]))
         for line in lines
         for item in line["expressions"]
-        for one in item["instances"]
+        for instance in item["instances"]
     )
 
 
@@ -127,7 +127,7 @@ def test_counts_and_card(tmp_path):
     assert f"warning: {warning}\n" in ran.err and "norm1000_xyxy was not measured" in warning
 
 
-def test_empty_part_is_told(tmp_path):
+def test_empty_part_is_a_warning(tmp_path):
     results = write_results(tmp_path, some_lines()[:2])
     ran, out = export(results, "coco", "--split", "0.5/0.5")
     assert ran.code == 0 and "the part val is empty" in ran.err
@@ -207,35 +207,35 @@ def test_a_broken_record_leaves_nothing_behind(results):
 
 
 @pytest.mark.parametrize(
-    ("selection", "kept", "left_out"),
+    ("box_filter", "kept", "left_out"),
     [
-        (Selection(), 6, {}),
-        (Selection(drop_ungrounded=True), 6, {
+        (BoxFilter(), 6, {}),
+        (BoxFilter(drop_ungrounded=True), 6, {
             "expressions_without_box": 2, "records_without_expressions": 1,
         }),
-        (Selection(min_score=0.54), 3, {
+        (BoxFilter(min_score=0.54), 3, {
             "boxes_below_min_score": 2, "boxes_without_score": 1,
             "expressions_left_without_box": 2,
         }),
     ],
 )  # fmt: skip
-def test_selection(results, tmp_path, selection, kept, left_out):
-    report = export_here(results, "tao", tmp_path / "out", selection=selection)
+def test_selection(results, tmp_path, box_filter, kept, left_out):
+    report = export_here(results, "tao", tmp_path / "out", box_filter=box_filter)
     assert report["boxes"] == kept
     assert report["left_out"] == left_out
     lines = read_jsonl(tmp_path / "out" / "annotations.jsonl")
-    left = [one for line in lines for item in line["expressions"] for one in item["instances"]]
+    left = [box for line in lines for item in line["expressions"] for box in item["instances"]]
     assert len(left) == kept
-    if selection.min_score:
-        assert min(one["bbox_score"] for one in left) >= selection.min_score
+    if box_filter.min_score:
+        assert min(box["bbox_score"] for box in left) >= box_filter.min_score
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_what_is_read_is_exported_or_left_out_for_a_reason(tmp_path, name):
     caption = "two dogs and a big dog"
-    said = [("two dogs", [DOG, CAT], [0.9, 0.1]), ("a big dog", [TREE]), ("dog", [(5, 5, 5, 9)])]
-    lines = [*some_lines(), make_line(4, said, caption=caption), make_line(5, [], grounded=False)]
-    lines.append(make_line(6, [("gone", [DOG])]))
+    phrases = [("two dogs", [DOG, CAT], [0.9, 0.1]), ("a big dog", [TREE]), ("dog", [(5, 5, 5, 9)])]
+    lines = [*some_lines(), make_line(4, phrases, caption=caption)]
+    lines += [make_line(5, [], grounded=False), make_line(6, [("gone", [DOG])])]
     results = write_results(tmp_path, lines)
     (tmp_path / "6.png").unlink()
     split = parse_split("0.5/0.5", 0)
@@ -243,7 +243,7 @@ def test_what_is_read_is_exported_or_left_out_for_a_reason(tmp_path, name):
     for number, (least, drop, parts, paths) in enumerate(plans):
         out = tmp_path / f"out{number}"
         report = export_here(
-            results, name, out, selection=Selection(least, drop), split=parts, paths=paths,
+            results, name, out, box_filter=BoxFilter(least, drop), split=parts, paths=paths,
             setting=Setting(parts.parts),
         )  # fmt: skip
         for kind in ("records", "expressions", "boxes"):
@@ -255,9 +255,9 @@ def test_what_is_read_is_exported_or_left_out_for_a_reason(tmp_path, name):
 
 
 def test_two_dogs_do_not_become_one_by_their_scores(tmp_path):
-    said = [("two dogs", [DOG, CAT], [0.9, 0.1]), ("a tree", [TREE], [0.8]), ("a cat", [])]
-    results = write_results(tmp_path, [make_line(0, said)])
-    report = export_here(results, "refcoco", tmp_path / "out", selection=Selection(0.5))
+    phrases = [("two dogs", [DOG, CAT], [0.9, 0.1]), ("a tree", [TREE], [0.8]), ("a cat", [])]
+    results = write_results(tmp_path, [make_line(0, phrases)])
+    report = export_here(results, "refcoco", tmp_path / "out", box_filter=BoxFilter(0.5))
     refs = json.loads((tmp_path / "out" / "refs.json").read_text())
     assert [ref["sentences"][0]["raw"] for ref in refs] == ["a tree"]
     assert report["left_out"] == {
@@ -266,7 +266,7 @@ def test_two_dogs_do_not_become_one_by_their_scores(tmp_path):
     }  # fmt: skip
 
 
-def test_boxes_of_others_that_are_none(tmp_path):
+def test_boxes_outside_the_image_are_left_out(tmp_path):
     lines = [make_line(0, [("a dog", [DOG, (5, 5, 5, 9), (0, 0, 700, 10), (9, 9, 4, 20)])])]
     report = export_here(write_results(tmp_path, lines), "odvg", tmp_path / "out")
     assert (report["boxes"], report["left_out"]) == (1, {"boxes_outside_image": 3})
@@ -361,7 +361,9 @@ def test_copies_have_safe_names_of_their_own(tmp_path):
     rows = read_jsonl(out / "annotations.jsonl")
     copies = [row["filename"] for row in rows]
     assert len(set(copies)) == len(names)
-    assert {path.name for path in (out / "images").iterdir()} == {Path(one).name for one in copies}
+    assert {path.name for path in (out / "images").iterdir()} == {
+        Path(copy).name for copy in copies
+    }
     for name, copy in zip(names, copies, strict=True):
         assert (out / copy).read_bytes() == (inside / name).read_bytes()
         assert all(char.isascii() and (char.isalnum() or char in "-./") for char in copy)
@@ -448,8 +450,8 @@ def test_odvg(any_results, tmp_path):
 
 
 def test_odvg_captions_are_stripped_as_mmdetection_strips_them(tmp_path):
-    said = [("a dog", [DOG]), ("\u3000 two", [CAT])]
-    line = make_line(0, said, caption="\n \u3000 two, \u0130ki a dog \t")
+    phrases = [("a dog", [DOG]), ("\u3000 two", [CAT])]
+    line = make_line(0, phrases, caption="\n \u3000 two, \u0130ki a dog \t")
     export_here(write_results(tmp_path, [line]), "odvg", tmp_path / "out")
     (row,) = read_jsonl(tmp_path / "out" / "annotations.jsonl")
     text = row["grounding"]["caption"]
@@ -485,9 +487,9 @@ def test_absolute_and_relative_paths_are_one_image(tmp_path):
 def test_coco(any_results, tmp_path, categories):
     export_here(any_results, "coco", tmp_path / "out", setting=Setting(categories=categories))
     coco = COCO(str(tmp_path / "out" / "annotations.json"))
-    captions = {one["id"]: one for one in coco.dataset["captions"]}
-    said = [(one["caption"], one["original_caption"]) for one in captions.values()]
-    assert Counter(said) == Counter(
+    captions = {entry["id"]: entry for entry in coco.dataset["captions"]}
+    texts = [(entry["caption"], entry["original_caption"]) for entry in captions.values()]
+    assert Counter(texts) == Counter(
         (line["cleaned_caption"], line["caption"])
         for line in lines_of(any_results)
         if any(item["instances"] for item in line["expressions"])
@@ -533,8 +535,8 @@ def test_tao(any_results, tmp_path):
     rows = read_jsonl(tmp_path / "out" / "annotations.jsonl")
     for row in rows:
         for item in row["expressions"]:
-            for one in item["instances"]:
-                one["score"] = one.pop("bbox_score")
+            for instance in item["instances"]:
+                instance["score"] = instance.pop("bbox_score")
     assert rows == lines_of(any_results)
     assert len(list(Results(tmp_path / "out" / "annotations.jsonl").records())) == len(rows)
 
@@ -557,12 +559,15 @@ def test_label_studio(any_results, tmp_path):
         assert parse_qs(url.query, strict_parsing=True) == {"d": [line["image_path"]]}
         (prediction,) = task["predictions"]
         assert prediction["model_version"] == "m"
-        assert len({one["id"] for one in prediction["result"]}) == len(prediction["result"])
-        for one in prediction["result"]:
-            assert (one["from_name"], one["to_name"]) == (labels.get("name"), image.get("name"))
+        assert len({result["id"] for result in prediction["result"]}) == len(prediction["result"])
+        for result in prediction["result"]:
+            assert (result["from_name"], result["to_name"]) == (
+                labels.get("name"),
+                image.get("name"),
+            )
             assert labels.get("toName") == image.get("name")
-            assert one["type"] == "rectanglelabels" and one["image_rotation"] == 0
-            value, w, h = one["value"], one["original_width"], one["original_height"]
+            assert result["type"] == "rectanglelabels" and result["image_rotation"] == 0
+            value, w, h = result["value"], result["original_width"], result["original_height"]
             (label,) = value["rectanglelabels"]
             assert label in known
             corners = (
@@ -604,18 +609,18 @@ def test_vlm_sft(any_results, tmp_path, style):
         assert human["value"].count("<image>") == 1 and human["value"].startswith("<image>\n")
         assert "</s>" not in human["value"] + gpt["value"]
         assert CONVENTIONS[STYLES[style].convention].order in human["value"]
-        said = [(i["text"], o["bbox"]) for i in line["expressions"] for o in i["instances"]]
+        boxes = [(i["text"], o["bbox"]) for i in line["expressions"] for o in i["instances"]]
         answer = json.loads(gpt["value"])
-        assert len(answer) == len(said)
+        assert len(answer) == len(boxes)
         frame = Frame((640, 480), (640, 480))
-        for one, (text, box) in zip(answer, said, strict=True):
-            assert one["label"] == text.replace("<image>", "< image>").replace(
+        for item, (text, box) in zip(answer, boxes, strict=True):
+            assert item["label"] == text.replace("<image>", "< image>").replace(
                 "</s>", "< /s>"
             ).replace("<img", "< img")
             if STYLES[style].square:
                 box, side = in_square(tuple(box), (640, 480))
                 frame = Frame(side, side)
-            back = to_original(tuple(one[keys[style]]), STYLES[style].convention, frame, Counter())
+            back = to_original(tuple(item[keys[style]]), STYLES[style].convention, frame, Counter())
             assert max(abs(a - b) for a, b in zip(back, box, strict=True)) <= 2
 
 
@@ -726,13 +731,13 @@ def test_flickr30k(any_results, tmp_path):
     ids = (out / "annotations.txt").read_text().splitlines()
     assert len(set(ids)) == len(ids) == report["images"]
     for folder, ending in (("Sentences", ".txt"), ("Annotations", ".xml")):
-        assert {path.name for path in (out / folder).iterdir()} == {one + ending for one in ids}
+        assert {path.name for path in (out / folder).iterdir()} == {name + ending for name in ids}
     found, expected, entities = Counter(), Counter(), []
     unseen = expected_unseen = 0
-    for one in ids:
-        name, size, boxes, nowhere = read_boxes(out / "Annotations" / f"{one}.xml")
+    for image_id in ids:
+        name, size, boxes, nowhere = read_boxes(out / "Annotations" / f"{image_id}.xml")
         assert size == (640, 480)
-        text = (out / "Sentences" / f"{one}.txt").read_text(encoding="utf-8")
+        text = (out / "Sentences" / f"{image_id}.txt").read_text(encoding="utf-8")
         for line in text.removesuffix("\n").split("\n"):
             for phrase, entity in read_sentence(line):
                 entities.append(entity)
@@ -762,8 +767,13 @@ def test_flickr30k(any_results, tmp_path):
 
 def test_flickr30k_sentences(tmp_path):
     caption = "Two dogs[1],a cat\u2028and\ta big  brown bear."
-    said = [("a cat", [CAT]), ("Two dogs", [DOG, TREE]), ("bear", [DOG]), ("a big  brown bear", [])]
-    results = write_results(tmp_path, [make_line(0, said, caption=caption)])
+    phrases = [
+        ("a cat", [CAT]),
+        ("Two dogs", [DOG, TREE]),
+        ("bear", [DOG]),
+        ("a big  brown bear", []),
+    ]
+    results = write_results(tmp_path, [make_line(0, phrases, caption=caption)])
     report = export_here(results, "flickr30k", tmp_path / "out")
     (path,) = (tmp_path / "out" / "Sentences").iterdir()
     assert path.read_text() == (
@@ -782,8 +792,8 @@ def test_parquet(any_results, tmp_path):
     rows = pyarrow.parquet.read_table(file).to_pylist()
     for row, line in zip(rows, lines, strict=True):
         for item in line["expressions"]:
-            for one in item["instances"]:
-                del one["bbox_id"]
+            for instance in item["instances"]:
+                del instance["bbox_id"]
         assert row["expressions"] == line["expressions"]
         assert (row["image"], row["width"], row["height"]) == (line["image_path"], 640, 480)
         assert row["grounded"] is True

@@ -10,14 +10,14 @@ from image_grounding.cli.common import CONTEXT, Tool, print_json, reporting_erro
 from image_grounding.cli.inspect_view import View
 from image_grounding.errors import Exit
 from image_grounding.exports import FORMATS, Plan, Setting, export_run
+from image_grounding.exports.filter import BoxFilter
 from image_grounding.exports.images import Paths
-from image_grounding.exports.select import Selection
 from image_grounding.exports.split import parse_split
 from image_grounding.exports.vlm_sft import STYLES
 from image_grounding.results.reading import Results
 from image_grounding.steps.steps import STEPS
 
-_FORMAT_LINES = "\n".join(f"  {name:<13} {one.summary}" for name, one in FORMATS.items())
+_FORMAT_LINES = "\n".join(f"  {name:<13} {exporter.summary}" for name, exporter in FORMATS.items())
 _EPILOG = f"""\b
 Formats:
 {_FORMAT_LINES}
@@ -118,20 +118,20 @@ def export_command(
     """
     view = View(quiet=quiet)
     with reporting_errors():
-        wanted = next((one for one in STEPS if one.number == step), None)
+        wanted = next((known for known in STEPS if known.number == step), None)
         results = Results(results_dir, wanted, image_root)
         parts = parse_split(split, seed)
         model = str(results.teacher.get("model") or "")
         plan = Plan(
             name,
-            Selection(min_score, drop_ungrounded),
+            BoxFilter(min_score, drop_ungrounded),
             parts,
             Paths.COPIES if copy_images else Paths(paths),
             Setting(parts.parts, categories, convention, model, image_prefix),
             overwrite,
         )
         report = export_run(results, plan, output)
-        counts = ", ".join(f"{report[one]} {one}" for one in ("records", "images", "boxes"))
+        counts = ", ".join(f"{report[kind]} {kind}" for kind in ("records", "images", "boxes"))
         view.say(f"{counts} in {output}")
         for reason, count in report["left_out"].items():
             view.say(f"left out, {reason.replace('_', ' ')}: {count}")

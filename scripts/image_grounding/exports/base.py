@@ -25,13 +25,13 @@ _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 
 @dataclass(frozen=True)
 class Setting:
-    """What formats can be told.
+    """The options of formats.
 
     Attributes:
         parts: the names of the parts, ``("train", "val")``, or ``(WHOLE,)``.
         categories: ``phrase`` or ``noun``, for COCO.
         convention: a name of ``vlm_sft.STYLES``.
-        model: the model that made the annotations, where the run says.
+        model: the model that made the annotations, where the run names it.
         image_prefix: put before every image path; None for what is usual in the format.
     """
 
@@ -44,7 +44,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Example:
-    """A record to be written, with the expressions that the format takes.
+    """A record to be written, with the expressions that the format holds.
 
     Attributes:
         record: after the selection.
@@ -82,7 +82,7 @@ class Exporter(ABC):
         self._stack = stack
 
     @classmethod
-    def refusals(cls, record: Record) -> list[str | None]:
+    def exclusions(cls, record: Record) -> list[str | None]:
         """For each expression of ``record`` why the format cannot hold it; None where it can.
 
         A record none of whose expressions can be held is left out.
@@ -137,9 +137,12 @@ def file_stem(part: str) -> str:
     return part or "annotations"
 
 
-def without_boxes(record: Record) -> list[str | None]:
-    """The refusals of a format that only holds boxes."""
-    return [None if one.instances else "expressions_without_box" for one in record.expressions]
+def box_exclusions(record: Record) -> list[str | None]:
+    """The exclusions of a format that only holds boxes."""
+    return [
+        None if expression.instances else "expressions_without_box"
+        for expression in record.expressions
+    ]
 
 
 def unpaired_replaced(text: str) -> str:

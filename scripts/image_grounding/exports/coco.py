@@ -14,10 +14,10 @@ from image_grounding.exports.base import (
     Exporter,
     Numbering,
     Setting,
+    box_exclusions,
     file_stem,
     register,
     span_of,
-    without_boxes,
 )
 from image_grounding.files import to_json
 from image_grounding.results.reading import Record
@@ -126,9 +126,9 @@ class Coco(Exporter):
         }
 
     @classmethod
-    def refusals(cls, record: Record) -> list[str | None]:
+    def exclusions(cls, record: Record) -> list[str | None]:
         """An annotation is a box."""
-        return without_boxes(record)
+        return box_exclusions(record)
 
     def add(self, example: Example) -> None:
         """Write the image, where it is new, the caption and the boxes."""

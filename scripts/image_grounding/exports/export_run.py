@@ -17,8 +17,8 @@ from image_grounding import __version__
 from image_grounding.errors import InputError, OutputError, SampleError
 from image_grounding.exports.base import FORMATS, Example, Exporter, Setting, stable_hash
 from image_grounding.exports.card import CARD, write_card
+from image_grounding.exports.filter import BoxFilter, exclude
 from image_grounding.exports.images import Images, Paths
-from image_grounding.exports.select import Selection, apply_refusals
 from image_grounding.exports.split import Split
 from image_grounding.results.reading import Record, Results
 
@@ -29,15 +29,15 @@ class Plan:
 
     Attributes:
         format: a name of ``FORMATS``.
-        selection: which boxes and expressions.
+        box_filter: which boxes and expressions.
         split: into which parts.
         paths: what image paths are.
-        setting: what the format is told.
+        setting: of the format.
         overwrite: whether an export that is there may be replaced.
     """
 
     format: str
-    selection: Selection = field(default_factory=Selection)
+    box_filter: BoxFilter = field(default_factory=BoxFilter)
     split: Split = field(default_factory=Split)
     paths: Paths = Paths.RECORDS
     setting: Setting = field(default_factory=Setting)
@@ -45,7 +45,7 @@ class Plan:
 
 
 @dataclass
-class _Tally:
+class _PartCounts:
     """Counts a part, and the hashes of the images in it: 64 bits an image."""
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -61,7 +61,7 @@ class _Tally:
 
 
 def export_run(results: Results, plan: Plan, output: Path) -> dict[str, Any]:
-    """Write ``results`` to the folder ``output`` as ``plan`` says.
+    """Write ``results`` to the folder ``output`` by ``plan``.
 
     Returns:
         Counts: ``records``, ``images``, ``expressions``, ``boxes``; what was ``read``;
@@ -75,7 +75,7 @@ def export_run(results: Results, plan: Plan, output: Path) -> dict[str, Any]:
     """
     left_out: Counter[str] = Counter()
     read: Counter[str] = Counter()
-    tallies = {part: _Tally() for part in plan.split.parts}
+    by_part = {part: _PartCounts() for part in plan.split.parts}
     with _new_folder(output, results.file, overwrite=plan.overwrite) as folder:
         with ExitStack() as stack:
             exporter = FORMATS[plan.format](folder, plan.setting, stack)
@@ -84,10 +84,10 @@ def export_run(results: Results, plan: Plan, output: Path) -> dict[str, Any]:
             for record, key, image in source.chosen(left_out, read):
                 example = Example(record, parts.of(key), exporter.image(image), key)
                 exporter.add(example)
-                tallies[example.part].add(record, key)
+                by_part[example.part].add(record, key)
             exporter.finish()
         report = {
-            **_report(tallies, read, +left_out, folder),
+            **_report(by_part, read, +left_out, folder),
             "warnings": results.caveats(),
         }
         if not report["records"]:
@@ -99,7 +99,7 @@ def export_run(results: Results, plan: Plan, output: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Source:
-    """The records of a run as a format takes them."""
+    """The records of a run as a format holds them."""
 
     results: Results
     plan: Plan
@@ -122,8 +122,8 @@ class _Source:
         exporter = self.exporter
         for record in self.results.records():
             _add(read, record)
-            chosen = self.plan.selection.apply(record, left_out, single_box=exporter.single_box)
-            chosen = apply_refusals(chosen, exporter.refusals, left_out)
+            chosen = self.plan.box_filter.apply(record, left_out, single_box=exporter.single_box)
+            chosen = exclude(chosen, exporter.exclusions, left_out)
             if not chosen.expressions:
                 left_out["records_without_expressions"] += 1
                 continue
@@ -144,13 +144,13 @@ def _add(counts: Counter[str], record: Record) -> None:
 
 
 def _boxes(record: Record) -> int:
-    return sum(len(one.instances) for one in record.expressions)
+    return sum(len(expression.instances) for expression in record.expressions)
 
 
 def _report(
-    tallies: dict[str, _Tally], read: Counter[str], left_out: Counter[str], folder: Path
+    by_part: dict[str, _PartCounts], read: Counter[str], left_out: Counter[str], folder: Path
 ) -> dict[str, Any]:
-    parts = {part or "all": tally.plain() for part, tally in tallies.items()}
+    parts = {part or "all": counts.plain() for part, counts in by_part.items()}
     return {
         **{name: sum(part[name] for part in parts.values()) for name in next(iter(parts.values()))},
         "read": dict(read),
@@ -173,7 +173,7 @@ def _card_facts(
         "rows": {Markup(kind): _row(kind, report) for kind in ("records", "expressions", "boxes")},
         "parts": report["parts"] if len(report["parts"]) > 1 else {},
         "reasons": {Markup(name.replace("_", " ")): n for name, n in report["left_out"].items()},
-        "caveats": [Markup(f"{one[0].upper()}{one[1:]}.") for one in report["warnings"]],
+        "caveats": [Markup(f"{text[0].upper()}{text[1:]}.") for text in report["warnings"]],
         "model": teacher.get("model"),
         "convention": teacher.get("convention"),
         "convention_iou": teacher.get("convention_iou"),
@@ -181,8 +181,8 @@ def _card_facts(
         "exported": _day(datetime.now(UTC)),
         "version": __version__,
         "failed": counts.get("failed") if isinstance(counts, dict) else None,
-        "min_score": plan.selection.min_score,
-        "drop_ungrounded": plan.selection.drop_ungrounded,
+        "min_score": plan.box_filter.min_score,
+        "drop_ungrounded": plan.box_filter.drop_ungrounded,
         "shares": "/".join(map(str, plan.split.shares)) if len(plan.split.parts) > 1 else "none",
         "seed": plan.split.seed,
     }

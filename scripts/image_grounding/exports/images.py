@@ -72,7 +72,7 @@ class Images:
 
 
 def image_id(image_key: str) -> str:
-    """A name of letters, digits and a hash of the path: unique without a memory of the others."""
+    """A name of letters, digits and a hash of the path: unique without a list of all names."""
     return make_sample_id(image_key, "")
 
 

@@ -34,7 +34,7 @@ class LabelStudio(Exporter):
         self._begun: set[str] = set()
 
     def image(self, path: str) -> str:
-        """A URL; storages other than web servers take their keys as they are."""
+        """A URL; storages other than web servers use their keys as they are."""
         prefix = super().image("")
         stored = "://" in prefix and not prefix.lower().startswith(("http://", "https://"))
         return prefix + (path if stored else quote(path, errors="replace"))

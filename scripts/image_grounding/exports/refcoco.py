@@ -12,8 +12,8 @@ from image_grounding.exports.base import (
     Example,
     Exporter,
     Setting,
+    box_exclusions,
     register,
-    without_boxes,
 )
 from image_grounding.exports.coco import CocoFile, Ids
 from image_grounding.files import to_json
@@ -44,9 +44,9 @@ class RefCoco(Exporter):
         self._begun = False
 
     @classmethod
-    def refusals(cls, record: Record) -> list[str | None]:
+    def exclusions(cls, record: Record) -> list[str | None]:
         """An expression refers to one object."""
-        return without_boxes(record)
+        return box_exclusions(record)
 
     def add(self, example: Example) -> None:
         """Write a ref and its box for each expression."""

@@ -27,7 +27,7 @@ class Tao(JsonLinesExporter):
 
 def _expression(item: Mapping[str, Any]) -> dict[str, Any]:
     instances = [
-        {("bbox_score" if name == "score" else name): value for name, value in one.items()}
-        for one in item.get("instances") or ()
+        {("bbox_score" if name == "score" else name): value for name, value in instance.items()}
+        for instance in item.get("instances") or ()
     ]
     return {**item, "instances": instances}

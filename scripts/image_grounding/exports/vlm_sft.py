@@ -41,7 +41,7 @@ STYLES: Mapping[str, Style] = MappingProxyType(
         "llava": Style("norm1_xyxy", "bbox", digits=3, square=True),
     }
 )
-# What a tokenizer or a loader would take for a token of its own: <image>, <|im_end|>, </s>.
+# What a tokenizer or a loader would read as a token of its own: <image>, <|im_end|>, </s>.
 _TOKEN = re.compile(r"<(?=[|/\w][^<>\n]{0,40}>)")
 
 
@@ -59,11 +59,11 @@ class VlmSft(JsonLinesExporter):
     )
 
     @classmethod
-    def refusals(cls, record: Record) -> list[str | None]:
+    def exclusions(cls, record: Record) -> list[str | None]:
         """Before step 1 has run, no box does not mean that nothing is there."""
         return [
-            None if record.grounded or one.instances else "expressions_not_looked_for"
-            for one in record.expressions
+            None if record.grounded or expression.instances else "expressions_not_looked_for"
+            for expression in record.expressions
         ]
 
     def row(self, example: Example) -> dict[str, Any]:
@@ -71,7 +71,7 @@ class VlmSft(JsonLinesExporter):
         record = example.record
         style = STYLES[self.setting.convention]
         convention = CONVENTIONS[style.convention]
-        phrases = list(dict.fromkeys(_plain(one.text) for one in record.expressions))
+        phrases = list(dict.fromkeys(_plain(expression.text) for expression in record.expressions))
         question = (
             f"<image>\nCaption: {_plain(record.cleaned_caption)}\n"
             f"Locate every instance of these phrases of the caption: {to_json(phrases)}\n"
@@ -79,9 +79,12 @@ class VlmSft(JsonLinesExporter):
             f"phrase}}, boxes {convention.wording}. Leave out what is not there."
         )
         answer = [
-            {style.box_key: write_box(one.bbox, record.size, style), "label": _plain(said.text)}
-            for said in record.expressions
-            for one in said.instances
+            {
+                style.box_key: write_box(instance.bbox, record.size, style),
+                "label": _plain(expression.text),
+            }
+            for expression in record.expressions
+            for instance in expression.instances
         ]
         return {
             "id": record.sample_id,

@@ -90,6 +90,6 @@ def read_truth(path: Path, name: str = "auto") -> Truth:
         kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
         problem = f"{kind}{error}"[:200]
         raise InputError(f"{path} cannot be read as {name}: {problem}") from None
-    if not any(one.phrases for one in annotations):
+    if not any(annotation.phrases for annotation in annotations):
         raise InputError(f"{path}, read as {name}, has no phrase to evaluate against")
     return Truth(path, name, annotations, +left_out)

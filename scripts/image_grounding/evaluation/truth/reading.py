@@ -22,8 +22,10 @@ def load_json(path: Path) -> Any:
 def captions_of(content: Mapping[str, Any]) -> dict[Any, tuple[str, ...]]:
     """The ``captions`` of COCO JSON by their id: as spans count in it, and as it was before."""
     return {
-        one["id"]: tuple(str(one[name]) for name in ("caption", "original_caption") if name in one)
-        for one in content.get("captions", ())
+        entry["id"]: tuple(
+            str(entry[name]) for name in ("caption", "original_caption") if name in entry
+        )
+        for entry in content.get("captions", ())
     }
 
 
@@ -54,7 +56,7 @@ def hull(spans: Any, text: str) -> Span | None:
     """From the first to the last of ``tokens_positive``, ``[[start, end), ...]``, in ``text``."""
     if not spans:
         return None
-    start, end = min(int(one[0]) for one in spans), max(int(one[1]) for one in spans)
+    start, end = min(int(span[0]) for span in spans), max(int(span[1]) for span in spans)
     return (start, end) if 0 <= start < end <= len(text) else None
 
 

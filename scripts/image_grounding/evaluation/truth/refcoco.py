@@ -37,7 +37,7 @@ def read_refcoco(path: Path, left_out: Counter[str]) -> Iterator[Annotation]:
     """
     refs_file = _refs_file(path)
     instances = load_json(refs_file.parent / "instances.json")
-    annotations = {one["id"]: one for one in instances["annotations"]}
+    annotations = {fields["id"]: fields for fields in instances["annotations"]}
     captions = captions_of(instances)
     # Per image and caption, the expressions of each annotation in the order of the refs.
     sentences: dict[Any, dict[Any, dict[tuple[Any, str], None]]] = defaultdict(dict)
@@ -45,9 +45,9 @@ def read_refcoco(path: Path, left_out: Counter[str]) -> Iterator[Annotation]:
         caption = annotations[ref["ann_id"]].get("caption_id")
         of_caption = sentences[ref["image_id"]].setdefault(caption, {})
         for sentence in ref["sentences"]:
-            said = (ref["ann_id"], str(sentence.get("sent") or sentence["raw"]))
-            left_out["repeated_phrases"] += said in of_caption
-            of_caption[said] = None
+            phrase = (ref["ann_id"], str(sentence.get("sent") or sentence["raw"]))
+            left_out["repeated_phrases"] += phrase in of_caption
+            of_caption[phrase] = None
     for image in instances["images"]:
         for caption, phrases in sentences.get(image["id"], {None: {}}).items():
             texts = captions.get(caption, ())
@@ -76,7 +76,7 @@ def _refs_file(path: Path) -> Path:
     if not found:
         raise InputError(f"no refs*.p or refs*.json in {path}")
     if len(found) > 1:
-        names = ", ".join(one.name for one in found)
+        names = ", ".join(file.name for file in found)
         raise InputError(f"{path} has several refs files ({names}); give one of them as --truth")
     return found[0]
 
