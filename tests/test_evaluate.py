@@ -16,7 +16,6 @@ from image_grounding.errors import InputError
 from image_grounding.evaluation.evaluate import Evaluation, evaluate
 from image_grounding.evaluation.truth import NEEDS, read_truth
 from image_grounding.exports import Plan, Setting, export_run
-from image_grounding.exports.images import Paths
 from image_grounding.exports.split import parse_split
 from image_grounding.results.reading import Results
 from support.loopback import Loopback
@@ -516,11 +515,13 @@ def own_results(folder: Path) -> Path:
     return write_jsonl(folder / "run.jsonl", rows)
 
 
-@pytest.mark.parametrize("images", [Paths.RECORDS, Paths.COPIES])
+@pytest.mark.parametrize("copy_images", [False, True])
 @pytest.mark.parametrize("name", ["coco", "odvg", "flickr30k", "refcoco", "tao"])
-def test_a_run_against_its_own_export_is_perfect(tmp_path: Path, name: str, images: Paths) -> None:
+def test_a_run_against_its_own_export_is_perfect(
+    tmp_path: Path, name: str, copy_images: bool
+) -> None:
     run, exported = own_results(tmp_path), tmp_path / name
-    export_run(Results(run), Plan(name, paths=images), exported)
+    export_run(Results(run), Plan(name, copy_images=copy_images), exported)
     evaluation = evaluated(run, exported)
     found = values(evaluation)
     assert found["any_box.accuracy"] == found["boxes.precision"] == found["boxes.recall"] == 1.0
@@ -529,7 +530,7 @@ def test_a_run_against_its_own_export_is_perfect(tmp_path: Path, name: str, imag
     assert evaluation.counts["records_of_captions_not_in_truth"] == several // 2
     assert evaluation.counts["expressions_not_in_truth"] == several // 2
     assert evaluation.counts["images_evaluated"] == 2
-    assert evaluation.details["images_found_by"] == ("path" if images is Paths.RECORDS else "copy")
+    assert evaluation.details["images_found_by"] == ("copy" if copy_images else "path")
 
 
 def test_a_part_of_an_export_must_be_named(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ Examples:
   export.py results --format coco --categories noun --split 0.9/0.1 -o coco
   export.py results --format vlm-sft --convention qwen2.5 --copy-images -o sft
   export.py results --format tao --min-score 0.5 --drop-ungrounded -o tao
+  export.py results --format tao --step 0 -o tao_step_0
 
 \b
 Exit codes: 0 done; 2 usage or input, or nothing is left to export; 3 done, but some images are
@@ -63,9 +64,8 @@ missing and their records left out (--copy-images); 130 interrupted; 1 a bug.
 @click.option(
     "--paths",
     type=click.Choice([Paths.RECORDS.value, Paths.ABSOLUTE.value]),
-    default=Paths.RECORDS.value,
-    show_default=True,
-    help="Image paths as in the records, or absolute.",
+    help="Image paths as in the records (of copies: below DIR), or absolute.  [default: records; "
+    "tao: absolute]",
 )
 @click.option(
     "--image-prefix",
@@ -78,6 +78,14 @@ missing and their records left out (--copy-images); 130 interrupted; 1 a bug.
     default="phrase",
     show_default=True,
     help="coco, refcoco: one category for all phrases, or one a noun.",
+)
+@click.option(
+    "--category-ids",
+    type=click.Choice(["0", "1"]),
+    default="0",
+    show_default=True,
+    help="coco, refcoco: the first category's id.  0: TAO, Hugging Face; 1: torchvision's "
+    "detectors, Ultralytics' convert_coco.",
 )
 @click.option(
     "--convention",
@@ -103,9 +111,10 @@ def export_command(
     split: str | None,
     seed: int,
     copy_images: bool,
-    paths: str,
+    paths: str | None,
     image_prefix: str | None,
     categories: str,
+    category_ids: str,
     convention: str,
     step: str | None,
     image_root: str | None,
@@ -126,8 +135,9 @@ def export_command(
             name,
             BoxFilter(min_score, drop_ungrounded),
             parts,
-            Paths.COPIES if copy_images else Paths(paths),
-            Setting(parts.parts, categories, convention, model, image_prefix),
+            Paths(paths) if paths else None,
+            copy_images,
+            Setting(parts.parts, categories, int(category_ids), convention, model, image_prefix),
             overwrite,
         )
         report = export_run(results, plan, output)
@@ -135,13 +145,7 @@ def export_command(
         view.say(f"{counts} in {output}")
         for reason, count in report["left_out"].items():
             view.say(f"left out, {reason.replace('_', ' ')}: {count}")
-        warnings = report["warnings"]
-        warnings += [
-            f"the part {part} is empty: there are too few images"
-            for part, found in report["parts"].items()
-            if not found["records"]
-        ]
-        for warning in warnings:
+        for warning in report["warnings"]:
             view.say(f"warning: {warning}")
         missing = any(reason.startswith("records_image") for reason in report["left_out"])
         code = Exit.SOME_FAILED if missing else Exit.DONE

@@ -36,7 +36,7 @@ IOU_BINS = 20
 
 
 @dataclass(frozen=True)
-class RankedBox:
+class EvaluatedBox:
     """A box with its score, and whether the truth has it."""
 
     score: float | None
@@ -55,7 +55,7 @@ class Localized:
 
     ious: tuple[float, ...]
     merged_iou: float
-    boxes: tuple[RankedBox, ...]
+    boxes: tuple[EvaluatedBox, ...]
 
 
 def by_score(instances: Sequence[Instance]) -> list[Instance]:
@@ -74,7 +74,7 @@ def localize(instances: Sequence[Instance], truth: Sequence[Box]) -> Localized:
         if ranked and truth
         else 0.0,
         boxes=tuple(
-            RankedBox(box.score, found is not None)
+            EvaluatedBox(box.score, found is not None)
             for box, found in zip(ranked, right, strict=True)
         ),
     )

@@ -46,6 +46,10 @@ class LabelStudio(Exporter):
         self._begun.add(example.part)
         file.write(to_json(self._task(example)))
 
+    def tables(self) -> dict[str, str]:
+        """The tasks."""
+        return {part: f"{file_stem(part)}.json" for part in self.setting.parts}
+
     def finish(self) -> None:
         """Close the files and write the configuration."""
         for part, file in self._files.items():

@@ -55,6 +55,10 @@ class Parquet(Exporter):
         if len(rows) == _ROW_GROUP:
             self._flush(example.part)
 
+    def tables(self) -> dict[str, str]:
+        """All files."""
+        return {part: f"{file_stem(part)}.parquet" for part in self.setting.parts}
+
     def finish(self) -> None:
         """Write the rows that are left."""
         for part in self._writers:

@@ -30,6 +30,13 @@ class Style:
     digits: int = 0
     square: bool = False
 
+    @property
+    def wording(self) -> str:
+        """How a question asks for it."""
+        if self.square:
+            return "as fractions from 0 to 1 of the side of the image padded to a square"
+        return CONVENTIONS[self.convention].wording
+
 
 # ``qwen2.5`` writes pixels of the image as its processor resizes it, here with the family's own
 # limits: sides a multiple of 28, at most 1280 * 28 * 28 pixels.
@@ -54,9 +61,12 @@ class VlmSft(JsonLinesExporter):
     reader = (
         "Trainers that take LLaVA's image and conversations keys read the lines. The qwen2.5 "
         "convention is of images resized to at most 1280 x 28 x 28 pixels: train with "
-        "min_pixels 3136 and max_pixels 1003520. Texts that look like a special token, such as "
+        "min_pixels 3136 and max_pixels 1003520. The llava convention is of images padded to a "
+        "square: train with image_aspect_ratio pad. Texts that look like a special token, such as "
         "`<image>`, have a space after their bracket."
     )
+
+    options = ("convention",)
 
     @classmethod
     def exclusions(cls, record: Record) -> list[str | None]:
@@ -70,13 +80,13 @@ class VlmSft(JsonLinesExporter):
         """The conversation of a record."""
         record = example.record
         style = STYLES[self.setting.convention]
-        convention = CONVENTIONS[style.convention]
+        order = CONVENTIONS[style.convention].order
         phrases = list(dict.fromkeys(_plain(expression.text) for expression in record.expressions))
         question = (
             f"<image>\nCaption: {_plain(record.cleaned_caption)}\n"
             f"Locate every instance of these phrases of the caption: {to_json(phrases)}\n"
-            f'Answer with a JSON list of {{"{style.box_key}": {convention.order}, "label": '
-            f"phrase}}, boxes {convention.wording}. Leave out what is not there."
+            f'Answer with a JSON list of {{"{style.box_key}": {order}, "label": '
+            f"phrase}}, boxes {style.wording}. Leave out what is not there."
         )
         answer = [
             {

@@ -4,8 +4,7 @@
 What names an annotation's phrase, in this order:
 
 - ``tokens_positive``, character spans in its image's ``caption``, as in MDETR's files
-  (ashkamath/mdetr, GoldG), where an image has an entry for each of its captions, or in that of
-  ``captions`` which its ``caption_id`` names, as our export has it;
+  (ashkamath/mdetr, GoldG) and in our export, where an image has an entry for each of its captions;
 - its own ``phrase``, with the ``caption`` that it is of where there is one;
 - the name of its category: then each category of an image is a phrase with all its boxes.
 
@@ -39,7 +38,6 @@ def read_coco(path: Path, left_out: Counter[str]) -> Iterator[Annotation]:
     categories = {
         category["id"]: str(category["name"]) for category in content.get("categories", ())
     }
-    captions = captions_of(content)
     by_image: dict[Any, list[Fields]] = defaultdict(list)
     for fields in content["annotations"]:
         if fields.get("iscrowd"):
@@ -49,7 +47,7 @@ def read_coco(path: Path, left_out: Counter[str]) -> Iterator[Annotation]:
     for image in content["images"]:
         annotations = by_image.pop(image["id"], [])
         left_out["images_without_annotations"] += not annotations
-        yield from _of_image(image, annotations, captions, categories, left_out)
+        yield from _of_image(image, annotations, categories, left_out)
     if by_image:
         left_out["annotations_without_image"] += sum(map(len, by_image.values()))
 
@@ -57,28 +55,26 @@ def read_coco(path: Path, left_out: Counter[str]) -> Iterator[Annotation]:
 def _of_image(
     image: Fields,
     annotations: Sequence[Fields],
-    captions: Mapping[Any, tuple[str, ...]],
     categories: Mapping[Any, str],
     left_out: Counter[str],
 ) -> Iterator[Annotation]:
-    by_caption: dict[Any, dict[Any, _Group]] = defaultdict(dict)
-    texts: dict[Any, tuple[str, ...]] = {}
+    by_caption: dict[tuple[str, ...], dict[Any, _Group]] = defaultdict(dict)
     by_category: dict[str, list[Box]] = defaultdict(list)
     for fields in annotations:
         box = from_xywh(fields["bbox"])
-        number = fields.get("caption_id")
-        of = number if number in captions else fields.get("caption")
-        texts[of] = captions.get(of) or (str(of or image.get("caption") or ""),)
-        span = hull(fields.get("tokens_positive"), texts[of][0])
+        own = fields.get("caption")
+        captions = (str(own),) if own and own != image.get("caption") else captions_of(image)
+        caption = captions[0] if captions else ""
+        span = hull(fields.get("tokens_positive"), caption)
         if span or fields.get("phrase"):
-            text = texts[of][0][slice(*span)] if span else str(fields["phrase"])
+            text = caption[slice(*span)] if span else str(fields["phrase"])
             key = (fields.get("expression_id"), text, span)
-            by_caption[of].setdefault(key, _Group(text, span)).boxes.append(box)
+            by_caption[captions].setdefault(key, _Group(text, span)).boxes.append(box)
         else:
             by_category[categories[fields["category_id"]]].append(box)
-    for of, groups in by_caption.items():
+    for captions, groups in by_caption.items():
         phrases = tuple(group.phrase(left_out) for group in groups.values())
-        yield _annotation(image, texts[of] if texts[of][0] else (), phrases)
+        yield _annotation(image, captions, phrases)
     if by_category:
         named = by_category.items()
         phrases = tuple(Phrase(name, None, usable(boxes, left_out)) for name, boxes in named)

@@ -19,14 +19,10 @@ def load_json(path: Path) -> Any:
         return strict_json(file.read().decode("utf-8-sig"))
 
 
-def captions_of(content: Mapping[str, Any]) -> dict[Any, tuple[str, ...]]:
-    """The ``captions`` of COCO JSON by their id: as spans count in it, and as it was before."""
-    return {
-        entry["id"]: tuple(
-            str(entry[name]) for name in ("caption", "original_caption") if name in entry
-        )
-        for entry in content.get("captions", ())
-    }
+def captions_of(image: Mapping[str, Any]) -> tuple[str, ...]:
+    """The caption of an image of COCO JSON: as spans count in it, and as it was before."""
+    texts = (image.get(name) for name in ("caption", "original_caption"))
+    return tuple(str(text) for text in texts if text)
 
 
 def usable(boxes: Iterable[Box], left_out: Counter[str]) -> tuple[Box, ...]:
