@@ -408,10 +408,10 @@ def test_copies_are_upright(tmp_path):
 def test_turned_originals_are_a_warning(tmp_path, paths):
     exif = Image.Exif()
     exif[0x0112] = 3  # upside down
-    for number in range(3):
+    images = ["0.jpg", "0.png", "1.jpg", "1.jpg", "1.png", "gone.jpg"]
+    for name in images[:-1]:
         picture = Image.new("RGB", (640, 480))
-        picture.save(tmp_path / f"{number}.jpg", exif=exif if number else Image.Exif())
-    images = ["0.jpg", "1.jpg", "1.jpg", "2.jpg", "gone.jpg"]
+        picture.save(tmp_path / name, exif=exif if "1" in name else Image.Exif())
     lines = [make_line(i, [("a dog", [DOG])], image=name) for i, name in enumerate(images)]
     results = write_results(tmp_path, lines, images=False)
     report = export_here(results, "odvg", tmp_path / "out", paths=paths)

@@ -13,6 +13,7 @@ from image_grounding.images.encoding import MAX_FILE_PIXELS, open_upright, read_
 from image_grounding.input.samples import make_sample_id
 from image_grounding.results.reading import Record, Results
 
+_HEAD_BYTES = 64 * 1024
 _FULL_SIZE = Transport(max_pixels=MAX_FILE_PIXELS)
 
 
@@ -62,7 +63,10 @@ class Images:
 
     def is_turned(self, record: Record) -> bool:
         """Whether the export names a file that is stored turned and has EXIF to undo it."""
-        header = None if self._copied else read_header(self._results.image_of(record))
+        if self._copied:
+            return False
+        source = self._results.image_of(record)
+        header = read_header(source) if _may_have_exif(source) else None
         return header is not None and header.orientation > 1
 
     def _copy(self, source: Path, record: Record) -> str:
@@ -84,6 +88,21 @@ class Images:
             except OSError as error:
                 raise OutputError(f"cannot copy {source}: {error.strerror or error}") from error
         return name
+
+
+def _may_have_exif(path: Path) -> bool:
+    """False for PNG files without EXIF before their pixels: nearly all of them.
+
+    Pillow decodes such a file to look behind the pixels, at some milliseconds each.
+    """
+    try:
+        if not os.path.isfile(path):
+            return False
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except (OSError, ValueError):
+        return False
+    return not head.startswith(b"\x89PNG") or b"exif" in head.lower()
 
 
 def image_id(image_key: str) -> str:
