@@ -144,6 +144,8 @@ def test_fitting_multiple_travels_as_it_is(tmp_path):
         ((1, 1), AS_IS, (1, 1)),
         ((600, 2), Transport(100), (100, 1)),
         ((100_000, 1), PATCH28, (35840, 28)),
+        ((600, 2), family_of("internvl3").transport, (600, 28)),
+        ((3, 5), family_of("a name of its own").transport, (28, 28)),
     ],
 )
 def test_size_as_sent(tmp_path, size, transport, sent_size):

@@ -191,21 +191,31 @@ def test_an_explicit_convention_skips_the_measuring(
 
 
 KNOWN: list[tuple[str, dict[str, Any], str]] = [
-    ("nonsense", {"nonsense": True}, "the boxes of the probe are elsewhere"),
-    ("another convention", {"convention": "norm1000_yxyx"}, "the boxes of the probe are elsewhere"),
+    ("nonsense", {"nonsense": True}, "cannot place boxes"),
+    ("another convention", {"convention": "norm1000_yxyx"}, "answers in norm1000_yxyx"),
 ]
 
 
 @pytest.mark.parametrize(("name", "model", "words"), KNOWN, ids=[row[0] for row in KNOWN])
-def test_an_explicit_convention_is_tried_on_one_probe(
+def test_an_explicit_convention_that_its_probe_contradicts_ends_the_run(
     name: str, model: dict[str, Any], words: str, make_project: Callable[..., Project]
 ) -> None:
-    """The user has the last word on the convention, and hears what the probe says of it."""
     project = make_project(1)
     with Loopback(Model(**model)) as server:
         ran = project.run(server)
-        assert (len(server.calls), len(server.probes)) == (2, 1)
-    assert f"warning: {words}" in ran.err
+        assert (ran.code, [call.step for call in server.calls]) == (4, ["0"])
+    assert words in ran.json["error"]
+
+
+@pytest.mark.parametrize(("name", "model", "words"), KNOWN, ids=[row[0] for row in KNOWN])
+def test_a_trusted_convention_has_the_last_word(
+    name: str, model: dict[str, Any], words: str, make_project: Callable[..., Project]
+) -> None:
+    project = make_project(1)
+    with Loopback(Model(**model)) as server:
+        ran = project.run(server, "vlm.coordinates_trusted=true")
+        assert (ran.code, len(server.calls), len(server.probes)) == (0, 2, 1)
+    assert "warning: the boxes of the probe are elsewhere" in ran.err
     assert ran.json["teacher"]["convention_iou"] < 0.5
 
 

@@ -11,9 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-# Pixels of the smallest patch that a model sees.
-_THINNEST = 28
-
 Box = tuple[float, float, float, float]
 Size = tuple[int, int]
 
@@ -28,12 +25,15 @@ class Transport:
         min_pixels: fewest pixels; smaller images are enlarged to it.
         max_bytes: what the file as sent should not pass. Base64 makes four bytes of three:
             what travels of one image stays under 0.6 MB.
+        min_side: a shorter side is stretched to so many pixels: servers refuse images that are
+            thinner than one of their patches.
     """
 
     max_pixels: int
     multiple: int = 1
     min_pixels: int = 1
     max_bytes: int = 440_000
+    min_side: int = 1
 
     @property
     def resize_multiple(self) -> int:
@@ -72,10 +72,10 @@ def fit_size(size: Size, transport: Transport) -> Size:
     """The size to send an image of ``size`` at: as it is where it fits, else resized.
 
     The aspect ratio is kept up to the rounding to ``transport.multiple``, but in strips thinner
-    than a patch: servers refuse those.
+    than ``transport.min_side``.
     """
     step = transport.multiple
-    size = (max(size[0], _THINNEST), max(size[1], _THINNEST))
+    size = (max(size[0], transport.min_side), max(size[1], transport.min_side))
     if step == 1 and size[0] * size[1] <= transport.max_pixels:
         return size
     return round_size(size, step, max(transport.min_pixels, 1), transport.max_pixels)

@@ -95,7 +95,7 @@ def evaluate_command(
         below = _below(evaluation.metrics, wanted)
         home = results_dir if results_dir.is_dir() else results_dir.parent
         files, problem = write_evaluation(evaluation, output or home / "evaluation")
-        messages = [*(f"warning: {one}" for one in evaluation.warnings), *below]
+        messages = [*(f"warning: {text}" for text in evaluation.warnings), *below]
         messages += [problem] if problem else []
         if not quiet:
             show_evaluation(evaluation)
@@ -103,7 +103,7 @@ def evaluate_command(
                 click.echo(printable(message), err=True)
         code = Exit.SOME_FAILED if below else Exit.DONE
         summary = as_summary(evaluation)
-        written = [str(one) for one in files]
+        written = [str(path) for path in files]
         print_json({"exit_code": int(code), "files": written, "below": below, **summary})
     sys.exit(code)
 

@@ -10,14 +10,14 @@ from image_grounding.cli.common import CONTEXT, Tool, print_json, reporting_erro
 from image_grounding.cli.inspect_view import View
 from image_grounding.errors import Exit
 from image_grounding.exports import FORMATS, Plan, Setting, export_run
+from image_grounding.exports.filter import BoxFilter
 from image_grounding.exports.images import Paths
-from image_grounding.exports.select import Selection
 from image_grounding.exports.split import parse_split
 from image_grounding.exports.vlm_sft import STYLES
 from image_grounding.results.reading import Results
 from image_grounding.steps.table import all_steps
 
-_FORMAT_LINES = "\n".join(f"  {name:<13} {one.summary}" for name, one in FORMATS.items())
+_FORMAT_LINES = "\n".join(f"  {name:<13} {exporter.summary}" for name, exporter in FORMATS.items())
 _EPILOG = f"""\b
 Formats:
 {_FORMAT_LINES}
@@ -28,6 +28,7 @@ Examples:
   export.py results --format coco --categories noun --split 0.9/0.1 -o coco
   export.py results --format vlm-sft --convention qwen2.5 --copy-images -o sft
   export.py results --format tao --min-score 0.5 --drop-ungrounded -o tao
+  export.py results --format tao --step 0 -o tao_step_0
 
 \b
 Exit codes: 0 done; 2 usage or input, or nothing is left to export; 3 done, but some images are
@@ -63,9 +64,8 @@ missing and their records left out (--copy-images); 130 interrupted; 1 a bug.
 @click.option(
     "--paths",
     type=click.Choice([Paths.RECORDS.value, Paths.ABSOLUTE.value]),
-    default=Paths.RECORDS.value,
-    show_default=True,
-    help="Image paths as in the records, or absolute.",
+    help="Image paths as in the records (of copies: below DIR), or absolute.  [default: records; "
+    "tao: absolute]",
 )
 @click.option(
     "--image-prefix",
@@ -78,6 +78,14 @@ missing and their records left out (--copy-images); 130 interrupted; 1 a bug.
     default="phrase",
     show_default=True,
     help="coco, refcoco: one category for all phrases, or one a noun.",
+)
+@click.option(
+    "--category-ids",
+    type=click.Choice(["0", "1"]),
+    default="0",
+    show_default=True,
+    help="coco, refcoco: the first category's id.  0: TAO, Hugging Face; 1: torchvision's "
+    "detectors, Ultralytics' convert_coco.",
 )
 @click.option(
     "--convention",
@@ -103,9 +111,10 @@ def export_command(
     split: str | None,
     seed: int,
     copy_images: bool,
-    paths: str,
+    paths: str | None,
     image_prefix: str | None,
     categories: str,
+    category_ids: str,
     convention: str,
     step: str | None,
     image_root: str | None,
@@ -124,24 +133,19 @@ def export_command(
         model = str(results.teacher.get("model") or "")
         plan = Plan(
             name,
-            Selection(min_score, drop_ungrounded),
+            BoxFilter(min_score, drop_ungrounded),
             parts,
-            Paths.COPIES if copy_images else Paths(paths),
-            Setting(parts.parts, categories, convention, model, image_prefix),
+            Paths(paths) if paths else None,
+            copy_images,
+            Setting(parts.parts, categories, int(category_ids), convention, model, image_prefix),
             overwrite,
         )
         report = export_run(results, plan, output)
-        counts = ", ".join(f"{report[one]} {one}" for one in ("records", "images", "boxes"))
+        counts = ", ".join(f"{report[kind]} {kind}" for kind in ("records", "images", "boxes"))
         view.say(f"{counts} in {output}")
         for reason, count in report["left_out"].items():
             view.say(f"left out, {reason.replace('_', ' ')}: {count}")
-        warnings = report["warnings"]
-        warnings += [
-            f"the part {part} is empty: there are too few images"
-            for part, found in report["parts"].items()
-            if not found["records"]
-        ]
-        for warning in warnings:
+        for warning in report["warnings"]:
             view.say(f"warning: {warning}")
         missing = any(reason.startswith("records_image") for reason in report["left_out"])
         code = Exit.SOME_FAILED if missing else Exit.DONE

@@ -12,7 +12,7 @@ from image_grounding.boxes.frames import CONVENTIONS, Transport
 
 _PATCH28 = Transport(max_pixels=1280 * 28 * 28, multiple=28, min_pixels=4 * 28 * 28)
 _PATCH32 = Transport(max_pixels=1024 * 32 * 32, multiple=32, min_pixels=4 * 32 * 32)
-_ANY_SIZE = Transport(max_pixels=1280 * 28 * 28)
+_ANY_SIZE = Transport(max_pixels=1280 * 28 * 28, min_side=28)
 # No side over 1568 pixels, at which the server would shrink it, up to an aspect of 4:1.
 _SIDE_1568 = Transport(max_pixels=1568 * 392)
 

@@ -123,6 +123,12 @@ class Results:
             ]
         return []
 
+    def unfinished(self) -> int:
+        """How many samples the run did not attempt, by its summary; 0 where that is not known."""
+        counts = self.summary.get("counts")
+        found = counts.get("not_attempted") if isinstance(counts, dict) else None
+        return found if isinstance(found, int) else 0
+
     def image_of(self, record: Record) -> Path:
         """Where a record's image should be on this machine; it may be gone."""
         data = self.spec_section("data")

@@ -22,9 +22,9 @@ def locate(path: Path) -> Path:
     """
     if not path.is_dir() or any((path / step.folder_name).is_dir() for step in all_steps()):
         return path
-    found = sorted(one for one in path.iterdir() if _PART.fullmatch(one.name))
+    found = sorted(file for file in path.iterdir() if _PART.fullmatch(file.name))
     if len(found) > 1:
-        names = ", ".join(one.name for one in found)
+        names = ", ".join(file.name for file in found)
         raise InputError(f"{path} has several parts ({names}); give one of them as --truth")
     return found[0] if found else path
 
