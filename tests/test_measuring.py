@@ -203,7 +203,7 @@ def test_an_explicit_convention_that_its_probe_contradicts_ends_the_run(
     project = make_project(1)
     with Loopback(Model(**model)) as server:
         ran = project.run(server)
-        assert (ran.code, [call.step for call in server.calls]) == (4, ["0"])
+        assert (ran.code, server.calls) == (4, [])
     assert words in ran.json["error"]
 
 
