@@ -13,7 +13,7 @@ from image_grounding.inspection.checks import (
     Subject,
     check_record,
 )
-from image_grounding.inspection.checks.dataset import Tally
+from image_grounding.inspection.checks.dataset import DatasetCounts
 from image_grounding.inspection.checks.words import count_of, is_sentence
 from image_grounding.inspection.model import Flag, Level
 from image_grounding.results.reading import Results
@@ -234,14 +234,14 @@ MEGAPIXEL = Transport(1280 * 28 * 28, 28, 4 * 28 * 28)
 def findings_of(
     tmp_path, lines, failures=(), dropped=(), thresholds=(), clipped=0, teacher=None
 ):  # fmt: skip
-    tally = Tally()
+    totals = DatasetCounts()
     for record in records_of(tmp_path, *lines):
-        tally.add(record, check_record(Subject(record, Header(record.size, 1))))
+        totals.add(record, check_record(Subject(record, Header(record.size, 1))))
     for reason in failures:
-        tally.add_failure("1", reason)
+        totals.add_failure("1", reason)
     counts = {"dropped_boxes": dict(dropped), "clipped_boxes": clipped}
     summary = {"counts": counts, "teacher": teacher or {}}
-    return tally.findings(summary, load_limits({}, thresholds))
+    return totals.findings(summary, load_limits({}, thresholds))
 
 
 def convention_of(tmp_path, *arguments, **more):

@@ -10,7 +10,7 @@ from typing import Any
 from image_grounding.images.encoding import read_header
 from image_grounding.inspection.charts import Charts
 from image_grounding.inspection.checks import CHECKS, RECORD_CHECKS, Subject, check_record
-from image_grounding.inspection.checks.dataset import Tally
+from image_grounding.inspection.checks.dataset import DatasetCounts
 from image_grounding.inspection.model import Card, Finding, Inspection, Level
 from image_grounding.inspection.sampling import Sampler
 from image_grounding.results.reading import Results
@@ -45,29 +45,29 @@ def inspect_run(
     Raises:
         InputError: a line of the results is no record.
     """
-    tally, charts = Tally(), Charts()
+    totals, charts = DatasetCounts(), Charts()
     sampler = Sampler(sample, seed, {check.name: check.weight for check in RECORD_CHECKS}, only)
     header_of = lru_cache(_HEADERS_KEPT)(read_header)
     for index, record in enumerate(results.records()):
         image = results.image_of(record)
         flags = check_record(Subject(record, header_of(image)))
-        tally.add(record, flags)
+        totals.add(record, flags)
         charts.add(record)
         if only is None or any(flag.check == only for flag in flags):
             sampler.add(Card(index, record, flags, image))
-    step = step or _last_step(results, tally.counts["grounded_records"] > 0)
+    step = step or _last_step(results, totals.counts["grounded_records"] > 0)
     for failed_step, fields in results.failures():
         if failed_step.number <= step.number:
-            tally.add_failure(failed_step.number, str(fields.get("reason", "unknown")))
-    findings = tally.findings(results.summary, limits)
+            totals.add_failure(failed_step.number, str(fields.get("reason", "unknown")))
+    findings = totals.findings(results.summary, limits)
     verdict = findings[0].level if findings else Level.INFO
     return Inspection(
         verdict=_VERDICTS[verdict],
-        headline=_headline(findings, tally),
-        facts=_facts(results, tally),
-        counts=dict(tally.counts),
-        flags=dict(tally.flags.most_common()),
-        failures={step: dict(reasons) for step, reasons in tally.failures.items()},
+        headline=_headline(findings, totals),
+        facts=_facts(results, totals),
+        counts=dict(totals.counts),
+        flags=dict(totals.flags.most_common()),
+        failures={step: dict(reasons) for step, reasons in totals.failures.items()},
         findings=tuple(findings),
         charts=charts.charts(),
         cards=sampler.cards(),
@@ -94,15 +94,15 @@ def _last_step(results: Results, grounded: bool) -> Step:
 _VERDICTS = {Level.FAIL: "fail", Level.WARN: "warn", Level.INFO: "pass"}
 
 
-def _headline(findings: list[Finding], tally: Tally) -> str:
+def _headline(findings: list[Finding], totals: DatasetCounts) -> str:
     """The verdict for people; why is what the findings say."""
-    records = tally.counts["records"]
+    records = totals.counts["records"]
     named = {level: _named(findings, level) for level in (Level.FAIL, Level.WARN)}
     if named[Level.FAIL]:
         return f"Do not scale this yet: {named[Level.FAIL]}."
     if named[Level.WARN]:
         return f"Usable so far, but look first: {named[Level.WARN]}."
-    if flagged := tally.counts["flagged_records"]:
+    if flagged := totals.counts["flagged_records"]:
         return (
             f"No check over all records failed; {flagged} of {records} carry a flag: review some."
         )
@@ -116,14 +116,14 @@ def _named(findings: list[Finding], level: Level) -> str:
     return ", ".join(dict.fromkeys(name.replace("_", " ") for name in plain))
 
 
-def _facts(results: Results, tally: Tally) -> tuple[tuple[str, str], ...]:
-    summary, counts = results.summary, tally.counts
+def _facts(results: Results, totals: DatasetCounts) -> tuple[tuple[str, str], ...]:
+    summary, counts = results.summary, totals.counts
     teacher = _section(summary, "teacher")
     usage = _section(summary, "usage_of_all_runs") or _section(summary, "usage")
     iou = teacher.get("convention_iou")
     reasons = [
         f"{count} x {reason} (step {step})"
-        for step, found in tally.failures.items()
+        for step, found in totals.failures.items()
         for reason, count in found.most_common()
     ]
     facts = [

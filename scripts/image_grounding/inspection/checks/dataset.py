@@ -96,7 +96,7 @@ _ALL_BOXES_OUTSIDE = "reply_unusable"  # reason of a failure
 
 
 @dataclass
-class Tally:
+class DatasetCounts:
     """Running counts over records and failures; of constant size.
 
     ``counts`` are those of ``Inspection``, ``flags`` the records with each flag, ``failures``

@@ -3,7 +3,7 @@
 
 from collections.abc import Iterator
 
-from image_grounding.inspection.checks.registry import RECORD, Found, Subject
+from image_grounding.inspection.checks.registry import RECORD, Hit, Subject
 
 _MAX_ASPECT = 3.0
 
@@ -12,10 +12,10 @@ _MAX_ASPECT = 3.0
     "The image file cannot be opened here.",
     "Give --image-root where the images moved; a trainer will miss them too.",
 )
-def image_unreadable(subject: Subject) -> Iterator[Found]:
+def image_unreadable(subject: Subject) -> Iterator[Hit]:
     """Records whose image is gone or broken."""
     if subject.header is None:
-        yield Found(subject.record.image_path[-60:])
+        yield Hit(subject.record.image_path[-60:])
 
 
 @RECORD.add(
@@ -23,12 +23,12 @@ def image_unreadable(subject: Subject) -> Iterator[Found]:
     "The boxes are in the frame of another picture: annotate the images as they are now.",
     weight=5,
 )
-def size_mismatch(subject: Subject) -> Iterator[Found]:
+def size_mismatch(subject: Subject) -> Iterator[Hit]:
     """Records whose width and height are not those of the upright image."""
     size = subject.record.size
     if subject.header and subject.header.size != size:
         width, height = subject.header.size
-        yield Found(f"{width}x{height}, record {size[0]}x{size[1]}")
+        yield Hit(f"{width}x{height}, record {size[0]}x{size[1]}")
 
 
 @RECORD.add(
@@ -36,18 +36,18 @@ def size_mismatch(subject: Subject) -> Iterator[Found]:
     "The boxes are in the upright picture. Use a trainer that applies EXIF, or store the images "
     "upright.",
 )
-def exif_rotated(subject: Subject) -> Iterator[Found]:
+def exif_rotated(subject: Subject) -> Iterator[Hit]:
     """Files with an EXIF orientation other than upright."""
     if subject.header and subject.header.orientation > 1:
-        yield Found(f"orientation {subject.header.orientation}")
+        yield Hit(f"orientation {subject.header.orientation}")
 
 
 @RECORD.add(
     "The picture is very wide or very high.",
     "Models shrink it until small things vanish: cut it up, or raise vlm.image.max_pixels.",
 )
-def extreme_aspect(subject: Subject) -> Iterator[Found]:
+def extreme_aspect(subject: Subject) -> Iterator[Hit]:
     """Images whose longer side is many times the shorter one."""
     short, long = sorted(subject.record.size)
     if long > _MAX_ASPECT * short:
-        yield Found("{}x{}".format(*subject.record.size))
+        yield Hit("{}x{}".format(*subject.record.size))

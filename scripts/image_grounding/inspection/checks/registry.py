@@ -25,7 +25,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Found:
+class Hit:
     """Where a check found something, and the figures; see ``Flag``."""
 
     detail: str = ""
@@ -33,7 +33,7 @@ class Found:
     instances: tuple[int, ...] = ()
 
 
-CheckFunction = Callable[[Subject], Iterator[Found]]
+CheckFunction = Callable[[Subject], Iterator[Hit]]
 
 
 @dataclass
@@ -66,10 +66,10 @@ class Registry:
     def flags(self, subject: Subject) -> tuple[Flag, ...]:
         """What the checks find in one record."""
         return tuple(
-            Flag(name, found.detail, found.expression, found.instances)
+            Flag(name, hit.detail, hit.expression, hit.instances)
             for name, function, after_grounding in self._functions
             if subject.record.grounded or not after_grounding
-            for found in function(subject)
+            for hit in function(subject)
         )
 
 

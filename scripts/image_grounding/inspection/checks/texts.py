@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rapidfuzz import fuzz
 
-from image_grounding.inspection.checks.registry import RECORD, Found, Subject
+from image_grounding.inspection.checks.registry import RECORD, Hit, Subject
 from image_grounding.inspection.checks.words import count_of, is_group, is_sentence, new_words
 
 _PRONOUN = re.compile(
@@ -42,10 +42,10 @@ _NEARLY = 0.25
     "captions that describe.",
     weight=2,
 )
-def no_expressions(subject: Subject) -> Iterator[Found]:
+def no_expressions(subject: Subject) -> Iterator[Hit]:
     """Records without an expression."""
     if not subject.record.expressions:
-        yield Found()
+        yield Hit()
 
 
 @RECORD.add(
@@ -53,11 +53,11 @@ def no_expressions(subject: Subject) -> Iterator[Found]:
     "Formats that need spans leave it out. If there are many, the model rewords: a stronger "
     "model for step 0, or a lower temperature.",
 )
-def span_null(subject: Subject) -> Iterator[Found]:
+def span_null(subject: Subject) -> Iterator[Hit]:
     """Expressions without a span."""
     for number, expression in enumerate(subject.record.expressions):
         if expression.char_span is None:
-            yield Found(_quoted(expression.text), number)
+            yield Hit(_quoted(expression.text), number)
 
 
 @RECORD.add(
@@ -65,7 +65,7 @@ def span_null(subject: Subject) -> Iterator[Found]:
     "It teaches nothing, or too much at once. If there are many: a stronger model for step 0.",
     weight=2,
 )
-def not_a_noun_phrase(subject: Subject) -> Iterator[Found]:
+def not_a_noun_phrase(subject: Subject) -> Iterator[Hit]:
     """Expressions that cannot name one kind of thing."""
     for number, expression in enumerate(subject.record.expressions):
         text = expression.text.strip()
@@ -80,7 +80,7 @@ def not_a_noun_phrase(subject: Subject) -> Iterator[Found]:
             what = f"{len(words)} words"
         else:
             continue
-        yield Found(f"{what}: {_quoted(text)}", number)
+        yield Hit(f"{what}: {_quoted(text)}", number)
 
 
 @RECORD.add(
@@ -90,7 +90,7 @@ def not_a_noun_phrase(subject: Subject) -> Iterator[Found]:
     weight=2,
     after_grounding=True,
 )
-def number_mismatch(subject: Subject) -> Iterator[Found]:
+def number_mismatch(subject: Subject) -> Iterator[Hit]:
     """Counted expressions with another number of boxes, singular ones with several."""
     for number, expression in enumerate(subject.record.expressions):
         text, boxes = expression.text.strip(), len(expression.instances)
@@ -101,17 +101,17 @@ def number_mismatch(subject: Subject) -> Iterator[Found]:
         wrong = abs(boxes - count) > tolerated
         if wrong:
             found = f"{boxes} box" + ("es" if boxes > 1 else "")
-            yield Found(f"{_quoted(text)}, {found}", number, tuple(range(boxes)))
+            yield Hit(f"{_quoted(text)}, {found}", number, tuple(range(boxes)))
 
 
 @RECORD.add(
     "Cleaning left the caption's lead-in where it was.",
     'Phrases such as "We can see" name nothing. If there are many: a stronger model for step 0.',
 )
-def lead_in_left(subject: Subject) -> Iterator[Found]:
+def lead_in_left(subject: Subject) -> Iterator[Hit]:
     """Cleaned captions that start like the ones that cleaning is for."""
     if lead_in := _LEAD_IN.match(subject.record.cleaned_caption.lstrip()):
-        yield Found(_quoted(lead_in[0]))
+        yield Hit(_quoted(lead_in[0]))
 
 
 @RECORD.add(
@@ -120,7 +120,7 @@ def lead_in_left(subject: Subject) -> Iterator[Found]:
     "for step 0, or a lower temperature.",
     weight=2,
 )
-def caption_rewritten(subject: Subject) -> Iterator[Found]:
+def caption_rewritten(subject: Subject) -> Iterator[Hit]:
     """Cleaned captions that are no shortened form of the original one, or say something new."""
     before = subject.record.caption[:_LOOKED_AT].casefold()
     after = subject.record.cleaned_caption[:_LOOKED_AT].casefold()
@@ -128,9 +128,9 @@ def caption_rewritten(subject: Subject) -> Iterator[Found]:
         return
     alike = max(fuzz.partial_ratio(after, before), fuzz.token_set_ratio(after, before))
     if alike < _LIKE:
-        yield Found(f"{alike:.0f} % alike")
+        yield Hit(f"{alike:.0f} % alike")
     elif new := new_words(before, after):
-        yield Found(f"new: {', '.join(new[:3])}")
+        yield Hit(f"new: {', '.join(new[:3])}")
 
 
 def _quoted(text: str) -> str:
