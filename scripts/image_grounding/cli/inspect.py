@@ -128,12 +128,12 @@ def inspect_command(
     """
     view = View(quiet=quiet)
     with reporting_errors():
-        wanted = next((one for one in STEPS if one.number == step), None)
+        wanted = next((known for known in STEPS if known.number == step), None)
         results = Results(results_dir, wanted, image_root)
         folder = output or (results_dir if results_dir.is_dir() else results_dir.parent) / "report"
         if review:
-            narrow = half_width or (1 - target) / 2
-            content, passed = _review(results, review, folder, target, narrow, view)
+            width = half_width or (1 - target) / 2
+            content, passed = _review(results, review, folder, target, width, view)
         else:
             limits = load_limits(results.spec_section("inspection"), thresholds)
             inspection = inspect_run(

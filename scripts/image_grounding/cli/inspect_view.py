@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from image_grounding.inspection.model import Inspection
-from image_grounding.inspection.review_report import told
+from image_grounding.inspection.review_report import basis_sentence
 from image_grounding.terminal import printable
 
 _COLOURS = {"pass": "green", "warn": "yellow", "fail": "red"}
@@ -38,7 +38,10 @@ class View:
         self._table((), [*inspection.facts, *counts])
         self._table(
             ("level", "check", "finding", "remedy"),
-            [(one.level, one.check, one.sentence, one.remedy) for one in inspection.findings],
+            [
+                (finding.level, finding.check, finding.sentence, finding.remedy)
+                for finding in inspection.findings
+            ],
         )
         self._table(
             ("flag", "records", "meaning"),
@@ -60,7 +63,7 @@ class View:
             ("", "right", "reviewed", "precision", "95 % interval"),
             [(name, *_figures(rate)) for name, rate in rows if rate["reviewed"]],
         )
-        self.say(told(content))
+        self.say(basis_sentence(content))
         for sentence in content["advice"]:
             self.say(sentence)
 

@@ -84,9 +84,9 @@ def _last_step(results: Results, grounded: bool) -> Step:
     for step in STEPS:
         if step.folder_name in (results.path.name, results.path.parent.name):
             return step
-    named = results.spec_section("workflow").get("steps")
-    if isinstance(named, list) and named:
-        return GROUNDING if GROUNDING.number in map(str, named) else EXTRACTION
+    steps = results.spec_section("workflow").get("steps")
+    if isinstance(steps, list) and steps:
+        return GROUNDING if GROUNDING.number in map(str, steps) else EXTRACTION
     failed = any(step is GROUNDING for step, _ in results.failures())
     return GROUNDING if grounded or failed else EXTRACTION
 
@@ -97,11 +97,11 @@ _VERDICTS = {Level.FAIL: "fail", Level.WARN: "warn", Level.INFO: "pass"}
 def _headline(findings: list[Finding], totals: DatasetCounts) -> str:
     """The verdict for people; why is what the findings say."""
     records = totals.counts["records"]
-    named = {level: _named(findings, level) for level in (Level.FAIL, Level.WARN)}
-    if named[Level.FAIL]:
-        return f"Do not scale this yet: {named[Level.FAIL]}."
-    if named[Level.WARN]:
-        return f"Usable so far, but look first: {named[Level.WARN]}."
+    names = {level: _named(findings, level) for level in (Level.FAIL, Level.WARN)}
+    if names[Level.FAIL]:
+        return f"Do not scale this yet: {names[Level.FAIL]}."
+    if names[Level.WARN]:
+        return f"Usable so far, but look first: {names[Level.WARN]}."
     if flagged := totals.counts["flagged_records"]:
         return (
             f"No check over all records failed; {flagged} of {records} carry a flag: review some."
@@ -112,8 +112,8 @@ def _headline(findings: list[Finding], totals: DatasetCounts) -> str:
 def _named(findings: list[Finding], level: Level) -> str:
     """The names of a level's findings, each once."""
     names = [finding.check for finding in findings if finding.level is level]
-    plain = (_WRONG_CONVENTION if n.startswith("convention_") else n for n in names)
-    return ", ".join(dict.fromkeys(name.replace("_", " ") for name in plain))
+    readable = (_WRONG_CONVENTION if n.startswith("convention_") else n for n in names)
+    return ", ".join(dict.fromkeys(name.replace("_", " ") for name in readable))
 
 
 def _facts(results: Results, totals: DatasetCounts) -> tuple[tuple[str, str], ...]:
@@ -123,8 +123,8 @@ def _facts(results: Results, totals: DatasetCounts) -> tuple[tuple[str, str], ..
     iou = teacher.get("convention_iou")
     reasons = [
         f"{count} x {reason} (step {step})"
-        for step, found in totals.failures.items()
-        for reason, count in found.most_common()
+        for step, counted in totals.failures.items()
+        for reason, count in counted.most_common()
     ]
     facts = [
         ("Model", teacher.get("model")),
@@ -142,8 +142,8 @@ def _facts(results: Results, totals: DatasetCounts) -> tuple[tuple[str, str], ..
 
 
 def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = values.get(name)
-    return found if isinstance(found, Mapping) else {}
+    section = values.get(name)
+    return section if isinstance(section, Mapping) else {}
 
 
 def _tokens(usage: Mapping[str, Any]) -> str | None:

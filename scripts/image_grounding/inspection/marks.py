@@ -24,7 +24,7 @@ from image_grounding.results.reading import Record
 from image_grounding.steps.annotations import Instance
 
 Key = tuple[str, str]  # sample_id, expression_id
-Said = dict[str | None, str]  # bbox_id, or None for the whole expression -> mark
+OwnMarks = dict[str | None, str]  # bbox_id, or None for the whole expression -> mark
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,15 @@ class Marks:
     """A review read in.
 
     Attributes:
-        said: the marks.
-        seen: digests of the phrases and boxes that they were made on, where it says.
+        by_expression: the marks.
+        digests: digests of the phrases and boxes that they were made on, where it says.
         run: fingerprint of the results that it is of, or None.
         picks: why each sample was shown, by sample_id, random ones in the order they were drawn;
             empty where it does not say.
     """
 
-    said: dict[Key, Said]
-    seen: dict[Key, str]
+    by_expression: dict[Key, OwnMarks]
+    digests: dict[Key, str]
     run: str | None
     picks: dict[str, str]
 
@@ -68,9 +68,9 @@ def digest_of(record: Record, number: int) -> str:
     Another run over the same sample keeps it only where the answer is the same.
     """
     expression = record.expressions[number]
-    boxes = [one.bbox for one in expression.instances]
-    about = [record.sample_id, expression.expression_id, expression.text, boxes]
-    return hashlib.sha256(to_json(about).encode()).hexdigest()[:12]
+    boxes = [instance.bbox for instance in expression.instances]
+    content = [record.sample_id, expression.expression_id, expression.text, boxes]
+    return hashlib.sha256(to_json(content).encode()).hexdigest()[:12]
 
 
 def read_marks(path: Path) -> Marks:
@@ -88,45 +88,47 @@ def read_marks(path: Path) -> Marks:
     for violation in Draft202012Validator(load_schema("review")).iter_errors(content):
         where = ".".join(map(str, violation.absolute_path)) or "the whole of it"
         raise InputError(f"{path} is no review: {where}: {violation.message[:200]}")
-    said: defaultdict[Key, Said] = defaultdict(dict)
-    seen: dict[Key, str] = {}
+    marks: defaultdict[Key, OwnMarks] = defaultdict(dict)
+    digests: dict[Key, str] = {}
     for item in content["marks"]:
         key = item["sample_id"], item["expression_id"]
-        said[key][item.get("bbox_id")] = item["mark"]
+        marks[key][item.get("bbox_id")] = item["mark"]
         if digest := item.get("digest"):
-            seen[key] = digest
-    if not said:
+            digests[key] = digest
+    if not marks:
         raise InputError(f"the review {path} holds no mark; mark some cards and download it again")
     picks = {card["sample_id"]: card["picked"] for card in content.get("cards", ())}
-    return Marks(dict(said), seen, content.get("run", {}).get("fingerprint"), picks)
+    return Marks(dict(marks), digests, content.get("run", {}).get("fingerprint"), picks)
 
 
-def judge(record: Record, marks: Marks) -> Iterator[Judgement]:
+def judgements_of(record: Record, marks: Marks) -> Iterator[Judgement]:
     """What the marks say of a record's expressions.
 
     Nothing of those without a mark, or whose marks were made on other boxes.
     """
     for number, expression in enumerate(record.expressions):
         key = record.sample_id, expression.expression_id
-        said = marks.said.get(key)
-        if not said or marks.seen.get(key) not in (None, digest_of(record, number)):
+        own = marks.by_expression.get(key)
+        if not own or marks.digests.get(key) not in (None, digest_of(record, number)):
             continue
-        if "wrong_phrase" in said.values():
+        if "wrong_phrase" in own.values():
             yield Judgement(number, phrase=False, missing=False, boxes=())
             continue
         ids = _bbox_ids(record.fields["expressions"][number], expression.expression_id)
-        own = [said.get(bbox_id, said.get(None)) for bbox_id in ids]
+        effective = [own.get(bbox_id, own.get(None)) for bbox_id in ids]
         boxes = tuple(
             (index, instance, mark != "wrong_box")
-            for index, (instance, mark) in enumerate(zip(expression.instances, own, strict=True))
+            for index, (instance, mark) in enumerate(
+                zip(expression.instances, effective, strict=True)
+            )
             if mark
         )
-        yield Judgement(number, True, "missing" in said.values(), boxes)
+        yield Judgement(number, True, "missing" in own.values(), boxes)
 
 
 def _bbox_ids(fields: dict[str, Any], expression_id: str) -> list[str]:
     """The ids of an expression's boxes, made as those of a run where the file has none."""
     return [
-        str(one.get("bbox_id") or f"{expression_id}-b{index}")
-        for index, one in enumerate(fields.get("instances") or ())
+        str(instance.get("bbox_id") or f"{expression_id}-b{index}")
+        for index, instance in enumerate(fields.get("instances") or ())
     ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from image_grounding.inspection.wilson import Rate
 
-_GRID = 10_000  # scores are counted in steps of 1 in this many
+_STEPS = 10_000  # scores are counted in steps of 1 in this many
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Threshold:
         return self.precision.interval[0] >= target
 
 
-def grid(score: float) -> int:
+def score_step(score: float) -> int:
     """The step that a score is counted in."""
-    return math.floor(round(score * _GRID, 6))
+    return math.floor(round(score * _STEPS, 6))
 
 
 def thresholds(
@@ -58,4 +58,4 @@ def _walk(
             kept += steps[place][1]
             place += 1
         share = kept / max(all_scores.total(), 1)
-        yield Threshold(score / _GRID, Rate(good, count), share, count / len(ranked))
+        yield Threshold(score / _STEPS, Rate(good, count), share, count / len(ranked))

@@ -101,11 +101,11 @@ def shared_box(subject: Subject) -> Iterator[Hit]:
     owners: defaultdict[PixelBox, list[tuple[int, int]]] = defaultdict(list)
     for number, index, box in subject.boxes():
         owners[box].append((number, index))
-    texts = [item.text.casefold() for item in subject.record.expressions]
-    for found in owners.values():
-        if len({texts[number] for number, _ in found}) > 1:
-            for number, index in found:
-                others = len({other for other, _ in found} - {number})
+    texts = [expression.text.casefold() for expression in subject.record.expressions]
+    for places in owners.values():
+        if len({texts[number] for number, _ in places}) > 1:
+            for number, index in places:
+                others = len({other for other, _ in places} - {number})
                 yield Hit(f"shared with {others} more", number, (index,))
 
 

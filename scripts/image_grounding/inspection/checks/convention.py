@@ -23,7 +23,7 @@ from image_grounding.spec import Limits
 _MIN_SIDE_WORDS = 20
 # So many boxes may show a signature; fewer than ``min_boxes`` never prove it.
 _FEWEST_BOXES = 10
-_FEW = " Few boxes speak for it: look at the pictures."
+_FEW_BOXES_NOTE = " Few boxes speak for it: look at the pictures."
 # Share of the boxes that may pass the border of their images, and how many may.
 _CLIPPED_SHARE = 0.05
 _CLIPPED = 2
@@ -84,36 +84,38 @@ CONVENTION_CHECKS = (FIRST_PIXEL, THOUSAND, SCALE_SMALL, SCALE_LARGE, QUADRANT, 
 
 
 def convention_findings(
-    placement: Placement, lost: int, clipped: int, limits: Limits
+    placement: Placement, dropped: int, clipped: int, limits: Limits
 ) -> Iterator[Finding]:
     """What the boxes' places say of the convention that they were read in.
 
     Args:
         placement: of all records.
-        lost: boxes that were dropped as outside while the run read replies, and replies whose
+        dropped: boxes that were dropped as outside while the run read replies, and replies whose
             boxes were all such.
         clipped: boxes that passed the borders of their images and were cut off there.
         limits: from the spec.
     """
-    lost += placement.outside
-    known = placement.boxes + lost
+    dropped += placement.outside
+    total = placement.boxes + dropped
     least = min(limits.min_boxes, _FEWEST_BOXES)
-    for finding in _signatures(placement, lost, clipped, least, limits) if known >= least else ():
-        if known < limits.min_boxes:
-            yield replace(finding, level=Level.WARN, sentence=finding.sentence + _FEW)
+    if total < least:
+        return
+    for finding in _signatures(placement, dropped, clipped, least, limits):
+        if total < limits.min_boxes:
+            yield replace(finding, level=Level.WARN, sentence=finding.sentence + _FEW_BOXES_NOTE)
         else:
             yield finding
 
 
 def _signatures(
-    placement: Placement, lost: int, clipped: int, least: int, limits: Limits
+    placement: Placement, dropped: int, clipped: int, least: int, limits: Limits
 ) -> Iterator[Finding]:
     if placement.boxes >= least:
         scale = next(_scale(placement, least, limits), None)
         if scale:
             yield scale
         yield from _axes(placement)
-    outside = lost / (placement.boxes + lost)
+    outside = dropped / (placement.boxes + dropped)
     beyond = clipped / max(placement.boxes, 1)
     if outside > limits.lopsided:
         detail = f"{outside:.0%} of the boxes lie outside their images."

@@ -90,7 +90,7 @@ COUNTS = (
     "boxes", "failed",
 )  # fmt: skip
 # Flags that the dataset has a check of its own for.
-_JUDGED_ELSEWHERE = {"ungrounded_expression"}
+_OWN_CHECK = {"ungrounded_expression"}
 _FEW_RECORDS = 10  # fewer say nothing of how frequent a flag is
 _ALL_BOXES_OUTSIDE = "reply_unusable"  # reason of a failure
 
@@ -111,17 +111,17 @@ class DatasetCounts:
 
     def add(self, record: Record, flags: Sequence[Flag]) -> None:
         """Count a record and what was found in it."""
-        instances = [one for item in record.expressions for one in item.instances]
-        ungrounded = sum(not item.instances for item in record.expressions)
+        boxes = [box for expression in record.expressions for box in expression.instances]
+        ungrounded = sum(not expression.instances for expression in record.expressions)
         self.counts["records"] += 1
         self.counts["flagged_records"] += bool(flags)
         self.counts["expressions"] += len(record.expressions)
-        self.counts["boxes"] += len(instances)
+        self.counts["boxes"] += len(boxes)
         if record.grounded:
             self.counts["grounded_records"] += 1
             self.counts["ungrounded_expressions"] += ungrounded
         self.flags.update({flag.check for flag in flags})
-        self.scores.update(round(one.score, 2) for one in instances if one.score is not None)
+        self.scores.update(round(box.score, 2) for box in boxes if box.score is not None)
         self.placement.add(record)
 
     def add_failure(self, step: str, reason: str) -> None:
@@ -144,7 +144,7 @@ class DatasetCounts:
             *self._shares(limits),
             *self._teacher(summary.get("teacher")),
             *self._widespread(limits),
-            *self._not_made(limits),
+            *self._checks_not_made(limits),
         ]
         order = (Level.FAIL, Level.WARN, Level.INFO)
         return sorted(found, key=lambda finding: order.index(finding.level))
@@ -162,11 +162,11 @@ class DatasetCounts:
             level = _level(failed, failed + counts["records"], limits.failed)
             yield _finding(FAILED_SHARE, detail, level, share, limits.failed)
         if counts["grounded_records"] and counts["expressions"]:
-            without, all_of_them = counts["ungrounded_expressions"], counts["expressions"]
-            share = without / all_of_them
+            ungrounded, expressions = counts["ungrounded_expressions"], counts["expressions"]
+            share = ungrounded / expressions
             if share > limits.ungrounded:
-                detail = f"{share:.0%} of {all_of_them} have none."
-                level = _level(without, all_of_them, limits.ungrounded)
+                detail = f"{share:.0%} of {expressions} have none."
+                level = _level(ungrounded, expressions, limits.ungrounded)
                 yield _finding(UNGROUNDED_SHARE, detail, level, share, limits.ungrounded)
         scored = self.scores.total()
         if scored >= limits.min_boxes:
@@ -189,7 +189,7 @@ class DatasetCounts:
         elif convention := known.get("convention"):
             yield _finding(UNMEASURED_CONVENTION, f"It is {convention}.", Level.WARN, None, None)
 
-    def _not_made(self, limits: Limits) -> Iterator[Finding]:
+    def _checks_not_made(self, limits: Limits) -> Iterator[Finding]:
         boxes = self.counts["boxes"]
         if self.counts["grounded_records"] and boxes < limits.min_boxes:
             detail = f"{boxes} of {limits.min_boxes}."
@@ -200,7 +200,7 @@ class DatasetCounts:
         records = self.counts["records"]
         for name, count in self.flags.most_common():
             often = records >= _FEW_RECORDS and count / records > limits.same_flag
-            if often and name not in _JUDGED_ELSEWHERE:
+            if often and name not in _OWN_CHECK:
                 sentence = (
                     f"{name} in {count / records:.0%} of the records: {checks[name].sentence}"
                 )

@@ -100,8 +100,8 @@ def number_mismatch(subject: Subject) -> Iterator[Hit]:
         tolerated = _NEARLY * count if count > _ABOUT else 0
         wrong = abs(boxes - count) > tolerated
         if wrong:
-            found = f"{boxes} box" + ("es" if boxes > 1 else "")
-            yield Hit(f"{_quoted(text)}, {found}", number, tuple(range(boxes)))
+            counted = f"{boxes} box" + ("es" if boxes > 1 else "")
+            yield Hit(f"{_quoted(text)}, {counted}", number, tuple(range(boxes)))
 
 
 @RECORD.add(

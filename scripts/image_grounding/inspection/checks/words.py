@@ -185,14 +185,16 @@ def new_words(before: str, after: str) -> list[str]:
     ]
 
 
-def _alike(one: str, other: str) -> bool:
-    short, long = sorted((one, other), key=len)
+def _alike(first: str, second: str) -> bool:
+    short, long = sorted((first, second), key=len)
     if len(short) < 3:
         return False
     inflected = long.startswith(short) or (len(short) > 4 and short[:4] == long[:4])
-    irregular = {one, other} in ({"man", "men"}, {"woman", "women"}, {"person", "people"})
-    typo = len(short) > 4 and one[0] == other[0] and fuzz.ratio(one, other) >= 80
-    return inflected or irregular or typo or (other in one.split("-") or one in other.split("-"))
+    irregular = {first, second} in ({"man", "men"}, {"woman", "women"}, {"person", "people"})
+    typo = len(short) > 4 and first[0] == second[0] and fuzz.ratio(first, second) >= 80
+    return (
+        inflected or irregular or typo or (second in first.split("-") or first in second.split("-"))
+    )
 
 
 _GROUP_WORDS = {form for word in _GROUPS.split() for form in (word, f"{word}s", f"{word}es")}

@@ -46,7 +46,7 @@ def write_page(inspection: Inspection, path: Path) -> None:
     style, script = _static("page.css"), "".join(_static(f"{name}.js") for name in _SCRIPTS)
     html = _template().render(
         inspection=inspection,
-        drawn=_drawn(inspection),
+        drawn=_sample_sentence(inspection),
         run=data["run"],
         policy=_policy(style, script),
         style=Markup(style),
@@ -60,7 +60,7 @@ def write_page(inspection: Inspection, path: Path) -> None:
     write_atomic(path, html.encode("utf-8", "replace").decode())  # unpaired surrogates
 
 
-def _drawn(inspection: Inspection) -> str:
+def _sample_sentence(inspection: Inspection) -> str:
     """Which of the cards stand for all records."""
     random = sum(card.picked is Picked.RANDOM for card in inspection.cards)
     others = len(inspection.cards) - random
@@ -69,9 +69,9 @@ def _drawn(inspection: Inspection) -> str:
             "None of them was drawn at random, so that reviewing them gives no precision of the "
             "data, only of their flags."
         )
-    shown = f"{random} drawn at random, in the order of the draw"
+    counted = f"{random} drawn at random, in the order of the draw"
     more = f"; then {others} picked for their flags, which no precision rests on" if others else ""
-    return f"{shown}{more}."
+    return f"{counted}{more}."
 
 
 def run_identity(inspection: Inspection) -> dict[str, str]:
@@ -80,12 +80,12 @@ def run_identity(inspection: Inspection) -> dict[str, str]:
     It is the same for another sample and after another run into the folder: what a mark was made
     on is told by its own digest.
     """
-    there = str(inspection.summary.get("working_folder", ""))
+    folder = str(inspection.summary.get("working_folder", ""))
     results = str(inspection.summary.get("results_dir", ""))
-    known = to_json([os.path.join(there, results), inspection.step])
+    identity = to_json([os.path.join(folder, results), inspection.step])
     return {
         "results": results,
-        "fingerprint": hashlib.sha256(known.encode()).hexdigest()[:20],
+        "fingerprint": hashlib.sha256(identity.encode()).hexdigest()[:20],
     }
 
 
@@ -122,8 +122,8 @@ def _card(card: Card) -> dict[str, Any]:
                 "span": expression.char_span,
                 "digest": digest_of(record, number),
                 "boxes": [
-                    {"id": bbox_id, "bbox": one.bbox, "score": one.score}
-                    for bbox_id, one in zip(
+                    {"id": bbox_id, "bbox": instance.bbox, "score": instance.score}
+                    for bbox_id, instance in zip(
                         _bbox_ids(raw, number, len(expression.instances)),
                         expression.instances,
                         strict=True,
@@ -147,10 +147,10 @@ def _card(card: Card) -> dict[str, Any]:
 def _bbox_ids(raw: list[Any], number: int, count: int) -> list[str]:
     """The ids of an expression's boxes, made as those of a run where the file has none."""
     fields: Mapping[str, Any] = raw[number] if number < len(raw) else {}
-    given = [one.get("bbox_id") for one in fields.get("instances") or ()][:count]
+    given = [instance.get("bbox_id") for instance in fields.get("instances") or ()][:count]
     given += [None] * (count - len(given))
     own = fields.get("expression_id", "")
-    return [str(one) if one else f"{own}-b{index}" for index, one in enumerate(given)]
+    return [str(bbox_id) if bbox_id else f"{own}-b{index}" for index, bbox_id in enumerate(given)]
 
 
 def _add_pictures(

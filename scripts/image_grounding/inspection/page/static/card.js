@@ -27,8 +27,8 @@ class View {
         const b = Number(part.dataset.b);
         part.classList.toggle("picked", pinned?.e === e && pinned.b === b);
         const mark = marks.get(this.card, e, b);
-        if (mark) part.dataset.said = MARKS[mark];
-        else delete part.dataset.said;
+        if (mark) part.dataset.marked = MARKS[mark];
+        else delete part.dataset.marked;
       }
     }
     this.rows.forEach((row, e) => {

@@ -63,14 +63,14 @@ const NAMES = new Intl.Collator("en", { numeric: true }); // img2 before img10
 // Each falls back on the sampled order, as sorting is stable.
 const ORDERS = {
   order: () => 0,
-  worst: (one, other) => other.flags.length - one.flags.length || compare(lowest(one), lowest(other)),
-  low: (one, other) => compare(lowest(one), lowest(other)),
-  high: (one, other) => compare(highest(other), highest(one)),
-  name: (one, other) => NAMES.compare(one.path, other.path),
+  worst: (a, b) => b.flags.length - a.flags.length || compare(lowest(a), lowest(b)),
+  low: (a, b) => compare(lowest(a), lowest(b)),
+  high: (a, b) => compare(highest(b), highest(a)),
+  name: (a, b) => NAMES.compare(a.path, b.path),
 };
 
-function compare(one, other) {
-  return one < other ? -1 : Number(one > other);
+function compare(a, b) {
+  return a < b ? -1 : Number(a > b);
 }
 
 // What the filter form asks for, as a function of a card.

@@ -104,7 +104,7 @@ function stepBox() {
 
 // -- marks ---------------------------------------------------------------------------------------
 
-function say(card, mark, place = target(card)) {
+function setMark(card, mark, place = target(card)) {
   if (place) marks.set(card, place.e, place.b, mark);
   else card.expressions.forEach((_, e) => marks.set(card, e, null, mark));
   refresh(card);
@@ -130,16 +130,16 @@ function download() {
 }
 
 async function load(file) {
-  let said;
+  let message;
   try {
-    const taken = marks.fromFile(await file.text());
+    const loaded = marks.fromFile(await file.text());
     data.cards.forEach(refresh);
     count();
-    said = `${taken} marks loaded`;
+    message = `${loaded} marks loaded`;
   } catch {
-    said = "this file is no review.json";
+    message = "this file is no review.json";
   }
-  byId("reviewed").textContent += `; ${said}`;
+  byId("reviewed").textContent += `; ${message}`;
 }
 
 // -- larger view, tips, theme --------------------------------------------------------------------
@@ -211,9 +211,9 @@ const KEYS = {
   z: () => (zoom.open ? zoom.close() : current && openZoom(current)),
   "?": () => byId("keys").showModal(),
   "/": () => byId("text").focus(),
-  0: () => current && say(current, null),
-  u: () => current && say(current, null),
-  ...Object.fromEntries(Object.keys(MARKS).map((mark, i) => [i + 1, () => (current ? say(current, mark) : step(1))])),
+  0: () => current && setMark(current, null),
+  u: () => current && setMark(current, null),
+  ...Object.fromEntries(Object.keys(MARKS).map((mark, i) => [i + 1, () => (current ? setMark(current, mark) : step(1))])),
 };
 
 document.addEventListener("keydown", (event) => {
@@ -246,7 +246,7 @@ document.addEventListener("click", (event) => {
   if (mark) {
     const own = current === card && pin?.e === place.e ? pin : { e: place.e, b: null };
     choose(card, own);
-    return say(card, marks.get(card, own.e, own.b) === mark ? null : mark, own);
+    return setMark(card, marks.get(card, own.e, own.b) === mark ? null : mark, own);
   }
   if (place) {
     const again = current === card && pin?.e === place.e && pin.b === place.b;

@@ -86,14 +86,14 @@ class Marks {
         expression.boxes.forEach((box, b) => places.set(name(box.id), [card, e, b]));
       });
     }
-    let taken = 0;
+    let loaded = 0;
     for (const { sample_id, expression_id, bbox_id, digest, mark } of JSON.parse(text).marks) {
       const place = places.get(JSON.stringify([sample_id, expression_id, bbox_id ?? null]));
       if (place && Object.hasOwn(MARKS, mark) && (digest ?? this.key(...place)) === this.key(...place)) {
         this.set(...place, mark);
-        taken += 1;
+        loaded += 1;
       }
     }
-    return taken;
+    return loaded;
   }
 }

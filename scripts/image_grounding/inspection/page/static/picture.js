@@ -7,7 +7,7 @@ function makePicture(card, images, large) {
   const boxes = card.expressions.flatMap((expression, e) =>
     expression.boxes.map(({ bbox, score }, b) => ({ bbox, score, e, b })));
   const area = ({ bbox: [x1, y1, x2, y2] }) => (x2 - x1) * (y2 - y1);
-  boxes.sort((one, other) => area(other) - area(one)); // small ones on top
+  boxes.sort((a, b) => area(b) - area(a)); // small ones on top
 
   const picture = el("div", { class: "picture" },
     card.image === null
@@ -37,7 +37,7 @@ const SMALL = 0.18; // of a side of the picture: a number in the box would hide 
 // where corners meet.
 function makeTags(boxes, width, height) {
   const taken = [];
-  const ordered = [...boxes].sort((one, other) => one.e - other.e || one.b - other.b);
+  const ordered = [...boxes].sort((first, second) => first.e - second.e || first.b - second.b);
   return ordered.map(({ bbox: [x1, y1, x2, y2], e, b }) => {
     const small = Math.min((x2 - x1) / width, (y2 - y1) / height) < SMALL;
     const above = small && y1 > 0.07 * height;

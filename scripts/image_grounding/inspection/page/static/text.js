@@ -6,10 +6,10 @@ function makeCaption(card) {
   const spans = card.expressions
     .map(({ span }, e) => span && { e, start: span[0], end: Math.min(span[1], chars.length) })
     .filter((span) => span && span.start < span.end)
-    .sort((one, other) => (other.end - other.start) - (one.end - one.start) || one.e - other.e);
+    .sort((a, b) => (b.end - b.start) - (a.end - a.start) || a.e - b.e);
   const levels = underlineLevels(spans);
   const cuts = [...new Set([0, chars.length, ...spans.flatMap(({ start, end }) => [start, end])])]
-    .sort((one, other) => one - other);
+    .sort((a, b) => a - b);
 
   const caption = el("p", { class: "caption", dir: "auto" });
   for (let i = 0; i + 1 < cuts.length; i += 1) {
