@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``inspect.py`` shows on stderr."""
+"""The tables and messages of ``inspect.py`` on stderr."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +18,7 @@ _COLOURS = {"pass": "green", "warn": "yellow", "fail": "red"}
 
 
 class View:
-    """Tables and messages on stderr; nothing where ``quiet``."""
+    """Tables and messages on stderr; silent with ``quiet``."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
@@ -30,7 +30,7 @@ class View:
             click.echo(printable(text), err=True)
 
     def inspection(self, inspection: Inspection, page: Path) -> None:
-        """Show the verdict, the facts, what was found."""
+        """Show verdict, facts, findings and flags."""
         colour = _COLOURS[inspection.verdict]
         self._console.print(f"[bold {colour}]{inspection.verdict.upper()}[/]", highlight=False)
         self.say(inspection.headline)

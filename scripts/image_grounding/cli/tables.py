@@ -30,7 +30,7 @@ def show_records(path: Path, count: int) -> None:
 
 
 def show_findings(report: Mapping[str, Any]) -> None:
-    """What a dry run found: counts, then the first of what is wrong."""
+    """The counts of a dry run, then the first few problems."""
     table = Table("dry run", report["status"])
     table.columns[1].justify = "right"
     for name in ("lines", "samples", "finished", "repeated_lines"):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What to do after a review: scale, scale above a score, change something, or review N more.
 
-Each rate is certain once its interval lies on one side of the target, and near it once the
-interval is as narrow as was asked for with the target still inside: then the share itself decides,
-since more review would hardly tell. So reviewing as many as is said always comes to an end.
+A rate is decided once its interval lies on one side of the target. It is also decided once the
+interval is as narrow as asked for with the target still inside: then the share itself counts,
+because more review would change little. This bounds the reviewing.
 """
 
 import math
@@ -29,10 +29,13 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True)
 class Advice:
-    """A decision and why, a sentence each.
+    """A decision with its reasons.
 
-    ``cards`` more random ones are to be reviewed: 0 but for ``REVIEW_MORE``. ``threshold`` is the
-    least score whose boxes reach the target for certain, or None.
+    Attributes:
+        decision: what to do.
+        sentences: why, for people.
+        cards: how many more random cards to review; 0 unless the decision is ``REVIEW_MORE``.
+        threshold: the lowest least score whose boxes certainly reach the target, or None.
     """
 
     decision: Decision
@@ -43,19 +46,19 @@ class Advice:
 
 @dataclass(frozen=True)
 class _Progress:
-    """A rate beside the target: 1 reached, -1 missed, 0 open with ``more`` trials to go."""
+    """A rate against the target: 1 reached, -1 missed, 0 open with ``more`` trials needed."""
 
     side: int
     more: int = 0
 
 
 def advise(review: Review, target: float, half_width: float) -> Advice:
-    """Weigh the intervals against the wanted precision.
+    """Compare the intervals with the wanted precision.
 
     Args:
-        review: what was found.
+        review: the figures of the review.
         target: the wanted precision of phrases and of boxes.
-        half_width: once the 95 % interval is no wider than twice this, it is narrow enough.
+        half_width: a 95 % interval no wider than twice this is narrow enough.
     """
     figures = review.figures
     reaching = [option for option in review.thresholds if option.reaches(target)]
@@ -97,7 +100,7 @@ def advise(review: Review, target: float, half_width: float) -> Advice:
 
 
 def _boxes_to_a_threshold(review: Review, target: float, half_width: float) -> int:
-    """How many boxes more may make a threshold certain that keeps enough; 0 where none will."""
+    """How many more boxes may prove a threshold that keeps enough; 0 where none can."""
     needed = [
         math.ceil(_progress(option.precision, target, half_width).more / option.share_reviewed)
         for option in review.thresholds
@@ -108,7 +111,7 @@ def _boxes_to_a_threshold(review: Review, target: float, half_width: float) -> i
 
 
 def cards_for(review: Review, more: dict[str, int]) -> int:
-    """How many cards hold that many ``phrases`` and ``boxes``, by what the reviewed ones hold."""
+    """How many cards hold that many ``phrases`` and ``boxes``, by the reviewed cards."""
     reviewed = review.reviewed
     rates = {"phrases": reviewed.phrases, "boxes": reviewed.boxes}
     return max(
@@ -118,7 +121,7 @@ def cards_for(review: Review, more: dict[str, int]) -> int:
 
 
 def needed_for_half_width(review: Review, half_width: float) -> dict[str, int]:
-    """How many phrases, boxes and cards more make both intervals this narrow."""
+    """How many more phrases, boxes and cards make both intervals this narrow."""
     phrases, boxes = review.figures.phrases, review.figures.boxes
     more = {
         "phrases": _missing_trials(phrases, half_width),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report's bar charts, from running counts."""
+"""The bar charts of the report, from running counts."""
 
 from bisect import bisect_right
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from image_grounding.results.reading import Record
 
 
 class _Histogram:
-    """Counts in ranges of a number: ``edges`` are the first numbers of all ranges but one."""
+    """Counts in ranges of a number; ``edges`` are the lower bounds of all ranges but the first."""
 
     def __init__(
         self, title: str, edges: tuple[float, ...], label: Callable[[float, float], str]
@@ -49,7 +49,7 @@ def _range_label(factor: int, unit: str) -> Callable[[float, float], str]:
 
 
 class Charts:
-    """Counts of all the charts."""
+    """The running counts of every chart."""
 
     def __init__(self) -> None:
         self._grounded = {"grounded": 0, "ungrounded": 0}
@@ -79,7 +79,7 @@ class Charts:
                 self._scores.add(instance.score)
 
     def charts(self) -> tuple[Chart, ...]:
-        """The charts; before step 1 only the one that it does not need."""
+        """The charts; before step 1 only the one about expressions."""
         expressions = self._expressions.chart()
         if not self._any_grounded:
             return (expressions,)

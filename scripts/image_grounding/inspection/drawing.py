@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cards as PNG files, for whoever has no browser but can look at pictures.
+"""Cards as PNG files, for readers without a browser.
 
-The picture with its boxes, and below it the caption, what each box is, and the flags.
+Each shows the picture with its boxes, and below it the caption, the phrases and the flags.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from image_grounding.inspection.model import Card
 # Okabe and Ito's colours, as on the page.
 _COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#0072b2", "#d55e00", "#f0e442")
 _PIXELS = 1_000_000
-_MIN_WIDTH = 480  # of the text below a narrow picture
+_MIN_WIDTH = 480  # so that the text below a narrow picture has room
 _LETTER = 18
 _MARGIN = 8
 _INDENT = 18
@@ -26,10 +26,10 @@ _PREFIX = "card_"
 
 
 def draw_cards(cards: Iterable[Card], folder: Path) -> list[dict[str, Any]]:
-    """Draw each card into a file of its own; earlier drawings in the folder go.
+    """Draw each card into a file of its own; earlier drawings in the folder are removed.
 
     Returns:
-        for each card its sample_id, why it was picked, and its file, or why it has none.
+        For each card its sample_id, why it was picked, and its file or the problem.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -75,7 +75,7 @@ def _picture(card: Card) -> Image.Image:
 def _label(
     draw: ImageDraw.ImageDraw, box: tuple[float, ...], text: str, colour: str, font: Any
 ) -> None:
-    """The number above the box where there is room, else in it."""
+    """Draw the number above the box where there is room, else inside."""
     x, y = box[0], max(box[1] - _LETTER - 4, 0)
     wide = draw.textlength(text, font)
     draw.rectangle((x, y, x + wide + 8, y + _LETTER + 4), fill=colour, outline="black")
@@ -83,7 +83,7 @@ def _label(
 
 
 def _lines(card: Card, font: Any, width: int) -> list[tuple[str, str]]:
-    """What is written below: each line, and its colour where a piece begins."""
+    """The lines below the picture, each with a colour where a new entry begins, else ""."""
     record = card.record
     texts = [("black", record.cleaned_caption)]
     for number, expression in enumerate(record.expressions):

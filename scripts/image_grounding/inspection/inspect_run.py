@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run's results to an ``Inspection``, in one pass."""
+"""Inspect a run: its results read once, into an ``Inspection``."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -17,9 +17,9 @@ from image_grounding.results.reading import Results
 from image_grounding.spec import Limits
 from image_grounding.steps.steps import EXTRACTION, GROUNDING, STEPS, Step
 
-# Captions of one image mostly stand together.
+# Captions of one image are mostly adjacent.
 _HEADERS_KEPT = 256
-# What the findings named after its signatures have in common.
+# One name for the findings of all signatures.
 _WRONG_CONVENTION = "wrong box convention"
 
 
@@ -32,14 +32,14 @@ def inspect_run(
     seed: int = 0,
     only: str | None = None,
 ) -> Inspection:
-    """Check every record, judge them together, pick those to be looked at.
+    """Check each record and the whole data set, and pick the records to look at.
 
     Args:
-        results: what a run left behind.
+        results: the results of a run.
         limits: thresholds of the dataset-level checks.
-        step: the step that was asked for; None for the run's last one.
-        sample: how many cards.
-        seed: of the sample.
+        step: the step to inspect; None for the last step of the run.
+        sample: how many cards to pick.
+        seed: seed of the random sample.
         only: name of a check; only records that it flags are sampled.
 
     Raises:
@@ -80,7 +80,7 @@ def inspect_run(
 
 
 def _last_step(results: Results, grounded: bool) -> Step:
-    """The last step of the run, whether or not any record came out of it."""
+    """The last step of the run, even where it made no record."""
     for step in STEPS:
         if step.folder_name in (results.path.name, results.path.parent.name):
             return step
@@ -95,7 +95,7 @@ _VERDICTS = {Level.FAIL: "fail", Level.WARN: "warn", Level.INFO: "pass"}
 
 
 def _headline(findings: list[Finding], totals: DatasetCounts) -> str:
-    """The verdict for people; why is what the findings say."""
+    """The verdict in one sentence; the findings give the reasons."""
     records = totals.counts["records"]
     names = {level: _named(findings, level) for level in (Level.FAIL, Level.WARN)}
     if names[Level.FAIL]:
@@ -110,7 +110,7 @@ def _headline(findings: list[Finding], totals: DatasetCounts) -> str:
 
 
 def _named(findings: list[Finding], level: Level) -> str:
-    """The names of a level's findings, each once."""
+    """The names of the findings of a level, without repetition."""
     names = [finding.check for finding in findings if finding.level is level]
     readable = (_WRONG_CONVENTION if n.startswith("convention_") else n for n in names)
     return ", ".join(dict.fromkeys(name.replace("_", " ") for name in readable))

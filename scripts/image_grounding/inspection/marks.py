@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``review.json``: a reviewer's marks, and what they say of an expression and its boxes.
+"""``review.json``: the marks of a reviewer and what they mean for phrases and boxes.
 
-A mark is on an expression or on one of its boxes. ``good``: the phrase and its boxes are right.
-``wrong_box``: the phrase is right, the box is not. ``wrong_phrase``: it should not have been
-asked for, so that its boxes do not count. ``missing``: phrase and boxes are right, but an
-instance has no box. A box's own mark goes before that of its expression.
+A mark belongs to an expression or to one of its boxes. ``good``: the phrase and its boxes are
+right. ``wrong_box``: the phrase is right, the box is not. ``wrong_phrase``: it should not have
+been extracted; its boxes do not count. ``missing``: phrase and boxes are right, but an instance
+has no box. The mark of a box overrides the mark of its expression.
 """
 
 import hashlib
@@ -29,14 +29,14 @@ OwnMarks = dict[str | None, str]  # bbox_id, or None for the whole expression ->
 
 @dataclass(frozen=True)
 class Marks:
-    """A review read in.
+    """The content of a review.
 
     Attributes:
-        by_expression: the marks.
-        digests: digests of the phrases and boxes that they were made on, where it says.
-        run: fingerprint of the results that it is of, or None.
-        picks: why each sample was shown, by sample_id, random ones in the order they were drawn;
-            empty where it does not say.
+        by_expression: the marks of each expression and of its boxes.
+        digests: digests of the phrases and boxes at the time of marking, where given.
+        run: fingerprint of the reviewed results, or None.
+        picks: why each sample was shown, by sample_id, random samples in the order of the draw;
+            empty where not given.
     """
 
     by_expression: dict[Key, OwnMarks]
@@ -47,13 +47,13 @@ class Marks:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a review says of one expression.
+    """The meaning of the marks of one expression.
 
     Attributes:
-        number: its index in the record.
+        number: index of the expression in the record.
         phrase: whether the phrase is good.
         missing: whether an instance of it has no box.
-        boxes: index, instance and whether it is good, of each box that was judged.
+        boxes: index, instance and whether it is good, for each marked box.
     """
 
     number: int
@@ -63,9 +63,9 @@ class Judgement:
 
 
 def digest_of(record: Record, number: int) -> str:
-    """What a mark on an expression is about: its sample, its text and its boxes, in short.
+    """A digest of the sample, text and boxes of an expression, to which its marks belong.
 
-    Another run over the same sample keeps it only where the answer is the same.
+    Another run over the same sample has the same digest only where its answer is the same.
     """
     expression = record.expressions[number]
     boxes = [instance.bbox for instance in expression.instances]
@@ -77,7 +77,7 @@ def read_marks(path: Path) -> Marks:
     """Read a review.
 
     Raises:
-        InputError: it cannot be read, is no review, or holds no mark.
+        InputError: the file cannot be read, is no review, or holds no mark.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -102,9 +102,9 @@ def read_marks(path: Path) -> Marks:
 
 
 def judgements_of(record: Record, marks: Marks) -> Iterator[Judgement]:
-    """What the marks say of a record's expressions.
+    """The judgements of a record's expressions.
 
-    Nothing of those without a mark, or whose marks were made on other boxes.
+    Expressions without a mark, or with marks that belong to other boxes, have none.
     """
     for number, expression in enumerate(record.expressions):
         key = record.sample_id, expression.expression_id

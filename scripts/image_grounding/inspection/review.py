@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Precision of boxes and phrases from a review, with its uncertainty.
 
-Cards are not drawn evenly: the worst are always among them. So the precision, that by score and the
-thresholds rest on cards that were drawn at random alone, or on all records where every one was
-reviewed; those by flag on every reviewed card. Boxes of one picture are counted as independent,
-which makes the intervals somewhat narrow where pictures hold many boxes.
+The sample of a report is biased: the worst records are always in it. So precision, precision by
+score and thresholds use the random cards alone, or all records where each was reviewed; rates by
+flag use every reviewed card. Boxes of one picture count as independent, which makes the intervals
+somewhat narrow where pictures hold many boxes.
 """
 
 from bisect import bisect_left
@@ -26,7 +26,7 @@ AREA_EDGES = (0.01, 0.1)  # of the image
 
 
 class Basis(StrEnum):
-    """Which cards a precision rests on."""
+    """Which cards a precision is computed from."""
 
     ALL = "all"
     RANDOM = "random"
@@ -47,7 +47,7 @@ class Figures:
     scored: list[tuple[int, bool]] = field(default_factory=list)
 
     def add(self, record: Record, judgements: list[Judgement]) -> None:
-        """Count what was said of a record."""
+        """Count the judgements of a record."""
         self.cards += 1
         self.unmarked += len(record.expressions) - len(judgements)
         pixels = max(record.size[0] * record.size[1], 1)
@@ -69,18 +69,18 @@ class Figures:
 
 @dataclass(frozen=True)
 class Review:
-    """What a review comes to.
+    """The figures of a review.
 
     Attributes:
-        basis: which cards ``figures`` rest on.
-        figures: the figures that stand for the data; empty where no card does.
+        basis: which cards ``figures`` are computed from.
+        figures: figures that represent the data; empty where no card does.
         reviewed: figures of every reviewed card.
         flags: for each check, rates of flagged phrases and of flagged boxes.
-        thresholds: of the scores, the highest first.
-        unknown_marks: marked expressions that the results do not hold, or not with these boxes.
-        random_left: cards drawn at random that have no mark yet.
-        random_passed: those of them that come before one that has.
-        records: how many records have an expression to be judged.
+        thresholds: one for each reviewed score, the highest first.
+        unknown_marks: marked expressions that the results lack, or have with other boxes.
+        random_left: random cards without a mark.
+        random_passed: random cards without a mark that were drawn before a marked one.
+        records: how many records have an expression.
     """
 
     basis: Basis
@@ -95,13 +95,13 @@ class Review:
 
 
 def review_run(results: Results, marks: Marks, picks: Mapping[str, str]) -> Review:
-    """Put marks and results together, in one pass.
+    """Apply marks to results, in one pass.
 
     Args:
-        results: what was reviewed.
+        results: the reviewed results.
         marks: the review.
-        picks: why each sample was shown, by sample_id, random ones in the order they were drawn;
-            empty where it is not known.
+        picks: why each sample was shown, by sample_id, random samples in the order of the draw;
+            empty where unknown.
 
     Raises:
         InputError: a line of the results is no record.
@@ -123,7 +123,7 @@ def review_run(results: Results, marks: Marks, picks: Mapping[str, str]) -> Revi
             for expression in record.expressions
             for instance in expression.instances
         )
-        if sample in reviewed or not record.expressions:  # a repeated line is judged once
+        if sample in reviewed or not record.expressions:  # a repeated line counts once
             continue
         records += 1
         judgements = list(judgements_of(record, marks)) if sample in samples else []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A review and its advice as plain values, as ``inspect.py --review`` prints them."""
+"""A review and its advice as the plain values that ``inspect.py --review`` prints."""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -13,7 +13,7 @@ from image_grounding.inspection.wilson import Rate
 def review_report(
     review: Review, advice: Advice, target: float, half_width: float
 ) -> dict[str, Any]:
-    """All of it; rates are None, with nothing reviewed, where no card stands for the data."""
+    """The whole report; precisions are None where no card represents the data."""
     figures, threshold = review.figures, advice.threshold
     return {
         "decision": advice.decision,
@@ -45,7 +45,7 @@ def review_report(
 
 
 def basis_sentence(content: Mapping[str, Any]) -> str:
-    """What the precision of a report rests on, in one sentence."""
+    """One sentence on the cards that the precision is computed from."""
     picked = content["cards_picked"]
     besides = f"; {picked} picked ones count for flags alone" if picked else ""
     match content["basis"]:

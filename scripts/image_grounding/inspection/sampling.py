@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which records a person gets to see: the worst, some of every flag, the rest at random.
+"""Which records to show: the worst, some of every flag, the rest at random.
 
-One pass, holding a bounded number of records. The random part is the start of one random order
-of all records, drawn until the page is full; those in it that are also among the worst count as
-random, and with the next one left out (Haldane's inverse sampling) their share in it is an
-unbiased estimate of that in all records. They are shown in the order of the draw, so that a review
-that stops early is one of a random sample too. Where only one flag is looked at none is random.
+One pass, holding a bounded number of records. The random part is the beginning of one random
+order of all records, drawn until the page is full. Records in it that are also among the worst
+count as random; with the next one left out (Haldane's inverse sampling) their share in it is an
+unbiased estimate of their share in all records. They are shown in the order of the draw, so that
+a review that stops early still has a random sample. With ``only``, no record is random.
 """
 
 import heapq
@@ -29,7 +29,7 @@ class _RankedCard:
 
 
 class _TopCards:
-    """The cards with the largest keys."""
+    """The cards with the largest keys, up to ``size``."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -50,10 +50,10 @@ class Sampler:
     """Picks up to ``size`` cards from a stream.
 
     Args:
-        size: how many.
+        size: the largest number of cards.
         seed: the same seed picks the same cards from the same stream.
-        weights: how much a flag of each check counts towards the worst.
-        only: the check whose records alone come.
+        weights: how much a flag of each check adds to the rank among the worst.
+        only: the check whose records alone are added.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Sampler:
         self.seen = 0
 
     def add(self, card: Card) -> None:
-        """Look at the next card."""
+        """Consider the next card."""
         self.seen += 1
         draw, tie_break = self._random.random(), self._random.random()
         self._shuffled.add((draw, float(-self.seen)), card)
@@ -82,7 +82,7 @@ class Sampler:
             self._by_flag[name].add((tie_break, float(-self.seen)), card)
 
     def cards(self) -> tuple[Card, ...]:
-        """What was picked: at random, then the worst, then by flag."""
+        """The picked cards: random, then worst, then examples of flags."""
         chosen = self._chosen()
         drawn: list[Card] = []
         taken = len(chosen)
@@ -101,7 +101,7 @@ class Sampler:
         )
 
     def _chosen(self) -> dict[int, Card]:
-        """The worst and some of every flag, by index."""
+        """The worst cards and some of every flag, by index."""
         chosen = {
             card.index: replace(card, picked=Picked.WORST, because="its flags weigh most")
             for card in self._worst.cards()

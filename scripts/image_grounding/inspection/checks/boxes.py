@@ -9,13 +9,13 @@ from image_grounding.boxes.geometry import PixelBox, box_iou
 from image_grounding.inspection.checks.registry import RECORD, Hit, Subject
 from image_grounding.inspection.checks.words import is_stuff
 
-# Both sides of a tiny box are below the larger of these: pixels, and share of the longer side.
+# Both sides of a tiny box are below the larger of: pixels, and share of the longer image side.
 _TINY_PIXELS = 8
 _TINY_SHARE = 0.01
 _WHOLE = 0.98  # of each side of the image
 _THIN = 15  # times as long as wide
 _DUPLICATE_IOU = 0.8
-_NEAR = 100  # boxes to the left that one is compared with: never all of a crowd
+_NEAR = 100  # a box is compared with so many to its left, so that a crowd stays cheap
 _STRIP = 0.03  # of the side of the image
 
 
@@ -27,7 +27,7 @@ _STRIP = 0.03  # of the side of the image
     after_grounding=True,
 )
 def impossible_box(subject: Subject) -> Iterator[Hit]:
-    """Boxes that the contract does not allow; only other tools' records hold them."""
+    """Boxes that the contract forbids; only records of other tools have them."""
     for number, index, box in subject.boxes():
         if not _possible(box, subject.record.size):
             yield Hit(f"{list(box)}", number, (index,))
@@ -53,7 +53,7 @@ def ungrounded_expression(subject: Subject) -> Iterator[Hit]:
     after_grounding=True,
 )
 def whole_image_box(subject: Subject) -> Iterator[Hit]:
-    """Boxes as wide and as high as the image; scenes and what has no bounds left out."""
+    """Boxes as wide and as high as the image, except of scenes and unbounded things."""
     for number, index, box in subject.boxes():
         scene = is_stuff(subject.record.expressions[number].text)
         if _is_whole(box, subject.record.size) and not scene:
@@ -82,7 +82,7 @@ def tiny_box(subject: Subject) -> Iterator[Hit]:
     after_grounding=True,
 )
 def thin_box(subject: Subject) -> Iterator[Hit]:
-    """Boxes many times as long as wide; floors and skies left out."""
+    """Boxes many times as long as wide, except of floors and skies."""
     for number, index, (x1, y1, x2, y2) in subject.boxes():
         short, long = sorted((x2 - x1, y2 - y1))
         if long > _THIN * short and not is_stuff(subject.record.expressions[number].text):
@@ -132,7 +132,7 @@ def duplicate_boxes(subject: Subject) -> Iterator[Hit]:
     after_grounding=True,
 )
 def border_box(subject: Subject) -> Iterator[Hit]:
-    """Boxes in a narrow strip along the border that they touch; floors and skies left out."""
+    """Boxes in a narrow strip along a border that they touch, except of floors and skies."""
     width, height = subject.record.size
     for number, index, (x1, y1, x2, y2) in subject.boxes():
         sliver = (
@@ -161,7 +161,7 @@ def _share(box: PixelBox, size: Size) -> str:
 
 
 def _duplicates(boxes: list[PixelBox]) -> Iterator[int]:
-    """Indices of boxes that lie on one before them in the order of their left sides."""
+    """Indices of boxes that overlap an earlier box, in the order of their left sides."""
     kept: list[PixelBox] = []
     for index in sorted(range(len(boxes)), key=lambda index: boxes[index][0]):
         if any(box_iou(boxes[index], other) >= _DUPLICATE_IOU for other in kept[-_NEAR:]):

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Signatures of a wrong box convention over many records, each named as such.
+"""Signatures of a wrong box convention over many records.
 
-Boxes read in a wrong convention are boxes still; what gives them away is where all of them lie.
-Each signature follows from one mistake, by the arithmetic of ``frames.py``:
+Boxes read in a wrong convention still look like boxes; only the places of all of them together
+reveal it. Each signature follows from one mistake, by the arithmetic of ``frames.py``:
 
 * fractions read as pixels or as 0-1000: everything in the first pixel;
 * 0-1000 read as pixels of a large photo: everything in its first 1000x1000 pixels;
-* numbers in a smaller scale than was thought: boxes begin at the left and top borders but never
+* numbers in a smaller scale than assumed: boxes begin at the left and top borders but never
   reach the right and bottom ones;
 * numbers in a larger scale: boxes are cut at the right and bottom borders, or fall outside;
 * x and y exchanged: "on the left" is at the top; box shapes follow the images' shapes doubly.
@@ -21,13 +21,13 @@ from image_grounding.inspection.model import Check, Finding, Level
 from image_grounding.spec import Limits
 
 _MIN_SIDE_WORDS = 20
-# So many boxes may show a signature; fewer than ``min_boxes`` never prove it.
+# So many boxes can show a signature; fewer than ``min_boxes`` cannot prove it.
 _FEWEST_BOXES = 10
 _FEW_BOXES_NOTE = " Few boxes speak for it: look at the pictures."
-# Share of the boxes that may pass the border of their images, and how many may.
+# Share and number of boxes that may pass the border of their images.
 _CLIPPED_SHARE = 0.05
 _CLIPPED = 2
-# What chance alone may do to a figure, over the root of the number of boxes: some three standard
+# Allowance for chance, to be divided by the root of the number of boxes: about three standard
 # errors of a quantile near the border, and of the difference of two shares of boxes.
 _CHANCE_OF_QUANTILE = 0.5
 _CHANCE_OF_SHARES = 1.5
@@ -86,13 +86,12 @@ CONVENTION_CHECKS = (FIRST_PIXEL, THOUSAND, SCALE_SMALL, SCALE_LARGE, QUADRANT, 
 def convention_findings(
     placement: Placement, dropped: int, clipped: int, limits: Limits
 ) -> Iterator[Finding]:
-    """What the boxes' places say of the convention that they were read in.
+    """Signatures of a wrong convention in the places of the boxes.
 
     Args:
         placement: of all records.
-        dropped: boxes that were dropped as outside while the run read replies, and replies whose
-            boxes were all such.
-        clipped: boxes that passed the borders of their images and were cut off there.
+        dropped: boxes that the run dropped as outside, and replies with only such boxes.
+        clipped: boxes that passed the borders of their images and were clipped there.
         limits: from the spec.
     """
     dropped += placement.outside
@@ -128,7 +127,7 @@ def _signatures(
 
 
 def _scale(placement: Placement, least: int, limits: Limits) -> Iterator[Finding]:
-    """Signatures of a scale that is too small, the most telling first."""
+    """Signatures of a scale that is too small, the most specific first."""
     share = limits.wrong_convention
     first = placement.first_pixel / placement.boxes
     if first >= share:
@@ -153,7 +152,7 @@ def _scale(placement: Placement, least: int, limits: Limits) -> Iterator[Finding
 def _cut_off(placement: Placement, limits: Limits) -> Iterator[Finding]:
     touching = {name: count / placement.boxes for name, count in placement.touching.items()}
     right = touching.get("right", 0) - touching.get("left", 0)
-    # Things stand on the ground: more boxes touch the lower border than the upper one anyway.
+    # Things stand on the ground: more boxes touch the lower border than the upper one.
     bottom = (touching.get("bottom", 0) - touching.get("top", 0)) / 2
     limit = limits.lopsided + _CHANCE_OF_SHARES / math.sqrt(placement.boxes)
     if max(right, bottom) > limit:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of all records together, from running counts."""
+"""Checks of the whole data set, from running counts."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -89,18 +89,22 @@ COUNTS = (
     "records", "flagged_records", "grounded_records", "expressions", "ungrounded_expressions",
     "boxes", "failed",
 )  # fmt: skip
-# Flags that the dataset has a check of its own for.
+# Flags with a dataset-level check of their own.
 _OWN_CHECK = {"ungrounded_expression"}
-_FEW_RECORDS = 10  # fewer say nothing of how frequent a flag is
-_ALL_BOXES_OUTSIDE = "reply_unusable"  # reason of a failure
+_FEW_RECORDS = 10  # fewer cannot tell how frequent a flag is
+_ALL_BOXES_OUTSIDE = "reply_unusable"  # the reason of a failure
 
 
 @dataclass
 class DatasetCounts:
     """Running counts over records and failures; of constant size.
 
-    ``counts`` are those of ``Inspection``, ``flags`` the records with each flag, ``failures``
-    the failed samples by step and reason.
+    Attributes:
+        counts: see ``Inspection``.
+        flags: number of records with each flag.
+        failures: number of failed samples by step and reason.
+        scores: number of boxes by score, rounded to 0.01.
+        placement: where the boxes are.
     """
 
     counts: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(COUNTS, 0)))
@@ -110,7 +114,7 @@ class DatasetCounts:
     placement: Placement = field(default_factory=Placement)
 
     def add(self, record: Record, flags: Sequence[Flag]) -> None:
-        """Count a record and what was found in it."""
+        """Count a record and its flags."""
         boxes = [box for expression in record.expressions for box in expression.instances]
         ungrounded = sum(not expression.instances for expression in record.expressions)
         self.counts["records"] += 1
@@ -130,10 +134,10 @@ class DatasetCounts:
         self.counts["failed"] += 1
 
     def findings(self, summary: Mapping[str, Any], limits: Limits) -> list[Finding]:
-        """What the dataset-level checks find, worst first.
+        """The findings of the dataset-level checks, worst first.
 
         Args:
-            summary: of the run; says how many boxes it dropped.
+            summary: the ``run_summary.json`` of the run.
             limits: from the spec.
         """
         dropped = _int(summary, "counts", "dropped_boxes", "outside")
@@ -176,7 +180,7 @@ class DatasetCounts:
                 yield _finding(ONE_SCORE, detail, Level.WARN, count / scored, limits.same_score)
 
     def _teacher(self, teacher: Any) -> Iterator[Finding]:
-        """What is known of the one who made the boxes."""
+        """Findings about the model that made the boxes."""
         known: Mapping[str, Any] = teacher if isinstance(teacher, Mapping) else {}
         iou = known.get("convention_iou")
         if not self.counts["grounded_records"]:
@@ -211,7 +215,7 @@ class DatasetCounts:
 
 
 def _level(count: int, total: int, limit: float) -> Level:
-    """How much a share above its limit matters: a failure only where chance cannot explain it."""
+    """The level of a share above its limit: a failure only where chance cannot explain it."""
     return Level.FAIL if wilson_interval(count, total)[0] > limit else Level.WARN
 
 
@@ -224,7 +228,7 @@ def _finding(
 
 
 def _int(values: Mapping[str, Any], *path: str) -> int:
-    """A count somewhere in a summary; 0 where it is not."""
+    """A count in a summary; 0 where it is missing."""
     found: Any = values
     for name in path:
         found = found.get(name) if isinstance(found, Mapping) else None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of a record's picture, by the header of its file."""
+"""Checks of the image file of a record, by its header."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ _MAX_ASPECT = 3.0
     "Give --image-root where the images moved; a trainer will miss them too.",
 )
 def image_unreadable(subject: Subject) -> Iterator[Hit]:
-    """Records whose image is gone or broken."""
+    """Records whose image is missing or broken."""
     if subject.header is None:
         yield Hit(subject.record.image_path[-60:])
 
@@ -24,7 +24,7 @@ def image_unreadable(subject: Subject) -> Iterator[Hit]:
     weight=5,
 )
 def size_mismatch(subject: Subject) -> Iterator[Hit]:
-    """Records whose width and height are not those of the upright image."""
+    """Records whose width and height differ from the upright image."""
     size = subject.record.size
     if subject.header and subject.header.size != size:
         width, height = subject.header.size

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of expressions and captions. Those that read words know English only."""
+"""Checks of expressions and captions; the ones that read words know English only."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,9 @@ _PRONOUN = re.compile(
     r"|(?:him|her|it)self|themselves|his|its|theirs|mine|yours|ours",
     re.IGNORECASE,
 )
-_STOP = re.compile("\\w{3}[.!?]$|[\u3002\uff01\uff1f]$")  # not that of "St."; full-width ones
+_STOP = re.compile(
+    "\\w{3}[.!?]$|[\u3002\uff01\uff1f]$"
+)  # not the one of "St."; full-width ones too
 _ABBREVIATION = re.compile(r"\b(?:Ave|Blvd|Inc|Ltd|Bros|Corp|Dept|Hwy|etc)\.$", re.IGNORECASE)
 _MANY_WORDS = 20
 _PICTURE = r"(?:image|picture|photo|photograph|snapshot|screenshot|frame|shot|scene)"
@@ -28,11 +30,11 @@ _LEAD_IN = re.compile(
     r"|features|captures|contains|has|is)\b",
     re.IGNORECASE,
 )
-# Least likeness (0..100) of a cleaned caption to the original one or to a part of it; comparing
-# takes the product of their lengths, so that only this many characters are looked at.
+# Least similarity (0..100) of a cleaned caption to the original or to a part of it. The cost of
+# comparing is the product of the lengths, so only so many characters are compared.
 _LIKE = 60
 _LOOKED_AT = 2000
-_ABOUT = 10  # a larger number need only be met by so much
+_ABOUT = 10  # larger numbers may be off by the following share
 _NEARLY = 0.25
 
 
@@ -91,7 +93,7 @@ def not_a_noun_phrase(subject: Subject) -> Iterator[Hit]:
     after_grounding=True,
 )
 def number_mismatch(subject: Subject) -> Iterator[Hit]:
-    """Counted expressions with another number of boxes, singular ones with several."""
+    """Counted expressions with another number of boxes, singular expressions with several."""
     for number, expression in enumerate(subject.record.expressions):
         text, boxes = expression.text.strip(), len(expression.instances)
         count = count_of(text)
@@ -109,7 +111,7 @@ def number_mismatch(subject: Subject) -> Iterator[Hit]:
     'Phrases such as "We can see" name nothing. If there are many: a stronger model for step 0.',
 )
 def lead_in_left(subject: Subject) -> Iterator[Hit]:
-    """Cleaned captions that start like the ones that cleaning is for."""
+    """Cleaned captions that still start with a lead-in."""
     if lead_in := _LEAD_IN.match(subject.record.cleaned_caption.lstrip()):
         yield Hit(_quoted(lead_in[0]))
 
@@ -121,7 +123,7 @@ def lead_in_left(subject: Subject) -> Iterator[Hit]:
     weight=2,
 )
 def caption_rewritten(subject: Subject) -> Iterator[Hit]:
-    """Cleaned captions that are no shortened form of the original one, or say something new."""
+    """Cleaned captions that do not merely shorten the original or that add to it."""
     before = subject.record.caption[:_LOOKED_AT].casefold()
     after = subject.record.cleaned_caption[:_LOOKED_AT].casefold()
     if before == after:

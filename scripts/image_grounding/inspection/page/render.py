@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """An inspection as one HTML file.
 
-The overview is rendered here; the cards travel as JSON and are built in the browser, by script
-that only ever makes text nodes and attributes. The Content-Security-Policy admits the page's own
+The overview is rendered here. The cards are embedded as JSON and built in the browser by a script
+that creates only text nodes and attributes. The Content-Security-Policy admits the page's own
 style and script by their hashes and nothing else: no network, no inline handler, no form, and
 under Trusted Types no way from a string to markup.
 """
@@ -26,15 +26,15 @@ from image_grounding.inspection.page.diff import word_diff
 from image_grounding.inspection.page.thumbnails import Thumbnail, make_thumbnails
 
 _FOLDER = Path(__file__).resolve().parent
-# One script in the end; each file uses only what stands before it.
+# Concatenated into one script; each file uses only the files before it.
 _SCRIPTS = ("dom", "marks", "picture", "text", "card", "list", "main")
 MAX_BYTES = 14_500_000
-# What may not stand in a script element, whatever its type.
+# Characters that must not appear in a script element of any type.
 _UNSAFE = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
 
 def write_page(inspection: Inspection, path: Path) -> None:
-    """Write the report page; pictures get as much of 14.5 MB as the rest leaves over.
+    """Write the report page; the pictures share what the rest leaves of ``MAX_BYTES``.
 
     Raises:
         OutputError: the file or its folder cannot be written.
@@ -61,7 +61,7 @@ def write_page(inspection: Inspection, path: Path) -> None:
 
 
 def _sample_sentence(inspection: Inspection) -> str:
-    """Which of the cards stand for all records."""
+    """How many of the cards represent all records."""
     random = sum(card.picked is Picked.RANDOM for card in inspection.cards)
     others = len(inspection.cards) - random
     if not random:
@@ -75,10 +75,10 @@ def _sample_sentence(inspection: Inspection) -> str:
 
 
 def run_identity(inspection: Inspection) -> dict[str, str]:
-    """Which results a review belongs to: their folder, and a hash of folder and step.
+    """The results that a review belongs to: their folder, and a hash of folder and step.
 
-    It is the same for another sample and after another run into the folder: what a mark was made
-    on is told by its own digest.
+    It stays the same for another sample and after another run into the folder, because each mark
+    carries a digest of the phrase and boxes that it belongs to.
     """
     folder = str(inspection.summary.get("working_folder", ""))
     results = str(inspection.summary.get("results_dir", ""))
@@ -90,7 +90,7 @@ def run_identity(inspection: Inspection) -> dict[str, str]:
 
 
 def _data(inspection: Inspection) -> dict[str, Any]:
-    """What the script in the page works on, still without pictures."""
+    """The data of the script in the page, without the pictures."""
     return {
         "run": run_identity(inspection),
         "checks": {
@@ -156,7 +156,7 @@ def _bbox_ids(raw: list[Any], number: int, count: int) -> list[str]:
 def _add_pictures(
     data: dict[str, Any], inspection: Inspection, thumbnails: Mapping[Path, Thumbnail]
 ) -> None:
-    """Each picture once, however many cards show it."""
+    """Add each picture once, however many cards show it."""
     places: dict[Path, int] = {}
     for card, fields in zip(inspection.cards, data["cards"], strict=True):
         thumbnail = thumbnails[card.image]
@@ -170,7 +170,7 @@ def _add_pictures(
 
 
 def _to_script_json(value: Any) -> str:
-    """JSON that no parser of HTML or of script reads anything else into."""
+    """JSON that is safe inside a script element."""
     return to_json(value).translate(_UNSAFE)
 
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A card's contents: in the list, and once more in the larger view.
+// The contents of a card, in the list and in the larger view.
 
 class View {
   constructor(card, data, large = false) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A picture with its boxes: an SVG in upright original pixels over the thumbnail, whatever size
-// either is shown at; lines and numbers keep their width on the screen.
+// A picture with its boxes: an SVG in upright original pixels over the thumbnail. It scales with
+// the picture; lines and numbers keep their size on the screen.
 
 function makePicture(card, images, large) {
   const [width, height] = card.size;
@@ -14,11 +14,11 @@ function makePicture(card, images, large) {
       ? el("p", { class: "placeholder" }, "No picture: ", el("bdi", {}, card.problem))
       : el("img", { src: images[card.image], alt: card.caption, decoding: "async", loading: "lazy" }),
     svg("svg", { class: "boxes", viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" },
-      // All of the dark edges below all of the lines: boxes that coincide show both dashes.
+      // All dark edges lie below all lines, so that coinciding boxes show both dashes.
       ...["halo", "line", "reach"].flatMap((part) => boxes.map((box) => makeBox(box, part)))),
     el("div", { class: "tags", "aria-hidden": "true" }, ...makeTags(boxes, width, height)),
   );
-  // Through the object model, which the policy lets pass; style attributes it does not.
+  // Set through the object model: the policy forbids style attributes.
   picture.style.aspectRatio = `${width} / ${height}`;
   picture.style.maxWidth = `min(100%, calc(var(--most) * ${width / height}), max(${width * (large ? 8 : 2)}px, 20rem))`;
   return picture;
