@@ -13,7 +13,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jsonschema import Draft202012Validator
 
@@ -114,8 +113,7 @@ def judgements_of(record: Record, marks: Marks) -> Iterator[Judgement]:
         if "wrong_phrase" in own.values():
             yield Judgement(number, phrase=False, missing=False, boxes=())
             continue
-        ids = _bbox_ids(record.fields["expressions"][number], expression.expression_id)
-        effective = [own.get(bbox_id, own.get(None)) for bbox_id in ids]
+        effective = [own.get(bbox_id, own.get(None)) for bbox_id in bbox_ids(record, number)]
         boxes = tuple(
             (index, instance, mark != "wrong_box")
             for index, (instance, mark) in enumerate(
@@ -126,9 +124,12 @@ def judgements_of(record: Record, marks: Marks) -> Iterator[Judgement]:
         yield Judgement(number, True, "missing" in own.values(), boxes)
 
 
-def _bbox_ids(fields: dict[str, Any], expression_id: str) -> list[str]:
-    """The ids of an expression's boxes, made as those of a run where the file has none."""
+def bbox_ids(record: Record, number: int) -> list[str]:
+    """The ids of an expression's boxes; where the file has none, ids as a run makes them."""
+    own_id = record.expressions[number].expression_id
     return [
-        str(instance.get("bbox_id") or f"{expression_id}-b{index}")
-        for index, instance in enumerate(fields.get("instances") or ())
+        str(instance.get("bbox_id") or f"{own_id}-b{index}")
+        for index, instance in enumerate(
+            record.fields["expressions"][number].get("instances") or ()
+        )
     ]

@@ -20,7 +20,7 @@ from markupsafe import Markup
 
 from image_grounding.errors import OutputError
 from image_grounding.files import to_json, write_atomic
-from image_grounding.inspection.marks import digest_of
+from image_grounding.inspection.marks import bbox_ids, digest_of
 from image_grounding.inspection.model import Card, Inspection, Picked
 from image_grounding.inspection.page.diff import word_diff
 from image_grounding.inspection.page.thumbnails import Thumbnail, make_thumbnails
@@ -104,7 +104,6 @@ def _data(inspection: Inspection) -> dict[str, Any]:
 
 def _card(card: Card) -> dict[str, Any]:
     record = card.record
-    raw = record.fields.get("expressions") or []
     return {
         "index": card.index,
         "sample": record.sample_id,
@@ -124,9 +123,7 @@ def _card(card: Card) -> dict[str, Any]:
                 "boxes": [
                     {"id": bbox_id, "bbox": instance.bbox, "score": instance.score}
                     for bbox_id, instance in zip(
-                        _bbox_ids(raw, number, len(expression.instances)),
-                        expression.instances,
-                        strict=True,
+                        bbox_ids(record, number), expression.instances, strict=True
                     )
                 ],
             }
@@ -142,15 +139,6 @@ def _card(card: Card) -> dict[str, Any]:
             for flag in card.flags
         ],
     }
-
-
-def _bbox_ids(raw: list[Any], number: int, count: int) -> list[str]:
-    """The ids of an expression's boxes, made as those of a run where the file has none."""
-    fields: Mapping[str, Any] = raw[number] if number < len(raw) else {}
-    given = [instance.get("bbox_id") for instance in fields.get("instances") or ()][:count]
-    given += [None] * (count - len(given))
-    own = fields.get("expression_id", "")
-    return [str(bbox_id) if bbox_id else f"{own}-b{index}" for index, bbox_id in enumerate(given)]
 
 
 def _add_pictures(
