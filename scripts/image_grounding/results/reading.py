@@ -18,9 +18,10 @@ from image_grounding.boxes.geometry import PixelBox, round_out
 from image_grounding.errors import InputError
 from image_grounding.files import json_lines
 from image_grounding.input.samples import locate_image
+from image_grounding.results.checkpoints import CheckpointStore
 from image_grounding.spans import Span, as_span, find_spans
 from image_grounding.steps.annotations import Instance
-from image_grounding.steps.steps import GROUNDING, STEPS, Step
+from image_grounding.steps.steps import EXTRACTION, GROUNDING, STEPS, Step
 
 SUMMARY_NAME = "run_summary.json"
 
@@ -63,6 +64,25 @@ class Record:
     fields: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class Unfinished:
+    """The part of the input that no run into a results folder has attempted.
+
+    Attributes:
+        not_attempted: lines without a record and without a failure.
+        lines: lines of the input, or samples of the pilot.
+        status: how the last run ended, as in ``run_summary.json``.
+    """
+
+    not_attempted: int
+    lines: int
+    status: str
+
+    def __str__(self) -> str:
+        """In words, for a report."""
+        return f"{self.not_attempted} of {self.lines} not attempted"
+
+
 class Results:
     """What a run left behind.
 
@@ -97,6 +117,16 @@ class Results:
             if path.is_file():
                 for _, fields in json_lines(path):
                     yield step, fields
+
+    def unfinished(self) -> Unfinished | None:
+        """What the last run did not come to; None where that is nothing or unknown."""
+        counts = ("lines", "not_attempted", "annotated", "failed", "failed_earlier")
+        lines, missing, *attempted = (count_in(self.summary, "counts", name) for name in counts)
+        if not self.summary.get("selection"):  # earlier runs may have come further
+            missing = min(missing, lines - sum(attempted))
+        if missing <= 0:
+            return None
+        return Unfinished(missing, lines, str(self.summary.get("status", "unknown")))
 
     @property
     def teacher(self) -> dict[str, Any]:
@@ -168,6 +198,11 @@ def _records_file(path: Path, step: Step | None) -> Path:
             return folder / "annotations.jsonl"
     if not os.path.exists(path):
         raise InputError(f"no such results: {path}")
+    for folder in folders:  # a run that was killed leaves its checkpoints
+        if kept := CheckpointStore(folder).count():
+            if step is None and folder.name == EXTRACTION.folder_name:
+                raise InputError(f"{kept} samples are past step 0; the same command goes on there")
+            raise InputError(f"{kept} finished samples are kept; the same command writes them")
     raise InputError(f"no annotations.jsonl in {' or '.join(str(folder) for folder in folders)}")
 
 
@@ -178,6 +213,14 @@ def read_summary(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def count_in(summary: Mapping[str, Any], *path: str) -> int:
+    """A count in a summary; 0 where it is missing."""
+    found: Any = summary
+    for name in path:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found if isinstance(found, int) else 0
 
 
 def _record(fields: dict[str, Any]) -> Record:
