@@ -12,6 +12,7 @@ from PIL import Image
 
 from conftest import read_jsonl, write_jsonl
 from image_grounding.inspection.inspect_run import inspect_run
+from image_grounding.inspection.kept_replies import kept_replies
 from image_grounding.inspection.model import Card, Flag, Picked
 from image_grounding.inspection.sampling import Sampler
 from image_grounding.resources import load_schema
@@ -413,6 +414,56 @@ def test_memory_does_not_grow_with_the_records():
         return sum(len(heap._heap) for heap in heaps)
 
     assert held(small) == held(large)
+
+
+# --- what the model said
+
+
+def keep(results, step, sample, replies):
+    folder = results / step / ".ckpt"
+    folder.mkdir(parents=True, exist_ok=True)
+    content = replies if isinstance(replies, str) else json.dumps({"replies": replies})
+    (folder / f"{sample}.json").write_text(content)
+
+
+def replies_of(path, **more):
+    cards = inspect_run(Results(path), load_limits({}), **more).cards
+    return {card.record.sample_id: [(r.step, r.text) for r in card.replies] for card in cards}
+
+
+@pytest.mark.parametrize(
+    "where", [".", "step_1_grounding", "annotations.jsonl", "step_1_grounding/annotations.jsonl"]
+)
+def test_cards_hold_what_the_model_said(good, where):
+    keep(good, "step_0_expression_extraction", "s0", [{"text": "first"}])
+    keep(good, "step_1_grounding", "s0", [{"text": "second"}, {"text": "asked again"}])
+    found = replies_of(good / where, sample=40)
+    assert found.pop("s0") == [("0", "first"), ("1", "second"), ("1", "asked again")]
+    assert set(map(tuple, found.values())) == {()}
+
+
+@pytest.mark.parametrize(
+    "replies",
+    ["{", "[]", "[" * 9999, [3], [{"text": 3}], {"text": "a"}, None, "x" * 4_000_001, '{"a": 1}'],
+)
+def test_replies_that_are_not_there_are_left_out(good, replies):
+    keep(good, "step_1_grounding", "s0", replies)
+    assert replies_of(good, sample=40)["s0"] == []
+
+
+def test_replies_take_little_of_the_page(good):
+    for number in range(40):
+        keep(good, "step_1_grounding", f"s{number}", [{"text": "y" * 10_000}] * 9)
+    for texts in replies_of(good, sample=40).values():
+        assert [text for _, text in texts] == [f"{'y' * 4000}… (10,000 characters)"] * 4
+    together = sum(len(reply.text) for reply in kept_replies(good, "s0", 1000))
+    assert together < 1_200
+
+
+def test_replies_are_looked_for_in_the_results_alone(good):
+    keep(good, "step_1_grounding", "../../secret", [{"text": "no reply"}])
+    for name in ("../../secret", str(good / "step_1_grounding" / ".ckpt" / "../../secret")):
+        assert kept_replies(good, name, 1) == ()
 
 
 def test_cards_know_their_images(good):

@@ -18,7 +18,7 @@ from playwright.sync_api import expect
 from image_grounding.boxes.frames import Transport
 from image_grounding.errors import OutputError
 from image_grounding.images.encoding import open_upright
-from image_grounding.inspection.model import Chart, Finding, Flag, Level, Picked
+from image_grounding.inspection.model import Chart, Finding, Flag, KeptReply, Level, Picked
 from image_grounding.inspection.page import run_identity, write_page
 from image_grounding.inspection.page.diff import word_diff
 from image_grounding.inspection.page.thumbnails import make_thumbnails
@@ -181,6 +181,43 @@ def test_spans_that_nest_and_overlap(tmp_path, browser):
         )
         assert joined == [*nested, "tea here"]
         assert page.text_content(".caption") == caption
+
+
+@browser_test
+def test_what_the_model_said_is_shown_on_demand_and_runs_nothing(tmp_path, browser):
+    picture = make_scene((64, 48)).save(tmp_path / "x.png")
+    card = make_card(0, picture, (64, 48), "a cat", [Phrase("a cat")])
+    silent = replace(card, index=1)
+    card = replace(card, replies=tuple(KeptReply("1", text) for text in HOSTILE))
+    path = tmp_path / "index.html"
+    write_page(make_inspection([card, silent]), path)
+    with opened(browser, path) as page:
+        first, second = page.locator("article").nth(0), page.locator("article").nth(1)
+        second.locator(".view").wait_for()
+        assert second.locator(".replies").count() == 0
+        assert not first.locator(".replies pre").first.is_visible()
+        first.locator(".replies summary").click()
+        expect(first.locator(".replies pre").first).to_be_visible()
+        assert [node.text_content() for node in first.locator(".replies pre").all()] == HOSTILE
+        assert set(first.locator(".replies .label").all_text_contents()) == {"step 1"}
+        page.keyboard.press("z")  # the larger view has room for the picture
+        assert page.locator("#zoom .replies").count() == 0
+        assert page.evaluate("window.pwned") is None
+
+
+@browser_test
+def test_why_a_phrase_has_no_box(tmp_path, browser):
+    picture = make_scene((64, 48)).save(tmp_path / "x.png")
+    card = make_card(0, picture, (64, 48), "a cat, a dog", [Phrase("a cat"), Phrase("a dog")])
+    card.record.fields["expressions"][1]["status"] = "absent"
+    step_0 = replace(card, index=1, record=replace(card.record, grounded=False))
+    path = tmp_path / "index.html"
+    write_page(make_inspection([card, step_0]), path)
+    with opened(browser, path) as page:
+        page.locator("article").nth(1).locator(".view").wait_for()
+        assert page.locator("article .none").all_text_contents() == [
+            "no box", "absent: the model looked and saw none", *["not grounded yet"] * 2,
+        ]  # fmt: skip
 
 
 # -- pictures and boxes --------------------------------------------------------------------------

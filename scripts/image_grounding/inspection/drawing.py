@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from image_grounding.boxes.frames import Transport
 from image_grounding.errors import OutputError, SampleError
 from image_grounding.images.encoding import open_upright
-from image_grounding.inspection.model import Card
+from image_grounding.inspection.model import Card, without_box
 
 # Okabe and Ito's colours, as on the page.
 _COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#0072b2", "#d55e00", "#f0e442")
@@ -90,7 +90,7 @@ def _lines(card: Card, font: Any, width: int) -> list[tuple[str, str]]:
         scores = [
             "no score" if box.score is None else f"{box.score:.2f}" for box in expression.instances
         ]
-        result = ", ".join(scores) or ("no box" if record.grounded else "not grounded yet")
+        result = ", ".join(scores) or without_box(record, number)
         texts.append((_colour(number), f"{number + 1}  {expression.text}  [{result}]"))
     texts += [("#b3261e", f"{flag.check}: {flag.detail}") for flag in card.flags]
     return [

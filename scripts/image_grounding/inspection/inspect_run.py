@@ -2,7 +2,7 @@
 """Inspect a run: its results read once, into an ``Inspection``."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -11,6 +11,7 @@ from image_grounding.images.encoding import read_header
 from image_grounding.inspection.charts import Charts
 from image_grounding.inspection.checks import CHECKS, RECORD_CHECKS, Subject, check_record
 from image_grounding.inspection.checks.dataset import DatasetCounts
+from image_grounding.inspection.kept_replies import kept_replies
 from image_grounding.inspection.model import Card, Finding, Inspection, Level
 from image_grounding.inspection.sampling import Sampler
 from image_grounding.results.reading import Results
@@ -70,12 +71,19 @@ def inspect_run(
         failures={step: dict(reasons) for step, reasons in totals.failures.items()},
         findings=tuple(findings),
         charts=charts.charts(),
-        cards=sampler.cards(),
+        cards=_with_replies(sampler.cards(), results),
         step=step.number,
         sampled_from=sampler.seen,
         summary=results.summary,
         checks={check.name: check for check in CHECKS},
         limits=asdict(limits),
+    )
+
+
+def _with_replies(cards: tuple[Card, ...], results: Results) -> tuple[Card, ...]:
+    return tuple(
+        replace(card, replies=kept_replies(results.path, card.record.sample_id, len(cards)))
+        for card in cards
     )
 
 

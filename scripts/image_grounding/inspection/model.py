@@ -27,7 +27,8 @@ class Check:
         sentence: what a flag or finding of it means.
         remedy: what to do about it.
         dataset: whether it looks at all records together instead of one.
-        weight: how much a flag of it adds to the rank of a record among the worst.
+        weight: how much a flag of it adds to the rank of a record among the worst; 0 for a check
+            that only informs and raises no doubt.
     """
 
     name: str
@@ -78,6 +79,23 @@ class Picked(StrEnum):
     ONLY = "only"
 
 
+def without_box(record: Record, number: int) -> str:
+    """What to show in place of the boxes of an expression that has none."""
+    if not record.grounded:
+        return "not grounded yet"
+    if record.fields["expressions"][number].get("status") == "absent":
+        return "absent: the model looked and saw none"
+    return "no box"  # of results that do not say why
+
+
+@dataclass(frozen=True)
+class KeptReply:
+    """A reply of the model to step ``step``; a long text is cut."""
+
+    step: str
+    text: str
+
+
 @dataclass(frozen=True)
 class Card:
     """A record to look at.
@@ -89,6 +107,7 @@ class Card:
         image: its image file.
         picked: why it was sampled.
         because: the reason besides the random draw; empty where there is none.
+        replies: what the model said, where the run kept it.
     """
 
     index: int
@@ -97,6 +116,7 @@ class Card:
     image: Path
     picked: Picked = Picked.RANDOM
     because: str = ""
+    replies: tuple[KeptReply, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from markupsafe import Markup
 from image_grounding.errors import OutputError
 from image_grounding.files import to_json, write_atomic
 from image_grounding.inspection.marks import bbox_ids, digest_of
-from image_grounding.inspection.model import Card, Inspection, Picked
+from image_grounding.inspection.model import Card, Inspection, Picked, without_box
 from image_grounding.inspection.page.diff import word_diff
 from image_grounding.inspection.page.thumbnails import Thumbnail, make_thumbnails
 
@@ -111,15 +111,16 @@ def _card(card: Card) -> dict[str, Any]:
         "size": record.size,
         "caption": record.cleaned_caption,
         "diff": word_diff(record.caption, record.cleaned_caption),
-        "grounded": record.grounded,
         "picked": card.picked,
         "because": card.because,
+        "replies": [{"step": reply.step, "text": reply.text} for reply in card.replies],
         "expressions": [
             {
                 "id": expression.expression_id,
                 "text": expression.text,
                 "span": expression.char_span,
                 "digest": digest_of(record, number),
+                "none": "" if expression.instances else without_box(record, number),
                 "boxes": [
                     {"id": bbox_id, "bbox": instance.bbox, "score": instance.score}
                     for bbox_id, instance in zip(
