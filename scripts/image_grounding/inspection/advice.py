@@ -16,6 +16,7 @@ from image_grounding.inspection.wilson import Rate, trials_needed, trials_to_dec
 
 _MIN_SHARE_KEPT = 0.5  # a threshold that keeps less is no way out
 _MIN_COMPLETE = 0.9
+_SAME_SCORE = 0.95  # share of the boxes with one score, above which scores tell nothing
 
 
 class Decision(StrEnum):
@@ -90,6 +91,11 @@ def advise(review: Review, target: float, half_width: float) -> Advice:
         case Decision.REVIEW_MORE:
             cards = cards_for(review, more)
             sentences += _review_more_sentences(review, cards, target)
+    if review.same_score > _SAME_SCORE and (threshold or boxes.side < 0):
+        sentences.append(
+            f"Warning: {review.same_score:.0%} of the boxes have one and the same score. A least "
+            "score (export --min-score) keeps or drops them together and tells nothing of the rest."
+        )
     complete = figures.complete.share
     if complete is not None and complete < _MIN_COMPLETE:
         sentences.append(

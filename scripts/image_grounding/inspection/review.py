@@ -81,6 +81,7 @@ class Review:
         random_left: random cards without a mark.
         random_passed: random cards without a mark that were drawn before a marked one.
         records: how many records have an expression.
+        same_score: the largest share of all scored boxes that have one and the same score.
     """
 
     basis: Basis
@@ -92,6 +93,7 @@ class Review:
     random_left: int
     random_passed: int
     records: int
+    same_score: float = 0.0
 
 
 def review_run(results: Results, marks: Marks, picks: Mapping[str, str]) -> Review:
@@ -155,7 +157,13 @@ def review_run(results: Results, marks: Marks, picks: Mapping[str, str]) -> Revi
         random_left=len(unmarked_random),
         random_passed=sum(places[sample_id] < last_marked for sample_id in unmarked_random),
         records=records,
+        same_score=_same_score(all_scores),
     )
+
+
+def _same_score(all_scores: Counter[int | None]) -> float:
+    counts = [count for step, count in all_scores.items() if step is not None]
+    return max(counts) / sum(counts) if counts else 0.0
 
 
 def _count_flags(
