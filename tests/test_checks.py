@@ -238,7 +238,8 @@ def findings_of(
 ):  # fmt: skip
     totals = DatasetCounts()
     for record in records_of(tmp_path, *lines):
-        totals.add(record, check_record(Subject(record, Header(record.size, 1))))
+        flags = check_record(Subject(record, Header(record.size, 1)))
+        totals.add(record, flags, tmp_path / record.image_path)
     for reason in failures:
         totals.add_failure("1", reason)
     counts = {"dropped_boxes": dict(dropped), "clipped_boxes": clipped}
@@ -368,6 +369,18 @@ DATASET_CASES = [
     ("failed_share", Level.WARN, lambda: spread_lines(9), ["blocked"], True),
     ("failed_share", Level.FAIL, lambda: spread_lines(95), ["timeout"] * 5, False),
     (
+        "no_expressions_at_all", Level.FAIL, lambda: [make_line(i, []) for i in range(3)], [], True,
+    ),
+    ("no_expressions_at_all", Level.FAIL, lambda: spread_lines(1), [], False),
+    (
+        "no_boxes_at_all", Level.FAIL,
+        lambda: spread_lines(3, lambda box, i: [("a dog", [])]), [], True,
+    ),
+    (
+        "no_boxes_at_all", Level.FAIL,
+        lambda: spread_lines(3, lambda box, i: [("a dog", [] if i else [box])]), [], False,
+    ),
+    (
         "ungrounded_share", Level.FAIL,
         lambda: spread_lines(90, lambda box, i: [("a dog", [box] if i < 30 else [])]), [], True,
     ),
@@ -433,6 +446,7 @@ def test_what_is_known_of_the_teacher(tmp_path, teacher, count, found):
 def test_every_dataset_check_has_a_case():
     named = {name for name, *_ in DATASET_CASES}
     named |= {"unmeasured_convention", "coarse_boxes", "embedded_annotator", "checks_not_made"}
+    named |= {"incomplete"}  # in test_verdicts.py
     named |= {f"convention_{signature}" for *_, signature in WRONG} | {"convention_quadrant"}
     assert named == {check.name for check in DATASET_CHECKS}
 

@@ -52,15 +52,15 @@ def inspect_run(
     for index, record in enumerate(results.records()):
         image = results.image_of(record)
         flags = check_record(Subject(record, header_of(image)))
-        totals.add(record, flags)
+        totals.add(record, flags, image)
         charts.add(record)
         if only is None or any(flag.check == only for flag in flags):
             sampler.add(Card(index, record, flags, image))
-    step = step or _last_step(results, totals.counts["grounded_records"] > 0)
+    step = step or _last_step(results, totals.grounding_ran)
     for failed_step, fields in results.failures():
         if failed_step.number <= step.number:
             totals.add_failure(failed_step.number, str(fields.get("reason", "unknown")))
-    findings = totals.findings(results.summary, limits)
+    findings = totals.findings(results.summary, limits, results.unfinished())
     verdict = findings[0].level if findings else Level.INFO
     return Inspection(
         verdict=_VERDICTS[verdict],
@@ -108,11 +108,14 @@ def _headline(findings: list[Finding], totals: DatasetCounts) -> str:
     names = {level: _named(findings, level) for level in (Level.FAIL, Level.WARN)}
     if names[Level.FAIL]:
         return f"Do not scale this yet: {names[Level.FAIL]}."
+    if _WRONG_CONVENTION in names[Level.WARN]:
+        return f"Doubtful so far, look at the boxes first: {names[Level.WARN]}."
     if names[Level.WARN]:
         return f"Usable so far, but look first: {names[Level.WARN]}."
-    if flagged := totals.counts["flagged_records"]:
+    if totals.doubtful:
         return (
-            f"No check over all records failed; {flagged} of {records} carry a flag: review some."
+            f"No check over all records failed; {totals.doubtful} of {records} carry a flag: "
+            "review some."
         )
     return "Nothing looks wrong to the checks. Review some records before scaling."
 

@@ -3,7 +3,7 @@
 
 # Importing a module registers its checks; the order is the display order.
 from image_grounding.inspection.checks import boxes, pictures, texts  # noqa: F401
-from image_grounding.inspection.checks.dataset import DATASET_CHECKS
+from image_grounding.inspection.checks.dataset_checks import DATASET_CHECKS
 from image_grounding.inspection.checks.registry import RECORD, Subject
 
 RECORD_CHECKS = tuple(RECORD.checks)

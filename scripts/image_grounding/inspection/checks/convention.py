@@ -9,15 +9,18 @@ reveal it. Each signature follows from one mistake, by the arithmetic of ``frame
 * numbers in a smaller scale than assumed: boxes begin at the left and top borders but never
   reach the right and bottom ones;
 * numbers in a larger scale: boxes are cut at the right and bottom borders, or fall outside;
-* x and y exchanged: "on the left" is at the top; box shapes follow the images' shapes doubly.
+* x and y exchanged: "on the left" is at the top; box shapes follow the images' shapes doubly;
+  boxes fit the edges in their pictures only when exchanged back.
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import replace
 
+from image_grounding.inspection.checks.edges import EdgeVotes
 from image_grounding.inspection.checks.placement import Placement
 from image_grounding.inspection.model import Check, Finding, Level
+from image_grounding.inspection.wilson import Z95
 from image_grounding.spec import Limits
 
 _MIN_SIDE_WORDS = 20
@@ -32,6 +35,7 @@ _CLIPPED = 2
 _CHANCE_OF_QUANTILE = 0.5
 _CHANCE_OF_SHARES = 1.5
 _SIDE_WORDS_MARGIN = 0.25  # of the expressions that say a side
+_Z_PROOF = 3.29  # quantile for 99.9 %, two-sided
 _REMEDY = (
     "Do not scale. Set vlm.coordinates to auto, which measures the convention, and run again with "
     "workflow.force_reprocess=true."
@@ -84,12 +88,13 @@ CONVENTION_CHECKS = (FIRST_PIXEL, THOUSAND, SCALE_SMALL, SCALE_LARGE, QUADRANT, 
 
 
 def convention_findings(
-    placement: Placement, dropped: int, clipped: int, limits: Limits
+    placement: Placement, edges: EdgeVotes, dropped: int, clipped: int, limits: Limits
 ) -> Iterator[Finding]:
-    """Signatures of a wrong convention in the places of the boxes.
+    """Signatures of a wrong convention: at most one about the scale and one about the axes.
 
     Args:
         placement: of all records.
+        edges: how boxes fit their pictures.
         dropped: boxes that the run dropped as outside, and replies with only such boxes.
         clipped: boxes that passed the borders of their images and were clipped there.
         limits: from the spec.
@@ -99,34 +104,44 @@ def convention_findings(
     least = min(limits.min_boxes, _FEWEST_BOXES)
     if total < least:
         return
-    for finding in _signatures(placement, dropped, clipped, least, limits):
+    scale = _scale(placement, dropped, clipped, least, limits)
+    if not scale and edges.bounds(_Z_PROOF)[0] > 0.5:
+        yield _axes_on_pictures(edges)  # few boxes prove it: chance has been allowed for
+        return
+    axes = _axes(placement, edges) if placement.boxes >= least else None
+    for finding in filter(None, (scale, axes)):
         if total < limits.min_boxes:
             yield replace(finding, level=Level.WARN, sentence=finding.sentence + _FEW_BOXES_NOTE)
         else:
             yield finding
 
 
-def _signatures(
+def _scale(
     placement: Placement, dropped: int, clipped: int, least: int, limits: Limits
-) -> Iterator[Finding]:
-    if placement.boxes >= least:
-        scale = next(_scale(placement, least, limits), None)
-        if scale:
-            yield scale
-        yield from _axes(placement)
+) -> Finding | None:
+    """The signature of a wrong scale. Where images of two sizes show two, the surest counts."""
+    large = _too_large(placement, dropped, clipped, least, limits)
+    small = next(_too_small(placement, least, limits), None) if placement.boxes >= least else None
+    if small and large:
+        return small if small.check in (FIRST_PIXEL.name, THOUSAND.name) else large
+    return small or large
+
+
+def _too_large(
+    placement: Placement, dropped: int, clipped: int, least: int, limits: Limits
+) -> Finding | None:
     outside = dropped / (placement.boxes + dropped)
     beyond = clipped / max(placement.boxes, 1)
     if outside > limits.lopsided:
         detail = f"{outside:.0%} of the boxes lie outside their images."
-        yield _finding(SCALE_LARGE, detail, outside, limits.lopsided)
-    elif clipped > _CLIPPED and beyond > _CLIPPED_SHARE:
+        return _finding(SCALE_LARGE, detail, outside, limits.lopsided)
+    if clipped > _CLIPPED and beyond > _CLIPPED_SHARE:
         detail = f"{beyond:.0%} of the boxes passed the borders of their images."
-        yield _finding(SCALE_LARGE, detail, beyond, _CLIPPED_SHARE)
-    elif placement.boxes >= least:
-        yield from _cut_off(placement, limits)
+        return _finding(SCALE_LARGE, detail, beyond, _CLIPPED_SHARE)
+    return _cut_off(placement, limits) if placement.boxes >= least else None
 
 
-def _scale(placement: Placement, least: int, limits: Limits) -> Iterator[Finding]:
+def _too_small(placement: Placement, least: int, limits: Limits) -> Iterator[Finding]:
     """Signatures of a scale that is too small, the most specific first."""
     share = limits.wrong_convention
     first = placement.first_pixel / placement.boxes
@@ -149,19 +164,29 @@ def _scale(placement: Placement, least: int, limits: Limits) -> Iterator[Finding
             yield _finding(QUADRANT, detail, count / placement.boxes, share)
 
 
-def _cut_off(placement: Placement, limits: Limits) -> Iterator[Finding]:
+def _cut_off(placement: Placement, limits: Limits) -> Finding | None:
     touching = {name: count / placement.boxes for name, count in placement.touching.items()}
     right = touching.get("right", 0) - touching.get("left", 0)
     # Things stand on the ground: more boxes touch the lower border than the upper one.
     bottom = (touching.get("bottom", 0) - touching.get("top", 0)) / 2
     limit = limits.lopsided + _CHANCE_OF_SHARES / math.sqrt(placement.boxes)
-    if max(right, bottom) > limit:
-        detail = ", ".join(f"{name} border {share:.0%}" for name, share in touching.items())
-        detail = f"Boxes that touch the {detail}."
-        yield _finding(SCALE_LARGE, detail, max(right, bottom), limit)
+    if max(right, bottom) <= limit:
+        return None
+    detail = ", ".join(f"{name} border {share:.0%}" for name, share in touching.items())
+    return _finding(SCALE_LARGE, f"Boxes that touch the {detail}.", max(right, bottom), limit)
 
 
-def _axes(placement: Placement) -> Iterator[Finding]:
+def _axes_on_pictures(edges: EdgeVotes) -> Finding:
+    compared = edges.as_read + edges.exchanged
+    detail = (
+        f"Of {compared} boxes that were compared with their pictures, {edges.exchanged} fit the "
+        "edges of things better with x and y exchanged."
+    )
+    return _finding(AXES, detail, edges.exchanged / compared, 0.5)
+
+
+def _axes(placement: Placement, edges: EdgeVotes) -> Finding | None:
+    """Exchanged axes by words for sides, or by shapes as far as the pictures do not refute it."""
     words = placement.side_words
     if words >= _MIN_SIDE_WORDS:
         better = (placement.sides_transposed - placement.sides) / words
@@ -170,15 +195,18 @@ def _axes(placement: Placement) -> Iterator[Finding]:
                 f"Of {words} expressions that say left, right, top or bottom, {placement.sides} "
                 f"have their box there; with x and y exchanged {placement.sides_transposed} would."
             )
-            yield _finding(AXES, detail, better, _SIDE_WORDS_MARGIN)
-            return
-    bounds = placement.shape_slope()
-    if bounds and bounds[0] > 1:
-        detail = (
-            f"The shapes of small boxes follow those of the images with a slope of "
-            f"{sum(bounds) / 2:.2f}; objects have one below 1."
-        )
-        yield _finding(AXES, detail, bounds[0], 1, Level.WARN)
+            return _finding(AXES, detail, better, _SIDE_WORDS_MARGIN)
+    slope = placement.shape_slope()
+    least_exchanged, most_exchanged = edges.bounds(Z95)
+    if slope is None or slope[0] <= 1 or most_exchanged < 0.5:
+        return None
+    detail = (
+        f"The shapes of small boxes follow those of the images with a slope of "
+        f"{sum(slope) / 2:.2f}; objects have one below 1."
+    )
+    # Portraits of people and wide views of cars have such shapes too.
+    level = Level.FAIL if least_exchanged > 0.5 else Level.WARN
+    return _finding(AXES, detail, slope[0], 1, level)
 
 
 def _finding(

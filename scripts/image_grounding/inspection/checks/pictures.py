@@ -35,6 +35,7 @@ def size_mismatch(subject: Subject) -> Iterator[Hit]:
     "The file is stored turned, and EXIF says how to turn it upright.",
     "The boxes are in the upright picture. Use a trainer that applies EXIF, or store the images "
     "upright.",
+    weight=0,
 )
 def exif_rotated(subject: Subject) -> Iterator[Hit]:
     """Files with an EXIF orientation other than upright."""
@@ -45,6 +46,7 @@ def exif_rotated(subject: Subject) -> Iterator[Hit]:
 @RECORD.add(
     "The picture is very wide or very high.",
     "Models shrink it until small things vanish: cut it up, or raise vlm.image.max_pixels.",
+    weight=0,
 )
 def extreme_aspect(subject: Subject) -> Iterator[Hit]:
     """Images whose longer side is many times the shorter one."""
