@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``inspect.py``: look at a run before scaling it."""
+"""``inspect.py``: check the quality of a run before scaling it."""
 
 import sys
 import webbrowser
@@ -132,8 +132,8 @@ def inspect_command(
         results = Results(results_dir, wanted, image_root)
         folder = output or (results_dir if results_dir.is_dir() else results_dir.parent) / "report"
         if review:
-            narrow = half_width or (1 - target) / 2
-            content, passed = _review(results, review, folder, target, narrow, view)
+            width = half_width or (1 - target) / 2
+            content, passed = _review(results, review, folder, target, width, view)
         else:
             limits = load_limits(results.spec_section("inspection"), thresholds)
             inspection = inspect_run(
@@ -170,7 +170,7 @@ def _write(inspection: Inspection, folder: Path) -> Path:
 def _review(
     results: Results, path: Path, folder: Path, target: float, half_width: float, view: View
 ) -> tuple[dict[str, Any], bool]:
-    """The review's figures, and whether they say to scale."""
+    """The figures of the review, and whether they allow scaling."""
     marks = read_marks(path)
     picks, run = read_picks(folder / "report.json")
     reviewed = review_run(results, marks, marks.picks or picks)

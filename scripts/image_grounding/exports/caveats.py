@@ -11,7 +11,7 @@ def export_caveats(
     """Sentences for the dataset card and the user."""
     found = []
     if left := results.unfinished():
-        found.append(f"incomplete: {left} of {results.summary['counts']['lines']} not attempted")
+        found.append(f"incomplete: {left}")
     if min_score is not None and counts.scored_boxes > 1 and len(counts.scores) == 1:
         (score,) = counts.scores
         found.append(

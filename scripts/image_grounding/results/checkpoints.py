@@ -26,6 +26,8 @@ _FORMAT = 2
 _READABLE = frozenset({1, 2})
 # Characters of a reply that are kept.
 _MAX_REPLY = 100_000
+# Of a checkpoint that is shown to a person; ours are a thousandth of it.
+_MOST_BYTES = 4_000_000
 _REPLIES: Any = tuple[Reply, ...]
 _TRANSPORT: Any = Transport | None
 
@@ -123,6 +125,17 @@ class CheckpointStore(Generic[R]):
             "transport": to_plain(_TRANSPORT, checkpoint.transport),
         }
         write_atomic(self._path(sample), to_json(values))
+
+    def reply_texts(self, sample_id: str) -> list[str]:
+        """What the model wrote about a sample; empty where it was not kept or is unreadable."""
+        path = self._folder / f"{sample_id}.json"
+        try:
+            if path.stat().st_size > _MOST_BYTES:
+                return []
+            replies = json.loads(path.read_text(encoding="utf-8"))["replies"]
+            return [reply["text"] for reply in replies if isinstance(reply["text"], str)]
+        except (OSError, ValueError, RecursionError, LookupError, TypeError):
+            return []
 
     def discard(self, sample: Sample) -> None:
         """Forget a checkpoint that does not hold any more."""

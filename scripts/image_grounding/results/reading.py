@@ -21,6 +21,7 @@ from image_grounding.results.folder import RECORDS_NAME, ResultsFolder
 from image_grounding.spans import Span, as_span, find_spans
 from image_grounding.spec.capabilities import capabilities_of
 from image_grounding.steps.annotations import Instance
+from image_grounding.steps.extraction import EXTRACTION
 from image_grounding.steps.grounding import GROUNDING
 from image_grounding.steps.table import AnyStep, all_steps
 
@@ -63,6 +64,25 @@ class Record:
     fields: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class Unfinished:
+    """The part of the input that no run into a results folder has attempted.
+
+    Attributes:
+        not_attempted: lines without a record and without a failure.
+        lines: lines of the input, or samples of the pilot.
+        status: how the last run ended, as in ``run_summary.json``.
+    """
+
+    not_attempted: int
+    lines: int
+    status: str
+
+    def __str__(self) -> str:
+        """In words, for a report."""
+        return f"{self.not_attempted} of {self.lines} not attempted"
+
+
 class Results:
     """What a run left behind.
 
@@ -101,6 +121,16 @@ class Results:
                 for _, fields in json_lines(path):
                     yield step, fields
 
+    def unfinished(self) -> Unfinished | None:
+        """What the last run did not come to; None where that is nothing or unknown."""
+        counts = ("lines", "not_attempted", "annotated", "failed", "failed_earlier")
+        lines, missing, *attempted = (count_in(self.summary, "counts", name) for name in counts)
+        if not self.summary.get("selection"):  # earlier runs may have come further
+            missing = min(missing, lines - sum(attempted))
+        if missing <= 0:
+            return None
+        return Unfinished(missing, lines, str(self.summary.get("status", "unknown")))
+
     @property
     def teacher(self) -> dict[str, Any]:
         """What the summary says of the model; empty where nothing is known."""
@@ -122,12 +152,6 @@ class Results:
                 "Measure it with check_endpoint.py, or look with inspect.py"
             ]
         return []
-
-    def unfinished(self) -> int:
-        """How many samples the run did not attempt, by its summary; 0 where that is not known."""
-        counts = self.summary.get("counts")
-        found = counts.get("not_attempted") if isinstance(counts, dict) else None
-        return found if isinstance(found, int) else 0
 
     def image_of(self, record: Record) -> Path:
         """Where a record's image should be on this machine; it may be gone."""
@@ -179,8 +203,21 @@ def _records_file(path: Path, step: AnyStep | None) -> Path:
             return file
     if not os.path.exists(path):
         raise InputError(f"no such results: {path}")
+    for candidate in candidates:  # a run that was killed leaves its checkpoints
+        if candidate and (kept := folder.checkpoints(candidate).count()):
+            if step is None and candidate is EXTRACTION:
+                raise InputError(f"{kept} samples are past step 0; the same command goes on there")
+            raise InputError(f"{kept} finished samples are kept; the same command writes them")
     searched = " or ".join(str(file.parent) for file in files)
     raise InputError(f"no {RECORDS_NAME} in {searched}")
+
+
+def count_in(summary: Mapping[str, Any], *path: str) -> int:
+    """A count in a summary; 0 where it is missing."""
+    found: Any = summary
+    for name in path:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found if isinstance(found, int) else 0
 
 
 def _record(fields: dict[str, Any]) -> Record:
