@@ -528,6 +528,22 @@ def test_tao_writes_only_its_keys(make_project: Maker) -> None:
     assert values["image_grounding"]["vlm"]["openai"]["temperature"] == 0.3
 
 
+@pytest.mark.parametrize(("variable", "key"), [("", "EMPTY"), ("MY_KEY", "${oc.env:MY_KEY}")])
+def test_tao_always_gets_the_text_of_a_key(variable: str, key: str, make_project: Maker) -> None:
+    project = make_project(1)
+    flags = ["--input", "input.jsonl", "--endpoint", "custom", "--base-url", "localhost:1"]
+    flags += ["--model", "m", "--key-variable", variable]
+    for more, written in ((["--tao"], key), ([], key if variable else None)):
+        ran = run_wizard(project.folder, *flags, *more, "--overwrite", MY_KEY=KEY)
+        assert ran.code == 0, ran.err
+        openai = yaml.safe_load((project.folder / "spec.yaml").read_text())["image_grounding"][
+            "vlm"
+        ]["openai"]
+        assert openai.get("api_key") == written
+    again = run_wizard(project.folder, "--from", "spec.yaml", "--tao", "--overwrite", MY_KEY=KEY)
+    assert not any("secret" in warning for warning in again.json["warnings"])
+
+
 def test_tao_without_the_embedded_annotator(make_project: Maker) -> None:
     project = make_project(1)
     ran = run_wizard(project.folder, "--input", "input.jsonl", "--endpoint", "local", "--tao")

@@ -3,7 +3,7 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,9 +19,20 @@ TAO_ONLY_KEYS = frozenset(
     | {"video_reasoning_annotation", "image_referring_expression", "vllm_captioning"}
     | {"encryption_key", "wandb", "model_name"}
 )
+_OTHER_PIPELINE = (
+    "autolabel_type must be image_grounding, not {!r}: TAO's other pipelines are not here; set "
+    "autolabel_type=image_grounding"
+)
 
 # Two names with so much in common, of 100, are meant to be the same.
 _ALIKE = 70
+
+
+def other_pipeline(values: Mapping[str, Any]) -> str | None:
+    """A sentence where a spec is for another of TAO's pipelines: nothing else in it counts."""
+    kind = values.get("autolabel_type", "image_grounding")
+    other = isinstance(kind, str) and "${" not in kind and kind not in ("image_grounding", "???")
+    return _OTHER_PIPELINE.format(kind) if other else None
 
 
 def known_keys(schema: dict[str, Any] | None = None, prefix: str = "") -> Iterator[str]:

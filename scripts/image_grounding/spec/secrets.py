@@ -15,6 +15,8 @@ _CREDENTIAL = re.compile(
     re.IGNORECASE,
 )
 SHOWN = "(set)"
+# What stands for a key where none is needed: clients want one.
+NO_KEY = "EMPTY"
 # Shorter texts from the environment are settings, such as true, and not looked for in replies.
 SHORTEST = 8
 
@@ -74,7 +76,7 @@ def _clean(value: Any, name: str) -> Any:
         return {key: _clean(item, key) for key, item in value.items()}
     if isinstance(value, list):
         return [_clean(item, "") for item in value]
-    if isinstance(value, Secret) or (name == "api_key" and value):
+    if isinstance(value, Secret) or (name == "api_key" and value not in ("", NO_KEY)):
         return SHOWN
     return safe_address(value) if name == "base_url" else value
 
@@ -91,7 +93,7 @@ def literal_credentials(
     """
     for name, value in values.items():
         if name == "api_key" or (everywhere and names_credential(str(name))):
-            if value and "${" not in str(value):
+            if value and value != NO_KEY and "${" not in str(value):
                 yield f"{prefix}{name}"
         elif isinstance(value, dict):
             below = everywhere or name in EXTRAS
