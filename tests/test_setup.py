@@ -260,7 +260,7 @@ def test_again_gives_the_identical_file(make_project: Maker) -> None:
     assert ran.code == 0, ran.err
     path = project.folder / "a b.yaml"
     first = path.read_bytes()
-    path.unlink()
+    path.write_text("changed")
     done = subprocess.run(
         shlex.split(ran.json["again"]),
         cwd=project.folder, env=clean_environment(), capture_output=True, stdin=subprocess.DEVNULL,
@@ -291,8 +291,10 @@ def test_doubts_become_warnings(make_project: Maker, server: Loopback) -> None:
     ran = run_wizard(
         project.folder, "--input", "mixed.jsonl", "--image-root", "other", "--endpoint", "vllm",
         "--base-url", server.base_url, "--key-variable", "NOT_THERE", "--model", "test",
+        "--unlisted-model",
     )  # fmt: skip
     assert ran.code == 0, ran.err
+    assert shlex.split(ran.json["again"])[-2:] == ["--unlisted-model", "--overwrite"]
     for part in (
         "line 1 of the input cannot be used: not JSON",
         "--image-root: none of the first 2 images is there",
@@ -301,6 +303,34 @@ def test_doubts_become_warnings(make_project: Maker, server: Loopback) -> None:
     ):
         assert any(part in warning for warning in ran.json["warnings"]), part
         assert part in ran.err
+
+
+def test_a_model_that_is_not_listed_is_not_written(make_project: Maker, server: Loopback) -> None:
+    project = make_project(1)
+    flags = ["--input", "input.jsonl", "--endpoint", "custom", "--base-url", server.base_url]
+    ran = run_wizard(project.folder, *flags, "--running", "yes", "--model", "test")
+    assert ran.code == 2
+    assert ran.json["wrong"] == [
+        {
+            "name": "model",
+            "flag": "--model",
+            "reason": "the endpoint does not list that model; it lists test-vlm; "
+            "--unlisted-model keeps it",
+        }
+    ]
+    assert not (project.folder / "spec.yaml").exists()
+
+
+@pytest.mark.parametrize(("running", "code"), [("yes", 0), ("no", 2)])
+def test_a_server_may_be_called_running_whatever_it_is(
+    running: str, code: int, make_project: Maker
+) -> None:
+    project = make_project(1)
+    flags = ["--input", "input.jsonl", "--endpoint", "local", "--running", running]
+    ran = run_wizard(project.folder, *flags)
+    assert ran.code == code, ran.err
+    if code:
+        assert [answer["flag"] for answer in ran.json["wrong"]] == ["--running"]
 
 
 GEMINI = ["gemini-3.5-flash-lite", "gemini-9-flash", "gemini-9-flash-tts", "gemini-2.5-pro"]
@@ -333,6 +363,11 @@ def test_gemini_models(
     )
     flags = ["--from", "old.yaml", "--output", "new.yaml", "--model", model]
     ran = run_wizard(project.folder, *flags, GOOGLE_API_KEY=key)
+    unlisted = bool(served and key and model not in served)
+    assert ran.code == (2 if unlisted else 0), ran.err
+    if unlisted:
+        assert (said or "") in ran.json["error"]
+        ran = run_wizard(project.folder, *flags, "--unlisted-model", GOOGLE_API_KEY=key)
     assert ran.code == 0, ran.err
     warnings = [one for one in ran.json["warnings"] if "is not set" not in one]
     assert len(warnings) == (said is not None), warnings

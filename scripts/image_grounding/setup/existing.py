@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What earlier runs have left in a results folder."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from image_grounding.results.checkpoints import CheckpointStore
 from image_grounding.steps.steps import STEPS, Step
 
 
 @dataclass(frozen=True)
-class Existing:
+class ExistingWork:
     """A step's samples: ``finished`` cost nothing when the run resumes."""
 
     step: Step
@@ -17,24 +17,14 @@ class Existing:
     failed: int
 
 
-def count_existing(results_dir: Path) -> tuple[Existing, ...]:
+def count_existing(results_dir: Path) -> tuple[ExistingWork, ...]:
     """The steps that have been at work in ``results_dir``, with their counts."""
     found = (
-        Existing(step, _checkpoints(folder / ".ckpt"), _lines(folder / "failures.jsonl"))
+        ExistingWork(step, CheckpointStore(folder).count(), _lines(folder / "failures.jsonl"))
         for step in STEPS
         for folder in [step.folder(results_dir)]
     )
-    return tuple(one for one in found if one.finished or one.failed)
-
-
-def _checkpoints(folder: Path) -> int:
-    try:
-        with os.scandir(folder) as entries:
-            return sum(
-                entry.name.endswith(".json") and not entry.name.startswith(".") for entry in entries
-            )
-    except OSError:
-        return 0
+    return tuple(work for work in found if work.finished or work.failed)
 
 
 def _lines(path: Path) -> int:

@@ -50,7 +50,7 @@ def list_models(backend: str, base_url: str, key_variable: str) -> tuple[str, ..
     good = [name for name in asyncio.run(_ask(vlm)) if name and name.isprintable()]
     if not good:
         raise ServerFaultError(f"{safe_address(base_url)}/models lists no model")
-    return tuple(sorted(good[:_MOST], key=lambda name: not _sees(name)))
+    return tuple(sorted(good[:_MOST], key=lambda name: not _seems_to_see(name)))
 
 
 async def _ask(vlm: Vlm) -> list[str]:
@@ -74,7 +74,7 @@ def fit_for_boxes(served: tuple[str, ...]) -> tuple[str, ...]:
     return (*known, *(name for name in fit if name not in known))
 
 
-def _sees(name: str) -> bool:
+def _seems_to_see(name: str) -> bool:
     by_name = re.search(r"vl\b|vlm|vision|omni|pixtral|llava|reason", name.lower())
     return bool(by_name) or family_of(name) is not UNKNOWN
 

@@ -115,7 +115,7 @@ def coerce(values: Any, schema: dict[str, Any] | None = None) -> Any:
         return {str(key): coerce(value, subs.get(key, {})) for key, value in values.items()}
     if isinstance(values, list) and schema.get("items") == {"type": "string"}:
         return [str(value) if type(value) is int else value for value in values]
-    wanted = [kind for one in schema.get("anyOf", [schema]) for kind in _kinds(one)]
+    wanted = [kind for option in schema.get("anyOf", [schema]) for kind in _kinds(option)]
     if values is None and wanted == ["string"]:
         return ""  # "api_key:" or "api_key="
     if values is None and wanted == ["object"]:
@@ -191,10 +191,12 @@ def _sentence(error: ValidationError) -> str:
             return f"{path} must be {' or '.join(kinds)}{got}"
         case "anyOf":
             # What the number lacks, where it is one; else what there is to choose from.
-            inner = [one for one in error.context or () if one.validator not in ("const", "type")]
+            inner = [
+                part for part in error.context or () if part.validator not in ("const", "type")
+            ]
             if inner:
                 return _sentence(inner[0])
-            kinds = [one.get("const") or one["type"] for one in allowed]
+            kinds = [option.get("const") or option["type"] for option in allowed]
             return f"{path} must be {' or '.join(kinds)}{got}"
         case "enum":
             return f"{path} must be one of {', '.join(map(str, allowed))}{got}"
