@@ -201,6 +201,7 @@ def test_names_of_variables(name: str) -> None:
         ("https://h/v1/models", "https://h/v1"),
         ("https://h/openai/v1beta", "https://h/openai/v1beta"),
         ("[::1]:8000/v1", "http://[::1]:8000/v1"),
+        ("h/d/chat/completions?api-version=2024-10-21", "http://h/d?api-version=2024-10-21"),
     ],
 )
 def test_base_url_is_normalized(typed: str, url: str) -> None:
@@ -251,6 +252,28 @@ def test_spec_runs_end_to_end(server: Loopback, make_project: Maker) -> None:
     assert run.code == 0, run.err
     assert run.json["counts"]["annotated"] == 3
     assert KEY not in ran.out + ran.err + (project.folder / "spec.yaml").read_text()
+
+
+def test_a_version_in_the_address_goes_with_every_request(
+    server: Loopback, make_project: Maker
+) -> None:
+    project = make_project(1)
+    ran = run_wizard(
+        project.folder, "--input", "input.jsonl", "--image-root", ".", "--endpoint", "custom",
+        "--base-url", f"{server.base_url}/chat/completions?api-version=2024-10-21", "--check",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert ran.json["answers"]["model"] == "test-vlm"
+    run = run_script("run_pipeline.py", "-e", "spec.yaml", cwd=project.folder)
+    assert run.code == 0, run.err
+    asked = {path for path in server.gets if path.startswith("/v1/models")}
+    assert asked == {"/v1/models?api-version=2024-10-21"}
+    assert {call.query for call in (*server.probes, *server.calls)} == {"api-version=2024-10-21"}
+    shown = json.loads((project.folder / "results" / "run_summary.json").read_text())["spec"]
+    openai = shown["image_grounding"]["vlm"]["openai"]
+    assert (openai["base_url"], openai["extra_query"]) == (
+        server.base_url, {"api-version": "2024-10-21"},
+    )  # fmt: skip
 
 
 def test_again_gives_the_identical_file(make_project: Maker) -> None:

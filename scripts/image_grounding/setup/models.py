@@ -6,8 +6,8 @@ import os
 import re
 from dataclasses import replace
 
+from image_grounding.addresses import safe_address, split_query
 from image_grounding.asking import make_endpoint
-from image_grounding.asking.endpoints.errors import safe_address
 from image_grounding.asking.endpoints.retired import retirement
 from image_grounding.errors import EndpointError, ServerFaultError
 from image_grounding.families.families import UNKNOWN, family_of
@@ -45,7 +45,10 @@ def list_models(backend: str, base_url: str, key_variable: str) -> tuple[str, ..
         gemini = replace(vlm.gemini, base_url=base_url, api_key=key, timeout=_TIMEOUT_S)
         vlm = replace(vlm, backend="gemini", gemini=gemini)
     else:
-        openai = replace(vlm.openai, base_url=base_url, api_key=key, timeout=_TIMEOUT_S)
+        address, query = split_query(base_url)
+        openai = replace(
+            vlm.openai, base_url=address, extra_query=query, api_key=key, timeout=_TIMEOUT_S
+        )
         vlm = replace(vlm, backend="openai", openai=openai)
     good = [name for name in asyncio.run(_ask(vlm)) if name and name.isprintable()]
     if not good:

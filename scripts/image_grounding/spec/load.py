@@ -28,15 +28,20 @@ from image_grounding.spec.schema import (
     violations,
     without_empty_sections,
 )
-from image_grounding.spec.secrets import EXTRAS, Secret, literal_credentials, mark_secrets, redact
+from image_grounding.spec.secrets import (
+    EXTRAS,
+    HARMLESS_QUERY,
+    Secret,
+    literal_credentials,
+    mark_secrets,
+    redact,
+)
 
 _SPEC_ENDINGS = (".yaml", ".yml")
 _PREFIX = "image_grounding"
 # Top-level names of TAO's command line that mean nothing here.
 _WITHOUT_EFFECT = {"hydra", *TAO_ONLY_KEYS} - {"model_name"}  # that is meant for vlm.openai
 _NO_HYDRA = "hydra.* has no effect here: results_dir is the output folder"
-# Parameters of an address's query that are no secret, whoever writes them.
-_HARMLESS = ("api-version",)
 
 
 def load_spec(
@@ -102,7 +107,7 @@ def _with_extras(openai: dict[str, Any], written: Mapping[str, Any]) -> dict[str
         written: the same as it was written, with its ``${...}``.
     """
     address, query = split_query(trim_base_url(openai["base_url"]))
-    hidden = {name: Secret(value) for name, value in query.items() if name not in _HARMLESS}
+    hidden = {name: Secret(value) for name, value in query.items() if name not in HARMLESS_QUERY}
     own = {
         name: value if isinstance(value, str) else str(value).lower()  # a number, or true
         for name, value in openai["extra_query"].items()

@@ -9,6 +9,8 @@ from image_grounding.addresses import safe_address
 
 # Sections whose keys are the endpoint's own: only their names and origins tell what is secret.
 EXTRAS = ("extra_body", "extra_query", "extra_headers")
+# Parameters of an address's query that are no secret; all others may be.
+HARMLESS_QUERY = ("api-version",)
 _CREDENTIAL = re.compile(
     r"(^|[-_.])(api-?_?key|key|access-?_?token|token|password|secret|auth|authorization|cookie"
     r"|credentials?|signature|sig)$",
