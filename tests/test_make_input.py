@@ -55,6 +55,7 @@ def test_a_folder_of_texts(photos: Path, tmp_path: Path) -> None:
         "caption_without_image": {"total": 1, "first": ["no image.txt"]},
     }
     assert "left out: 1 x image without caption, such as alone.png" in ran.err
+    assert f"images were looked for below {photos}; --image-root names another" in ran.err
     # A run takes it.
     data = [f"data.input_jsonl={out}", f"data.image_root={photos}", f"results_dir={tmp_path / 'r'}"]
     dry_run = DryRun(load_spec(None, ["vlm.backend=local", *data]), Quiet())

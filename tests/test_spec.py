@@ -487,7 +487,51 @@ def test_section_that_is_none(write, text, section):
 
 def test_other_autolabel_type():
     (sentence,) = problems(*GIVEN, "autolabel_type=grounding_dino")
-    assert sentence == "autolabel_type must be image_grounding, not 'grounding_dino'"
+    assert sentence.startswith("autolabel_type must be image_grounding, not 'grounding_dino': ")
+
+
+TAO_DEFAULT = """
+gpu_ids: [0]
+num_gpus: 1
+batch_size: 4
+num_workers: 8
+autolabel_type: mal
+mal: {dataset: {type: coco, crop_size: 512}, checkpoint: null, results_dir: null}
+grounding_dino: {checkpoint: null, iteration_scheduler: [{conf_threshold: 0.5}]}
+video_reasoning_annotation: {output_format: both, workflow: {steps: ["0", 1a]}}
+image_referring_expression: {workflow: {steps: ["0", "1", "2", "3"]}}
+results_dir: ""
+image_grounding:
+  vlm:
+    backend: gemini
+    gemini: {api_key: "", model: gemini-3.1-flash-lite-preview, temperature: 0.3}
+    openai: {api_key: "", base_url: "", model_name: "", temperature: 0.7, max_tokens: 4096}
+  workflow: {steps: ["0", "1"], max_workers: 4, long_video_threshold_sec: 60}
+  data: {input_jsonl: "", image_root: ""}
+"""
+
+
+@pytest.mark.parametrize("more", ["", "a_section_of_a_later_tao: {a: b}\n"])
+def test_a_default_spec_of_tao_says_what_to_set_and_nothing_odd(write, more):
+    (sentence,) = problems(path=write(TAO_DEFAULT + more))
+    assert sentence.endswith("; set autolabel_type=image_grounding")
+    assert sentence.startswith("autolabel_type must be image_grounding, not 'mal'")
+
+
+def test_a_default_spec_of_tao_runs_with_what_it_leaves_open(write):
+    spec = load_spec(write(TAO_DEFAULT), ["autolabel_type=image_grounding", *GIVEN])
+    assert spec.vlm.model == "gemini-3.1-flash-lite-preview"
+
+
+def test_overrides_that_only_tao_knows_have_no_effect():
+    theirs = ["gpu_ids=[0,1]", "gpu_ids[0]=1", "num_gpus=2", "mal.train.lr=0.1", "+wandb.enable=1"]
+    spec = load_spec(None, [*GIVEN, *theirs])
+    assert spec == load_spec(None, GIVEN)
+    assert load_spec(None, [*GIVEN, "encryption_key=abc"]) == spec
+    (note,) = load_spec(None, [*GIVEN, "hydra.run.dir=x", "++hydra.job.chdir=true"]).notes
+    assert note == "hydra.* has no effect here: results_dir is the output folder"
+    (sentence,) = problems(*GIVEN, "model_name=m")
+    assert sentence.endswith("did you mean image_grounding.vlm.openai.model_name?")
 
 
 @pytest.mark.parametrize("override", ["spec.yaml", "=5", "", "+=1", "--quiet"])
@@ -839,5 +883,10 @@ def test_ready_spec_needs_only_what_it_marks(monkeypatch, name):
     fill = [f"vlm.openai.{k}={v}" for k, v in marked.items() if f"{k}: ???" in path.read_text()]
     spec = load_spec(path, [*GIVEN, *fill])
     assert (spec.vlm.backend, spec.vlm.model, spec.vlm.openai.base_url) == READY[name]
-    assert spec.vlm.openai.api_key == (SECRET if name == "nim" else "")
+    # TAO's client wants a key where none is needed.
+    keys = {"nim": SECRET, "tao": "EMPTY", "vllm": "EMPTY"}
+    assert spec.vlm.openai.api_key == keys.get(name, "")
+    assert spec.redacted["image_grounding"]["vlm"]["openai"]["api_key"] == (
+        "(set)" if name == "nim" else keys.get(name, "")
+    )
     assert spec.vlm.coordinates == "auto"

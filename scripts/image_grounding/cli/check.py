@@ -90,6 +90,8 @@ def check_command(
     with reporting_errors():
         flags = _flags(backend, base_url, model, api_key_env, price_in, price_out)
         spec = load_spec(spec_file, [*overrides, *flags, *_NOT_NEEDED])
+        for note in () if quiet else spec.notes:
+            _say(note)
         found = _check(spec, quiet, samples, wait, save_probe)
         if as_json or quiet or not sys.stdout.isatty():
             print_json(_plain(found))

@@ -96,6 +96,8 @@ def run_command(
     with reporting_errors():
         spec = load_spec(spec_file, overrides, without_keys=dry)
         reporter = make_reporter(quiet=quiet)
+        for note in spec.notes:
+            reporter.say(note)
         if dry:
             whole = None if decode == "all" else int(decode)
             sys.exit(_look(DryRun(spec, reporter, pilot, whole), quiet))

@@ -21,6 +21,7 @@ from image_grounding.setup.questions import QUESTIONS, to_plain
 from image_grounding.setup.starting import how_to_start
 from image_grounding.setup.state import State
 from image_grounding.setup.writer import check, foreign_comments, render
+from image_grounding.spec.capabilities import capabilities_of
 from image_grounding.spec.schema import misplaced, without_empty_sections
 from image_grounding.terminal import printable
 
@@ -59,6 +60,9 @@ def _with_a_flag_for_each_question(command: Callable[..., None]) -> Callable[...
 @click.option("--tao", is_flag=True, help="Write only keys that TAO's own schema knows.")
 @click.option("--overwrite", is_flag=True, help="Replace the spec where it exists.")
 @click.option(
+    "--unlisted-model", is_flag=True, help="Keep a model that the endpoint does not list."
+)
+@click.option(
     "--check/--no-check",
     "wants_check",
     default=None,
@@ -70,6 +74,7 @@ def setup_command(
     source: Path | None,
     tao: bool,
     overwrite: bool,
+    unlisted_model: bool,
     wants_check: bool | None,
     print_questions: bool,
     quiet: bool,
@@ -87,7 +92,8 @@ def setup_command(
             click.echo(printable(message), err=True)
 
     with reporting_errors():
-        base, state = _begin(source, tao, overwrite, say)
+        state = State(say, tao=tao, overwrite=overwrite, unlisted_model=unlisted_model)
+        base = _begin(source, state)
         if print_questions:
             print_json(_questions(state.previous))
             return
@@ -97,9 +103,9 @@ def setup_command(
             state.asking = person.asking if person else state.asking
             Interview(given, state, person).run()
             result = _finish(source, base, state)
-            if wants_check is None and person and state.answers["endpoint"] != "local":
+            if wants_check is None and person and _needs_endpoint(state.answers):
                 there = state.answers.get("running") != "no"
-                wants_check = person.agrees("Check the endpoint now?", there)
+                wants_check = person.confirm("Check the endpoint now?", there)
             if wants_check:
                 result["check"] = check_spec(Path(result["spec"]), quiet=quiet)
                 result["exit_code"] = result["check"]["exit_code"]
@@ -118,13 +124,10 @@ def setup_command(
             sys.exit(Exit.INTERRUPTED)
 
 
-def _begin(
-    source: Path | None, tao: bool, overwrite: bool, say: Callable[[str], None]
-) -> tuple[specs.Values, State]:
-    """The spec to edit, or an empty one, and the state that an interview starts from."""
-    state = State(say, tao=tao, overwrite=overwrite)
+def _begin(source: Path | None, state: State) -> specs.Values:
+    """The spec to edit, or an empty one; its answers become the state's earlier ones."""
     if source is None:
-        return {}, state
+        return {}
     base = without_empty_sections(specs.read_base(source))
     if problems := misplaced(base):
         raise SpecError("\n".join(problems))
@@ -136,14 +139,14 @@ def _begin(
     base = specs.drop(base, set(written_out))
     state.previous = {**specs.read_answers(base), "spec": str(source)}
     state.gemini_base_url = specs.gemini_base_url(base)
-    return base, state
+    return base
 
 
 def _questions(previous: Mapping[str, str]) -> dict[str, Any]:
     return {
         "questions": [to_plain(question, previous) for question in QUESTIONS],
         "facts": {"existing_results": "yes where results_dir holds finished samples, else no"},
-        "other_flags": ["--from", "--tao", "--overwrite", "--check", "--quiet"],
+        "other_flags": ["--from", "--tao", "--overwrite", "--unlisted-model", "--check", "--quiet"],
     }
 
 
@@ -174,9 +177,10 @@ def _finish(source: Path | None, base: specs.Values, state: State) -> dict[str, 
     shown = [f"to start it: {start}"] if start else []
     state.say("next:\n" + "\n".join(f"  {command}" for command in [*shown, *commands]))
     asked = [question for question in QUESTIONS if question.name in answers]
-    flags = [part for one in asked for part in (one.flag, answers[one.name])]
+    flags = [part for question in asked for part in (question.flag, answers[question.name])]
     flags += ["--from", str(source)] if source else []
     flags += ["--tao"] if state.tao else []
+    flags += ["--unlisted-model"] if state.unlisted_model else []
     return {
         "status": "written",
         "exit_code": int(Exit.DONE),
@@ -185,22 +189,25 @@ def _finish(source: Path | None, base: specs.Values, state: State) -> dict[str, 
         "warnings": state.warnings,
         "left_out": left_out,
         "existing": {
-            one.step.folder_name: {"finished": one.finished, "failed": one.failed}
-            for one in state.existing
+            work.step.folder_name: {"finished": work.finished, "failed": work.failed}
+            for work in state.existing
         },
         "start": start,
         "next": commands,
-        "again": _command("setup", *flags),
+        "again": _command("setup", *flags, "--overwrite"),
     }
+
+
+def _needs_endpoint(answers: Mapping[str, str]) -> bool:
+    return capabilities_of(specs.backend_of(answers["endpoint"])).needs_endpoint
 
 
 def _next_commands(answers: Mapping[str, str]) -> list[str]:
     spec = ("-e", answers["spec"])
     wait = [] if answers.get("running", "yes") == "yes" else ["--wait", "600"]
-    local = answers["endpoint"] == "local"
     return [
         _command("run", *spec, "--dry-run"),
-        *([] if local else [_command("check", *spec, *wait)]),
+        *([_command("check", *spec, *wait)] if _needs_endpoint(answers) else []),
         _command("run", *spec, "--sample", "10"),
         _command("inspect", resolved(answers["results_dir"])),
     ]

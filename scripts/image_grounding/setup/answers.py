@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from image_grounding.resources import spec_path
 from image_grounding.spec import read_spec
-from image_grounding.spec.secrets import EXTRAS, literal_credentials
+from image_grounding.spec.secrets import EXTRAS, NO_KEY, literal_credentials
 
 _OWN = "image_grounding"
 # The keys of TAO's own schema; see the default spec, where all others are marked +.
@@ -32,8 +32,14 @@ TAO_KEYS = frozenset(
     | {f"{_OWN}.vlm.openai.{name}" for name in ("api_key", "base_url", "model_name")}
     | {f"{_OWN}.vlm.openai.{name}" for name in ("temperature", "max_tokens", "timeout")}
 )
-# TAO's default is another one, so that ours has to be said.
-_TAO_DIFFERS = {"openai": f"{_OWN}.vlm.openai.temperature"}
+# What each backend needs beside its input, whatever its default.
+_REQUIRED = {
+    "gemini": {"vlm.gemini.model"},
+    "openai": {"vlm.openai.base_url", "vlm.openai.model_name"},
+}
+# TAO's temperature is another one, and its client fails without the text of a key.
+_REQUIRED_BY_TAO = {"openai": {"vlm.openai.temperature", "vlm.openai.api_key"}}
+_OPENAI_KEY = f"{_OWN}.vlm.openai.api_key"
 _FOR_ONE_MODEL = (
     f"{_OWN}.vlm.coordinates",
     f"{_OWN}.vlm.prices.input",
@@ -72,18 +78,21 @@ def to_values(answers: Mapping[str, str], base: Mapping[str, Any], *, tao: bool)
     for key, value in asked.items():
         if key in required or key in there or value != usual[key]:
             _put(values, key, value)
+    if tao and asked.get(_OPENAI_KEY) == "":
+        _put(values, _OPENAI_KEY, NO_KEY)
     for key in required - asked.keys() - there.keys():
         _put(values, key, usual[key])
     return values
 
 
-def _backend(endpoint: str) -> str:
+def backend_of(endpoint: str) -> str:
+    """The value of ``vlm.backend`` for an answer about the endpoint."""
     return endpoint if endpoint in ("gemini", "local") else "openai"
 
 
 def _asked(answers: Mapping[str, str]) -> Values:
     """The spec's keys that the answers decide."""
-    backend = _backend(answers["endpoint"])
+    backend = backend_of(answers["endpoint"])
     own: Values = {
         "data.input_jsonl": answers["input_jsonl"],
         "data.image_root": answers["image_root"],
@@ -113,13 +122,10 @@ def _number(text: str) -> int | str:
 
 def _required(answers: Mapping[str, str], *, tao: bool) -> set[str]:
     """What a reader of the spec looks for, though it may be the default."""
-    backend = _backend(answers["endpoint"])
-    own = {"data.input_jsonl", "vlm.backend"}
-    own |= {"gemini": {"vlm.gemini.model"}, "local": set()}.get(
-        backend, {"vlm.openai.base_url", "vlm.openai.model_name"}
-    )
-    differs = {_TAO_DIFFERS[backend]} if tao and backend in _TAO_DIFFERS else set()
-    return {"results_dir", "autolabel_type", *(f"{_OWN}.{name}" for name in own), *differs}
+    backend = backend_of(answers["endpoint"])
+    own = {"data.input_jsonl", "vlm.backend", *_REQUIRED.get(backend, ())}
+    own |= _REQUIRED_BY_TAO.get(backend, set()) if tao else set()
+    return {"results_dir", "autolabel_type", *(f"{_OWN}.{name}" for name in own)}
 
 
 def _put(values: Values, key: str, value: Any) -> None:

@@ -9,7 +9,7 @@ from image_grounding.steps.table import AnyStep, all_steps
 
 
 @dataclass(frozen=True)
-class Existing:
+class ExistingWork:
     """A step's samples: ``finished`` cost nothing when the run resumes."""
 
     step: AnyStep
@@ -17,14 +17,14 @@ class Existing:
     failed: int
 
 
-def count_existing(results_dir: Path) -> tuple[Existing, ...]:
+def count_existing(results_dir: Path) -> tuple[ExistingWork, ...]:
     """The steps that have been at work in ``results_dir``, with their counts."""
     folder = ResultsFolder(results_dir)
     found = (
-        Existing(step, folder.checkpoints(step).count(), _lines(folder.failures(step)))
+        ExistingWork(step, folder.checkpoints(step).count(), _lines(folder.failures(step)))
         for step in all_steps()
     )
-    return tuple(existing for existing in found if existing.finished or existing.failed)
+    return tuple(work for work in found if work.finished or work.failed)
 
 
 def _lines(path: Path) -> int:

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from image_grounding.input.samples import Sample
-from image_grounding.setup.existing import Existing
+from image_grounding.setup.existing import ExistingWork
 
 
 class Refused(Exception):
@@ -44,6 +44,7 @@ class State:
         asking: surrounds a look over the network, which takes a while, with what is asked.
         tao: only what TAO's own schema knows may be written.
         overwrite: an existing spec may be replaced.
+        unlisted_model: a model that the endpoint does not list may be written.
         previous: answers that an existing spec gives.
         gemini_base_url: where Gemini is, by an existing spec; "" for Google's own address.
         answers: those given so far, by the question's name.
@@ -58,12 +59,13 @@ class State:
     asking: Callable[[str], AbstractContextManager[object]] = nullcontext
     tao: bool = False
     overwrite: bool = False
+    unlisted_model: bool = False
     previous: Mapping[str, str] = field(default_factory=dict)
     gemini_base_url: str = ""
     answers: dict[str, str] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
     samples: list[Sample] = field(default_factory=list)
-    existing: tuple[Existing, ...] = ()
+    existing: tuple[ExistingWork, ...] = ()
     served: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 

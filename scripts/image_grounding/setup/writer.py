@@ -33,7 +33,7 @@ def foreign_comments(text: str) -> list[str]:
     """The comments of a spec that ``render`` would not write: they get lost when it is edited."""
     notes = json.dumps(load_schema("spec"), ensure_ascii=False)
     comments = re.findall(r"(?:^|\s)#[ \t]*(\S.*)$", text, re.MULTILINE)
-    return [one for one in comments if one not in _HEAD and one not in notes]
+    return [comment for comment in comments if comment not in _HEAD and comment not in notes]
 
 
 def _lines(values: Mapping[str, Any], schema: Mapping[str, Any], indent: str) -> Iterator[str]:

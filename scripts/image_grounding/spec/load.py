@@ -24,15 +24,24 @@ from image_grounding.spec.schema import (
     TAO_ONLY_KEYS,
     coerce,
     misplaced,
+    other_pipeline,
     violations,
     without_empty_sections,
 )
-from image_grounding.spec.secrets import EXTRAS, Secret, literal_credentials, mark_secrets, redact
+from image_grounding.spec.secrets import (
+    EXTRAS,
+    HARMLESS_QUERY,
+    Secret,
+    literal_credentials,
+    mark_secrets,
+    redact,
+)
 
 _SPEC_ENDINGS = (".yaml", ".yml")
 _PREFIX = "image_grounding"
-# Parameters of an address's query that are no secret, whoever writes them.
-_HARMLESS = ("api-version",)
+# Top-level names of TAO's command line that mean nothing here.
+_WITHOUT_EFFECT = {"hydra", *TAO_ONLY_KEYS} - {"model_name"}  # that is meant for vlm.openai
+_NO_HYDRA = "hydra.* has no effect here: results_dir is the output folder"
 
 
 def load_spec(
@@ -49,18 +58,7 @@ def load_spec(
     Raises:
         SpecError: with every problem found, one a line.
     """
-    given = (read_spec(path) if path else OmegaConf.create(), _parse(overrides))
-    for name in TAO_ONLY_KEYS & set(given[0]):
-        del given[0][str(name)]
-    layers = [without_empty_sections(_plain(layer)) for layer in given]
-    problems = [problem for layer in layers for problem in misplaced(layer)]
-    if problems:
-        raise SpecError("\n".join(dict.fromkeys(problems)))
-    try:
-        config = OmegaConf.merge(_defaults(), *layers)
-    except TypeError:  # only extra_body leaves that open
-        raise SpecError("extra_body: a list in one place and a mapping in another") from None
-    assert isinstance(config, DictConfig)
+    config = _merged(path, overrides)
     if without_keys:
         for backend in ("gemini", "openai"):
             OmegaConf.update(config, f"{_PREFIX}.vlm.{backend}.api_key", "")
@@ -82,6 +80,7 @@ def load_spec(
         vlm=build(Vlm, own["vlm"]),
         inspection=build(Limits, own["inspection"]),
         redacted=redact(values),
+        notes=(_NO_HYDRA,) if any(_section(text) == "hydra" for text in overrides) else (),
     )
 
 
@@ -108,7 +107,7 @@ def _with_extras(openai: dict[str, Any], written: Mapping[str, Any]) -> dict[str
         written: the same as it was written, with its ``${...}``.
     """
     address, query = split_query(trim_base_url(openai["base_url"]))
-    hidden = {name: Secret(value) for name, value in query.items() if name not in _HARMLESS}
+    hidden = {name: Secret(value) for name, value in query.items() if name not in HARMLESS_QUERY}
     own = {
         name: value if isinstance(value, str) else str(value).lower()  # a number, or true
         for name, value in openai["extra_query"].items()
@@ -120,6 +119,25 @@ def _with_extras(openai: dict[str, Any], written: Mapping[str, Any]) -> dict[str
         "extra_query": {**query, **hidden, **mark_secrets(own, written["extra_query"])},
         "extra_headers": mark_secrets(openai["extra_headers"], written["extra_headers"]),
     }
+
+
+def _merged(path: Path | None, overrides: Sequence[str]) -> DictConfig:
+    """Defaults, file and overrides laid over each other; nothing is filled in yet."""
+    from_file = _plain(read_spec(path)) if path else {}
+    for name in TAO_ONLY_KEYS & from_file.keys():
+        del from_file[name]
+    layers = [without_empty_sections(layer) for layer in (from_file, _parse(overrides))]
+    if other := other_pipeline({name: value for layer in layers for name, value in layer.items()}):
+        raise SpecError(other)
+    problems = [problem for layer in layers for problem in misplaced(layer)]
+    if problems:
+        raise SpecError("\n".join(dict.fromkeys(problems)))
+    try:
+        config = OmegaConf.merge(_defaults(), *layers)
+    except TypeError:  # only extra_body leaves that open
+        raise SpecError("extra_body: a list in one place and a mapping in another") from None
+    assert isinstance(config, DictConfig)
+    return config
 
 
 @cache
@@ -159,7 +177,12 @@ def read_spec(path: Path) -> DictConfig:
     return config
 
 
-def _parse(overrides: Sequence[str]) -> DictConfig:
+def _section(override: str) -> str:
+    """The first part of an override's key."""
+    return re.split(r"[.\[=]", override.lstrip("+"))[0]
+
+
+def _parse(overrides: Sequence[str]) -> dict[Any, Any]:
     items = []
     for text in overrides:
         key, equals, value = text.partition("=")
@@ -167,19 +190,20 @@ def _parse(overrides: Sequence[str]) -> DictConfig:
         if not equals or not key:
             hint = f"; a spec file is given with -e {key}" if key.endswith(_SPEC_ENDINGS) else ""
             raise SpecError(f"an override is key=value, not {key.partition(':')[0]!r}{hint}")
-        if key not in ("results_dir", "autolabel_type") and not key.startswith(f"{_PREFIX}."):
-            key = f"{_PREFIX}.{key}"
-        items.append(f"{key}={value}")
+        if _section(text) not in _WITHOUT_EFFECT:
+            whole = _section(text) in (_PREFIX, "results_dir", "autolabel_type")
+            items.append(f"{key}={value}" if whole else f"{_PREFIX}.{key}={value}")
     try:
         config = OmegaConf.from_dotlist(items)
     except (OmegaConfBaseException, yaml.YAMLError, RecursionError) as error:
         raise SpecError(f"cannot read the overrides: {_reason(error)}") from None
-    for key in literal_credentials(_plain(config)):
+    values = _plain(config)
+    for key in literal_credentials(values):
         raise SpecError(
             f"{key}: a key on the command line can be read by every user of the machine; "
             f"put it in an environment variable and pass {key}='${{oc.env:NAME}}'"
         )
-    return config
+    return values
 
 
 def _plain(config: DictConfig) -> dict[Any, Any]:

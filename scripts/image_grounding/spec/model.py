@@ -152,7 +152,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Spec:
-    """A validated spec. ``redacted`` is its plain form, fit for a file: no secrets."""
+    """A validated spec.
+
+    ``redacted`` is its plain form, fit for a file: no secrets. ``notes`` are sentences on what was
+    given with it and has no effect.
+    """
 
     results_dir: Path
     data: Data
@@ -160,6 +164,7 @@ class Spec:
     vlm: Vlm
     inspection: Limits
     redacted: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
 
 T = TypeVar("T")

@@ -3,7 +3,7 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,9 +19,20 @@ TAO_ONLY_KEYS = frozenset(
     | {"video_reasoning_annotation", "image_referring_expression", "vllm_captioning"}
     | {"encryption_key", "wandb", "model_name"}
 )
+_OTHER_PIPELINE = (
+    "autolabel_type must be image_grounding, not {!r}: TAO's other pipelines are not here; set "
+    "autolabel_type=image_grounding"
+)
 
 # Two names with so much in common, of 100, are meant to be the same.
 _ALIKE = 70
+
+
+def other_pipeline(values: Mapping[str, Any]) -> str | None:
+    """A sentence where a spec is for another of TAO's pipelines: nothing else in it counts."""
+    kind = values.get("autolabel_type", "image_grounding")
+    other = isinstance(kind, str) and "${" not in kind and kind not in ("image_grounding", "???")
+    return _OTHER_PIPELINE.format(kind) if other else None
 
 
 def known_keys(schema: dict[str, Any] | None = None, prefix: str = "") -> Iterator[str]:
@@ -104,7 +115,7 @@ def coerce(values: Any, schema: dict[str, Any] | None = None) -> Any:
         return {str(key): coerce(value, subs.get(key, {})) for key, value in values.items()}
     if isinstance(values, list) and schema.get("items") == {"type": "string"}:
         return [str(value) if type(value) is int else value for value in values]
-    wanted = [kind for one in schema.get("anyOf", [schema]) for kind in _kinds(one)]
+    wanted = [kind for option in schema.get("anyOf", [schema]) for kind in _kinds(option)]
     if values is None and wanted == ["string"]:
         return ""  # "api_key:" or "api_key="
     if values is None and wanted == ["object"]:
@@ -180,10 +191,12 @@ def _sentence(error: ValidationError) -> str:
             return f"{path} must be {' or '.join(kinds)}{got}"
         case "anyOf":
             # What the number lacks, where it is one; else what there is to choose from.
-            inner = [one for one in error.context or () if one.validator not in ("const", "type")]
+            inner = [
+                part for part in error.context or () if part.validator not in ("const", "type")
+            ]
             if inner:
                 return _sentence(inner[0])
-            kinds = [one.get("const") or one["type"] for one in allowed]
+            kinds = [option.get("const") or option["type"] for option in allowed]
             return f"{path} must be {' or '.join(kinds)}{got}"
         case "enum":
             return f"{path} must be one of {', '.join(map(str, allowed))}{got}"

@@ -9,12 +9,16 @@ from image_grounding.addresses import safe_address
 
 # Sections whose keys are the endpoint's own: only their names and origins tell what is secret.
 EXTRAS = ("extra_body", "extra_query", "extra_headers")
+# Parameters of an address's query that are no secret; all others may be.
+HARMLESS_QUERY = ("api-version",)
 _CREDENTIAL = re.compile(
     r"(^|[-_.])(api-?_?key|key|access-?_?token|token|password|secret|auth|authorization|cookie"
     r"|credentials?|signature|sig)$",
     re.IGNORECASE,
 )
 SHOWN = "(set)"
+# What stands for a key where none is needed: clients want one.
+NO_KEY = "EMPTY"
 # Shorter texts from the environment are settings, such as true, and not looked for in replies.
 SHORTEST = 8
 
@@ -74,7 +78,7 @@ def _clean(value: Any, name: str) -> Any:
         return {key: _clean(item, key) for key, item in value.items()}
     if isinstance(value, list):
         return [_clean(item, "") for item in value]
-    if isinstance(value, Secret) or (name == "api_key" and value):
+    if isinstance(value, Secret) or (name == "api_key" and value not in ("", NO_KEY)):
         return SHOWN
     return safe_address(value) if name == "base_url" else value
 
@@ -91,7 +95,7 @@ def literal_credentials(
     """
     for name, value in values.items():
         if name == "api_key" or (everywhere and names_credential(str(name))):
-            if value and "${" not in str(value):
+            if value and value != NO_KEY and "${" not in str(value):
                 yield f"{prefix}{name}"
         elif isinstance(value, dict):
             below = everywhere or name in EXTRAS

@@ -19,10 +19,9 @@ from image_grounding.errors import (
     UnknownModelError,
     UnreachableError,
 )
+from image_grounding.spec.secrets import NO_KEY as NO_KEY
 
 MAX_MESSAGE = 300
-# What is sent where no key is needed: the SDK wants one.
-NO_KEY = "EMPTY"
 _HOSTED = (".googleapis.com", ".nvidia.com", ".openai.com")
 _REMEDY_HOSTED = (
     "the provider runs this address: check that this machine may reach the internet (DNS, "
