@@ -29,13 +29,12 @@ _LATE = (
     *("httpcore2", "h11", "truststore", "anyio._backends._asyncio", "omegaconf._impl"),
     *(f"PIL.{kind}ImagePlugin" for kind in ("Jpeg", "Png", "Bmp", "Gif", "Ppm")),
 )
-_FORKS.set_forkserver_preload(
-    [
-        *(f"image_grounding.asking.endpoints.{name}" for name in ("openai", "gemini")),
-        *(f"image_grounding.cli.{tool}" for tool in _TOOLS),
-        *_LATE,
-    ]
-)
+PRELOADED = [
+    *(f"image_grounding.asking.endpoints.{name}" for name in ("openai", "gemini")),
+    *(f"image_grounding.cli.{tool}" for tool in _TOOLS),
+    *_LATE,
+]
+_FORKS.set_forkserver_preload(PRELOADED)
 
 
 @dataclass(frozen=True)
