@@ -27,7 +27,8 @@ _FORKS = multiprocessing.get_context("forkserver")
 # What these import only at their first request.
 _LATE = (
     *("httpcore2", "h11", "truststore", "anyio._backends._asyncio", "omegaconf._impl"),
-    *(f"PIL.{kind}ImagePlugin" for kind in ("Jpeg", "Png", "Bmp", "Gif", "Ppm")),
+    *("numpy", "matplotlib.backends.backend_agg", "matplotlib.figure", "rich._emoji_codes"),
+    *(f"PIL.{kind}ImagePlugin" for kind in ("Jpeg", "Png", "Bmp", "Gif", "Ppm", "WebP", "Avif")),
 )
 PRELOADED = [
     *(f"image_grounding.asking.endpoints.{name}" for name in ("openai", "gemini")),
