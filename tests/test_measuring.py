@@ -26,8 +26,8 @@ SIZES = [
     ((1000, 1000), 1, "png"),
     ((640, 480), 6, "jpg"),
     ((1600, 900), 3, "jpg"),
-    ((4032, 3024), 1, "jpg"),
-    ((3024, 4032), 8, "jpg"),
+    ((2400, 1800), 1, "jpg"),  # more than any transport here
+    ((1800, 2400), 8, "jpg"),
 ]
 AUTO = "vlm.coordinates=auto"
 

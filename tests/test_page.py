@@ -244,7 +244,7 @@ def test_box_is_drawn_around_what_it_is_the_box_of(tmp_path, browser, orientatio
     card = make_card(0, picture, scene.size, scene.caption, phrases)
     path = tmp_path / "index.html"
     write_page(make_inspection([card]), path)
-    with opened(browser, path, viewport={"width": width, "height": 900}) as page:
+    with opened(browser, path, width=width, height=900) as page:
         page.wait_for_selector(".picture img")
         page.eval_on_selector(".tags", "tags => { tags.style.visibility = 'hidden'; }")
         hide = "boxes => { boxes.style.display = 'none'; }"
@@ -517,7 +517,7 @@ def test_dark_and_light(review, browser, scheme):
 @browser_test
 @pytest.mark.parametrize("width", [1400, 1000, 390])
 def test_nothing_sticks_out(review, browser, width):
-    with opened(browser, review, viewport={"width": width, "height": 800}) as page:
+    with opened(browser, review, width=width, height=800) as page:
         page.wait_for_selector("article .view")
         assert page.evaluate("document.documentElement.scrollWidth") == width
         press(page, "j z")
@@ -560,7 +560,7 @@ def test_picture_of_a_long_caption_stays_in_view(tmp_path, browser, width, heigh
     path = tmp_path / "index.html"
     cards = [make_card(n, picture, scene.size, caption, phrases) for n in range(2)]
     write_page(make_inspection(cards), path)
-    with opened(browser, path, viewport={"width": width, "height": height}) as page:
+    with opened(browser, path, width=width, height=height) as page:
         press(page, "j")
         row = page.locator("article:first-child .row").nth(45)
         row.evaluate("row => row.scrollIntoView({block: 'end'})")
@@ -573,7 +573,7 @@ def test_picture_of_a_long_caption_stays_in_view(tmp_path, browser, width, heigh
 
 @browser_test
 def test_on_a_phone_a_review_can_be_loaded_and_the_charts_are_folded(review, browser):
-    with opened(browser, review, viewport={"width": 390, "height": 800}) as page:
+    with opened(browser, review, width=390, height=800) as page:
         assert page.locator(".toolbar label.button").is_visible()
         assert not page.locator(".charts").is_visible()
         page.click("#charts summary")

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,7 @@ def test_interrupted_while_the_outputs_are_written(server: Loopback, make_projec
     temporary = project.results / ".annotations.jsonl.tmp"
     while not temporary.exists():
         assert process.poll() is None
+        time.sleep(0.005)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
@@ -173,6 +175,7 @@ def test_interrupted_twice_ends_at_once(server: Loopback, make_project: Maker) -
     server.fault = both
     while not server.probes:
         assert process.poll() is None
+        time.sleep(0.005)
     process.send_signal(signal.SIGINT)
     assert process.stderr is not None
     while "once more" not in process.stderr.readline():

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every script starts from any folder, also beside files named like standard modules."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.scripts import ROOT, SCRIPTS, clean_environment, run_script
+from support.scripts import PRELOADED, ROOT, SCRIPTS, clean_environment, run_script
 
 TOOLS = sorted(path.name for path in SCRIPTS.glob("*.py"))
 
@@ -21,8 +22,12 @@ def test_help_from_another_folder(name: str, tmp_path: Path) -> None:
     assert "Exit codes:" in ran.out
 
 
-@pytest.mark.parametrize("name", TOOLS)
-def test_own_folder_is_not_searched_first(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    # inspect.py begins in its own way, all the others alike.
+    [*((name, "scripts") for name in TOOLS), ("inspect.py", ""), ("run_pipeline.py", "")],
+)
+def test_own_folder_is_not_searched_first(name: str, folder: str, tmp_path: Path) -> None:
     """A file beside the scripts that is named like a standard module must not be imported."""
     bundle = tmp_path / "scripts"
     bundle.mkdir()
@@ -31,15 +36,28 @@ def test_own_folder_is_not_searched_first(name: str, tmp_path: Path) -> None:
     for trap in ("inspect.py", "dataclasses.py", "statistics.py"):
         if trap != name:
             (bundle / trap).write_text("raise SystemExit('the wrong module was imported')")
-    for cwd in (tmp_path, bundle):
-        done = subprocess.run(
-            [sys.executable, str(bundle / name), "--help"],
-            cwd=cwd,
-            env=clean_environment(),
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
+    done = subprocess.run(
+        [sys.executable, str(bundle / name), "--help"],
+        cwd=tmp_path / folder,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_all_but_inspect_begin_alike() -> None:
+    texts = {name: (SCRIPTS / name).read_text() for name in TOOLS if name != "inspect.py"}
+    beginnings = {
+        text[text.index("import os") : text.index("    launch(")] for text in texts.values()
+    }
+    assert len(beginnings) == 1
+
+
+def test_what_the_forks_have_imported_is_there() -> None:
+    """The server of the forks passes over what it cannot import, and each fork then pays for it."""
+    missing = [name for name in PRELOADED if importlib.util.find_spec(name) is None]
+    assert missing == []
 
 
 @pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), ([], 2)])
