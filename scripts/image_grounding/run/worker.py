@@ -171,8 +171,9 @@ class SampleWorker:
         kept: Checkpoint[Any],
     ) -> Any:
         """A step's result from the kept replies; only what they leave open is asked for."""
-        if step.asks_for_boxes:
-            await self._ready()  # the convention must be known
+        if step.asks_for_boxes and self._teacher.provenance()["convention"] is None:
+            await self._ready()  # it must be known; one that is named or was measured is
+        self.findings.usable_inputs += 1
         profile = self._teacher.profile
         if kept.transport:
             profile = replace(profile, transport=kept.transport)
