@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from image_grounding.boxes.frames import CONVENTIONS, Frame, Transport, fit_size, round_size
-from image_grounding.boxes.geometry import box_area, box_iou, clip_box, order_corners, to_original
+from image_grounding.boxes.geometry import (
+    box_area,
+    box_iou,
+    clip_box,
+    order_corners,
+    reaches_beyond,
+    to_original,
+)
 from support.model import server_size
 
 SIDE = st.integers(1, 12_000)
@@ -175,16 +182,15 @@ NAN, INF = math.nan, math.inf
         ((10, 20, 30, 40), (10, 20, 30, 40)),
         ((30, 40, 10, 20), (10, 20, 30, 40)),
         ((30, 20, 10, 40), (10, 20, 30, 40)),
-        ((-5, -5, 50, 50), (0, 0, 50, 50)),
-        ((50, 50, 500, 500), (50, 50, 100, 80)),
-        ((-10, -10, 110, 90), (0, 0, 100, 80)),
+        ((-2, -1, 50, 50), (0, 0, 50, 50)),
+        ((50, 50, 102, 81), (50, 50, 100, 80)),
+        ((0, 0, 2, 1), (0, 0, 2, 1)),
         ((10.9, 20.9, 30.1, 40.1), (10, 20, 31, 41)),
         ((10.5, 20.5, 10.6, 20.6), (10, 20, 11, 21)),
         ((99.5, 79.5, 99.6, 79.6), (99, 79, 100, 80)),
         ((10 - 1e-9, 20 - 1e-9, 30 + 1e-9, 40 + 1e-9), (10, 20, 30, 40)),
         ((10 + 1e-9, 20 + 1e-9, 30 - 1e-9, 40 - 1e-9), (10, 20, 30, 40)),
         ((0, 0, 100, 80), (0, 0, 100, 80)),
-        ((-1e300, -1e300, 1e300, 1e300), (0, 0, 100, 80)),
     ],
 )
 def test_mended(numbers, box):
@@ -205,9 +211,18 @@ def test_mended(numbers, box):
         ((0, 0, 0, 0), "no_area"),
         ((10, 10, 10 + 1e-9, 20), "no_area"),
         ((10, 20 - 1e-9, 20, 20 + 1e-9), "no_area"),
-        ((100 - 1e-9, 10, 130, 20), "no_area"),
-        ((-30, 10, 1e-9, 20), "no_area"),
+        ((100 - 1e-9, 10, 101, 20), "no_area"),
+        ((-1, 10, 1e-9, 20), "no_area"),
+        ((0.1, 0.2, 0.35, 0.45), "fraction"),
+        ((0, 0, 1, 1), "fraction"),
+        ((-0.01, 0.2, 1.01, 1), "fraction"),
+        ((50, 50, 500, 500), "outside"),
+        ((-3, 10, 50, 50), "outside"),
+        ((10, 10, 50, 81.7), "outside"),
+        ((10, 10, 50, 1e60), "outside"),
+        ((-1e300, -1e300, 1e300, 1e300), "outside"),
         ((101, 10, 120, 20), "outside"),
+        ((100, 10, 101, 20), "outside"),
         ((100, 10, 120, 20), "outside"),
         ((10, -20, 20, -1), "outside"),
         ((10, -20, 20, 0), "outside"),
@@ -255,7 +270,7 @@ def test_a_box_is_good_or_counted(numbers, convention, original, sent):
     box = to_original(numbers, convention, Frame(original, sent), dropped)
     if box is None:
         assert dropped.total() == 1
-        assert set(dropped) <= {"not_finite", "no_area", "outside"}
+        assert set(dropped) <= {"not_finite", "no_area", "outside", "fraction"}
     else:
         x1, y1, x2, y2 = box
         assert all(type(side) is int for side in box)
@@ -273,8 +288,31 @@ def test_a_whole_box_comes_back_exactly(convention):
         frame = Frame(original, (rng.randint(2, 3000), rng.randint(2, 3000)))
         (x1, x2), (y1, y2) = (sorted(rng.sample(range(side + 1), 2)) for side in original)
         written = CONVENTIONS[convention].from_sent(frame.original_to_sent((x1, y1, x2, y2)), frame)
+        if convention != "norm1_xyxy" and max(written) <= 1.02:
+            continue  # it would be meant as fractions
         found = to_original(written, convention, frame, Counter())
         assert found == (x1, y1, x2, y2), frame
+
+
+@settings(max_examples=300)
+@given(
+    convention=st.sampled_from(sorted(CONVENTIONS)),
+    sent=st.tuples(st.integers(200, 3000), st.integers(200, 3000)),
+    data=st.data(),
+)
+def test_only_an_inexact_border_is_clipped(convention, sent, data):
+    """A box that passes its image by more than the border is no box, and none is moved."""
+    frame = Frame(sent, sent)
+    width, height = sent
+    box = (width * 0.3, height * 0.3, *(side * data.draw(st.floats(0.4, 1.1)) for side in sent))
+    found = to_original(CONVENTIONS[convention].from_sent(box, frame), convention, frame, Counter())
+    beyond = max(box[2] / width, box[3] / height) - 1
+    if beyond > 0.0205:
+        assert found is None
+    elif beyond < 0.0195:
+        cut = [min(side, end) for side, end in zip(sent, box[2:], strict=True)]
+        assert found == (int(box[0]), int(box[1]), *(math.ceil(end - 1e-6) for end in cut))
+        assert reaches_beyond(box, "pixel_sent", frame) == (beyond > 1e-6) or abs(beyond) < 1e-5
 
 
 # --- overlap

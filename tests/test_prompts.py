@@ -82,7 +82,7 @@ def test_any_caption_can_be_sent(caption: str) -> None:
 def test_boxes_are_asked_for_as_the_family_knows_them(model: str, line: str, example: str) -> None:
     prompt = grounding_prompt(["a cat"], family_of(model))
     assert line in prompt
-    assert example in prompt.split("\n")[-1]
+    assert example in prompt.split("\n")[-3]
 
 
 @pytest.mark.parametrize("box_key", ["bbox_2d", "box_2d"])
@@ -92,16 +92,35 @@ def test_the_grounding_schema_takes_what_the_prompt_asks_for(box_key: str) -> No
     Draft202012Validator.check_schema(schema.schema)
     validator = Draft202012Validator(schema.schema)
     item = {"id": 0, "label": "a cat", box_key: [1, 2.5, 3, 4], "score": 0.5}
-    assert validator.is_valid({"instances": [item]})
-    assert validator.is_valid({"instances": []})
+    assert validator.is_valid({"instances": [item], "absent": []})
+    assert validator.is_valid({"instances": [], "absent": [0, 2]})
+    assert not validator.is_valid({"instances": [item]})
+    assert not validator.is_valid({"instances": [], "absent": ["a cat"]})
     for wrong in (
         {**item, box_key: [1, 2, 3]},
         {**item, box_key: None},
         {**item, "more": 1},
         {name: value for name, value in item.items() if name != box_key},
     ):
-        assert not validator.is_valid({"instances": [wrong]})
+        assert not validator.is_valid({"instances": [wrong], "absent": []})
     assert list(schema.schema["properties"]["instances"]["items"]["properties"])[2] == box_key
+
+
+def test_only_the_last_line_differs_between_samples() -> None:
+    """So that providers can keep the rest in their caches."""
+    first, second = (
+        grounding_prompt(texts, UNKNOWN).split("\n")
+        for texts in (["a cat"], ["a dog", "two birds"])
+    )
+    assert first[:-1] == second[:-1]
+    assert first[-1] != second[-1]
+
+
+def test_the_prompts_example_is_an_answer_by_its_schema() -> None:
+    family = family_of("qwen3-vl")
+    example = grounding_prompt(["a cat"], family).split("\n")[-3]
+    reply = json.loads(example.replace("[x1, y1, x2, y2]", "[1, 2, 3, 4]"))
+    assert Draft202012Validator(grounding_schema(family.box_key).schema).is_valid(reply)
 
 
 def test_the_extraction_schema_takes_what_the_prompt_asks_for() -> None:

@@ -29,7 +29,7 @@ from image_grounding.steps.prompts import (
 )
 
 OK, REPAIRED, TRUNCATED = ReplyStatus.OK, ReplyStatus.REPAIRED, ReplyStatus.TRUNCATED
-UNPARSEABLE = ReplyStatus.UNPARSEABLE
+UNPARSEABLE, REFUSED = ReplyStatus.UNPARSEABLE, ReplyStatus.REFUSED
 
 CAR, DOG = "a red car", "the dog"
 TWO = (CAR, DOG)
@@ -52,6 +52,7 @@ WHOLE = (
 )
 BOTH = [(0, 10, 20, 30, 40, 0.9), (1, 5.5, 6, 7, 8, 0.25)]
 CARS = [(0, 10, 20, 30, 40, None)]
+CARS_CENTRED = [(0, 10, 20, 40, 60, None)]
 BOTH_BARE = [(0, 10, 20, 30, 40, None), (1, 5, 6, 7, 8, None)]
 LIST = '[{"label": "a red car", "bbox_2d": [10, 20, 30, 40]}, {"label": "the dog", "bbox_2d": [5, 6, 7, 8]}]'
 SCHEMA = json.dumps(grounding_schema("bbox_2d").schema)
@@ -111,12 +112,12 @@ GROUNDING = [
     Row("brackets too many at the end", WHOLE + "]}}", REPAIRED, BOTH),
     Row("control characters in a string", '{"instances": [{"id": 0, "label": "a red\n\tcar", "bbox_2d": [10, 20, 30, 40]}]}', OK, CARS),
     Row("Unicode escapes", '[{"label": "le caf\\u00e9 \\ud83d\\ude00", "bbox": [1, 2, 3, 4]}]', OK, [(0, 1, 2, 3, 4, None)], asked=("le café 😀", "x")),
-    Row("half of a surrogate pair", '[{"id": 1, "label": "caf\\ud83d", "bbox": [1, 2, 3, 4]}]', OK, [(1, 1, 2, 3, 4, None)]),
+    Row("half of a surrogate pair", '[{"id": 1, "label": "caf\\ud83d", "bbox": [1, 2, 3, 4]}]', OK, [(0, 1, 2, 3, 4, None)], asked=("caf\ud83d", "x")),
     Row("one object a line", '{"label": "a red car", "bbox_2d": [10, 20, 30, 40]}\n{"label": "the dog", "bbox_2d": [5, 6, 7, 8]}', REPAIRED, BOTH_BARE),
     Row("one object a line, same label", '{"label": "the dog", "bbox": [1, 2, 3, 4]}\n{"label": "the dog", "bbox": [5, 6, 7, 8]}', REPAIRED, [(1, 1, 2, 3, 4, None), (1, 5, 6, 7, 8, None)]),
     # several answers
     Row("draft, then final", one('"bbox_2d": [1, 1, 2, 2]') + "\nWait, the final answer:\n" + WHOLE, REPAIRED, BOTH),
-    Row("final without the draft's second thing", WHOLE + "\nNo dog after all:\n" + one('"bbox_2d": [10, 20, 30, 40]'), REPAIRED, CARS),
+    Row("final without the draft's second thing", WHOLE + "\nNo dog after all:\n" + one('"bbox_2d": [10, 20, 30, 40]'), REPAIRED, CARS, {"contradictory": 1}),
     Row("draft, then a final that is cut", WHOLE + "\nBetter:\n" + one('"bbox_2d": [1, 1, 2, 2]')[:-2] + ', {"id": 1, "bb', TRUNCATED, [(0, 1, 1, 2, 2, None)]),
     Row("an object for each expression", one('"bbox_2d": [10, 20, 30, 40]') + '\n{"instances": [{"id": 1, "bbox_2d": [5, 6, 7, 8]}]}', REPAIRED, BOTH_BARE),
     Row("an object for each expression, the last unseen", WHOLE + '\n{"instances": []}', REPAIRED, BOTH),
@@ -171,7 +172,10 @@ GROUNDING = [
     Row("corners by name", one('"box": {"x1": 10, "y1": 20, "x2": 30, "y2": 40}'), OK, CARS),
     Row("corners by name in the item", one('"xmin": 10, "ymin": 20, "xmax": 30, "ymax": 40, "confidence": 1'), OK, [(0, 10, 20, 30, 40, 1.0)]),
     Row("corners by side", one('"bounding_box": {"left": 10, "top": 20, "right": 30, "bottom": 40}'), OK, CARS),
-    Row("width and height are no corners", one('"bbox": {"x": 10, "y": 20, "width": 30, "height": 40}'), OK, [], {"malformed": 1}),
+    Row("corner, width and height", one('"bbox": {"x": 10, "y": 20, "width": 30, "height": 40}'), OK, [(0, 10, 20, 40, 60, None)]),
+    Row("centre, width and height", one('"cx": 25, "cy": 40, "w": 30, "h": 40'), OK, CARS_CENTRED),
+    Row("corner, width and height in a list that is called so", one('"bbox_xywh": [10, 20, 20, 20]'), OK, CARS),
+    Row("corner points by name", one('"box": {"top_left": [10, 20], "bottom_right": {"x": 30, "y": 40}}'), OK, CARS),
     Row("keys in capitals", WHOLE.replace("instances", "Instances").replace('"id"', '"ID"').replace('"label"', '"Label"'), OK, BOTH),
     # numbers
     Row("numbers as strings", one('"bbox": ["10", " 20 ", "30.0", "4e1"]'), OK, CARS),
@@ -190,10 +194,13 @@ GROUNDING = [
     Row("a number of 400 digits", one(f'"bbox": [10, 20, 30, {"9" * 400}]'), OK, [], {"malformed": 1}),
     Row("true for a number", one('"bbox": [true, 20, 30, 40]'), OK, [], {"malformed": 1}),
     Row("three numbers", one('"bbox": [10, 20, 30]'), OK, [], {"malformed": 1}),
-    Row("five numbers", one('"bbox": [10, 20, 30, 40, 0.9]'), OK, [], {"malformed": 1}),
-    Row("eight numbers", one('"bbox": [10, 20, 30, 20, 30, 40, 10, 40]'), OK, [], {"malformed": 1}),
-    Row("two points", one('"bbox": [[10, 20], [30, 40]]'), OK, [], {"malformed": 2}),
-    Row("DeepSeek: a list that went wrong", one('"bbox": [245, [234, 543, 542, 244]]'), OK, [(0, 234, 543, 542, 244, None)], {"malformed": 1}),
+    Row("four numbers and a score", one('"bbox": [10, 20, 30, 40, 0.9]'), OK, [(0, 10, 20, 30, 40, 0.9)]),
+    Row("five numbers", one('"bbox": [10, 20, 30, 40, 50]'), OK, [], {"malformed": 1}),
+    Row("the corners of a rectangle", one('"bbox": [10, 20, 30, 20, 30, 40, 10, 40]'), OK, CARS),
+    Row("the corners of something else", one('"bbox": [10, 20, 30, 25, 30, 40, 10, 40]'), OK, [], {"malformed": 1}),
+    Row("two points", one('"bbox": [[10, 20], [30, 40]]'), OK, CARS),
+    Row("three points", one('"bbox": [[10, 20], [30, 40], [50, 60]]'), OK, [], {"malformed": 3}),
+    Row("DeepSeek: a list that went wrong", one('"bbox": [245, [234, 543, 542, 244]]'), OK, [], {"malformed": 1}),
     Row("one good and one bad box", '[{"label": "the dog", "bbox": [5, 6, 7]}, {"label": "a red car", "bbox": [10, 20, 30, 40]}]', OK, CARS, {"malformed": 1}),
     Row("reversed corners are left to the conversion", one('"bbox": [30, 40, 10, 20]'), OK, [(0, 30, 40, 10, 20, None)]),
     Row("negative and signed", one('"bbox": [-10, -2.5, "+30", 40]'), OK, [(0, -10, -2.5, 30, 40, None)]),
@@ -205,14 +212,19 @@ GROUNDING = [
     ),
     # ids and labels
     Row("ids as strings", WHOLE.replace('"id": 0', '"id": "0"').replace('"id": 1', '"id": "1"'), OK, BOTH),
-    Row("ids as floats", '[{"id": 1.0, "bbox": [5, 6, 7, 8]}, {"id": 0.5, "bbox": [1, 2, 3, 4]}]', OK, [(1, 5, 6, 7, 8, None)], {"unmatched": 1}),
+    Row("ids as floats", '[{"id": 1.0, "bbox": [5, 6, 7, 8]}, {"id": 0.0, "bbox": [10, 20, 30, 40]}]', OK, [(1, 5, 6, 7, 8, None), *CARS]),
+    Row("an id that is none", '[{"id": 1, "bbox": [5, 6, 7, 8]}, {"id": 0.5, "bbox": [1, 2, 3, 4]}]', OK, [], {"unmatched": 2}),
     Row("ids from one on", '[{"id": 1, "bbox": [10, 20, 30, 40]}, {"id": 2, "bbox": [5, 6, 7, 8]}]', OK, BOTH_BARE),
     Row("ids from one on, by the labels", '[{"id": 1, "label": "dog", "bbox": [1, 2, 3, 4]}, {"id": 2, "label": "dog", "bbox": [5, 6, 7, 8]}]', OK, [(0, 1, 2, 3, 4, None), (1, 5, 6, 7, 8, None)], asked=("a dog", "a dog", "a cat")),
     Row("an id beyond the list", '[{"id": 7, "bbox": [5, 6, 7, 8]}]', OK, [], {"unmatched": 1}),
     Row("a negative id", '[{"id": -1, "bbox": [5, 6, 7, 8]}]', OK, [], {"unmatched": 1}),
     Row("ids without labels", '[{"id": 1, "bbox": [5, 6, 7, 8]}]', OK, [(1, 5, 6, 7, 8, None)]),
-    Row("the label outweighs the id", '[{"id": 0, "label": "the dog", "bbox": [5, 6, 7, 8]}]', OK, [(1, 5, 6, 7, 8, None)]),
-    Row("a paraphrase with an id", '[{"id": 1, "label": "puppy", "bbox": [5, 6, 7, 8]}]', OK, [(1, 5, 6, 7, 8, None)]),
+    Row("label and id disagree", '[{"id": 0, "label": "the dog", "bbox": [5, 6, 7, 8]}]', OK, [], {"unmatched": 1}),
+    Row("labels are right, ids count items", '[{"id": 0, "label": "the dog", "bbox": [5, 6, 7, 8]}, {"id": 1, "label": "the dog", "bbox": [1, 2, 3, 4]}, {"id": 2, "label": "a red car", "bbox": [10, 20, 30, 40]}]', OK, [(1, 5, 6, 7, 8, None), (1, 1, 2, 3, 4, None), *CARS]),
+    Row("ids from one on, labels are right", '[{"id": 1, "label": "a red car", "bbox": [10, 20, 30, 40]}, {"id": 2, "label": "the dog", "bbox": [5, 6, 7, 8]}]', OK, BOTH_BARE),
+    Row("another name with an id", '[{"id": 1, "label": "puppy", "bbox": [5, 6, 7, 8]}]', OK, [], {"unmatched": 1}),
+    Row("more words for the same with an id", '[{"id": 1, "label": "dog on a sofa", "bbox": [5, 6, 7, 8]}]', OK, [(1, 5, 6, 7, 8, None)]),
+    Row("no name with an id", '[{"id": 1, "label": "object 2", "bbox": [5, 6, 7, 8]}]', OK, [(1, 5, 6, 7, 8, None)]),
     Row("an unknown label", '[{"label": "zebra", "bbox": [5, 6, 7, 8]}]', OK, [], {"unmatched": 1}),
     Row("an unknown label, one asked", '[{"label": "zebra", "bbox": [5, 6, 7, 8]}]', OK, [], {"unmatched": 1}, asked=(DOG,)),
     *(
@@ -223,7 +235,7 @@ GROUNDING = [
     Row("an empty label", '[{"label": "", "bbox": [10, 20, 30, 40]}]', OK, [], {"unmatched": 1}),
     Row("equal expressions by id", '[{"id": 1, "label": "a dog", "bbox": [1, 2, 3, 4]}, {"id": 0, "label": "a dog", "bbox": [5, 6, 7, 8]}]', OK, [(1, 1, 2, 3, 4, None), (0, 5, 6, 7, 8, None)], asked=("a dog", "a dog")),
     Row("equal expressions without ids", '[{"label": "a dog", "bbox": [1, 2, 3, 4]}, {"label": "dog", "bbox": [5, 6, 7, 8]}]', OK, [(0, 1, 2, 3, 4, None), (1, 5, 6, 7, 8, None)], asked=("a dog", "the dog")),
-    Row("more items than equal expressions", '[{"label": "a dog", "bbox": [1, 2, 3, 4]}, {"label": "a dog", "bbox": [5, 6, 7, 8]}, {"label": "a dog", "bbox": [6, 7, 8, 9]}]', OK, [(0, 1, 2, 3, 4, None), (1, 5, 6, 7, 8, None), (1, 6, 7, 8, 9, None)], asked=("a dog", "a dog")),
+    Row("more items than equal expressions", '[{"label": "a dog", "bbox": [1, 2, 3, 4]}, {"label": "a dog", "bbox": [5, 6, 7, 8]}, {"label": "a dog", "bbox": [6, 7, 8, 9]}]', OK, [], {"unmatched": 3}, asked=("a dog", "a dog")),
     # cut
     Row("cut in the second item", WHOLE[:130], TRUNCATED, BOTH[:1]),
     Row("cut before the last bracket", WHOLE[:-1], TRUNCATED, BOTH),
@@ -231,15 +243,19 @@ GROUNDING = [
     Row("cut list", LIST[:80], TRUNCATED, CARS),
     Row("cut list, first item", LIST[:51], TRUNCATED),
     Row("cut in a fence", f"```json\n{WHOLE[:130]}", TRUNCATED, BOTH[:1]),
-    Row("cut keyed object", '{"a red car": [[10, 20, 30, 40], [5, 6, 7, 8', TRUNCATED, CARS),
+    Row("cut keyed object", '{"a red car": [[10, 20, 30, 40], [5, 6, 7, 8', TRUNCATED),
+    Row("cut keyed object, second key", '{"a red car": [[10, 20, 30, 40]], "the dog": [[5, 6, 7, 8', TRUNCATED, CARS),
     Row("cut flat box under a key", '{"a red car": [10, 20, 30, 40', TRUNCATED),
     Row("cut in a number", '[{"label": "the dog", "bbox": [5, 6, 7, 8]}, {"label": "a red car", "bbox": [10, 20, 30, 4', TRUNCATED, [(1, 5, 6, 7, 8, None)]),
     # no answer
     Row("nothing", "", UNPARSEABLE),
     Row("blanks", " \n\t " * 100, UNPARSEABLE),
     Row("an opening bracket and blanks", '{"instances": [' + "\n" * 400, TRUNCATED),
-    Row("an excuse", "I am sorry, I can't see any image.", UNPARSEABLE),
+    Row("an excuse", "I am sorry, I can't see any image.", REFUSED),
     Row("an excuse with brackets", "I can't see [the image] {at all}.", UNPARSEABLE),
+    Row("a refusal and no box", 'I cannot assist with that. {"instances": []}', REFUSED),
+    Row("an error beside no box", '{"instances": [], "error": "timeout"}', REFUSED),
+    Row("no error", '{"error": null, "instances": [{"id": 0, "bbox": [10, 20, 30, 40]}]}', OK, CARS),
     Row("an empty list", "[]", OK),
     Row("a fenced empty list and a word", "```json\n[]\n```\nNeither is visible.", REPAIRED),
     Row("an empty list of something else", '{"cleaned_caption": "a cat", "expressions": []}', UNPARSEABLE),
@@ -248,11 +264,11 @@ GROUNDING = [
     Row("a number", "42", UNPARSEABLE),
     Row("instances are null", '{"instances": null}', UNPARSEABLE),
     Row("instances are texts", '{"instances": ["a red car"]}', OK, [], {"malformed": 1}),
-    Row("a refusal as JSON", '{"error": "no image", "code": 400, "details": []}', UNPARSEABLE),
-    Row("markdown table", "| label | box |\n|---|---|\n| a red car | 10, 20, 30, 40 |", UNPARSEABLE),
+    Row("a refusal as JSON", '{"error": "no image", "code": 400, "details": []}', REFUSED),
+    Row("markdown table", "| label | box |\n|---|---|\n| a red car | 10, 20, 30, 40 |", REPAIRED, CARS),
     Row("PaliGemma's tokens", "<loc0123><loc0234><loc0345><loc0456> a red car", UNPARSEABLE),
     Row("Molmo's points", '<point x="10.5" y="20.1" alt="a red car">a red car</point>', UNPARSEABLE),
-    Row("Qwen2-VL's tokens", "<|box_start|>(10,20),(30,40)<|box_end|>", UNPARSEABLE),
+    Row("Qwen2-VL's tokens", "<|box_start|>(10,20),(30,40)<|box_end|>", REPAIRED, [], {"unmatched": 1}),
     Row("a reply to step 0", '{"cleaned_caption": "A red car", "expressions": [{"text": "a red car", "noun_chunk": "car"}]}', OK, [], {"malformed": 1}),
 ]
 # fmt: on
@@ -287,7 +303,7 @@ def test_corners_with_names_are_what_they_are_called(text: str, numbers: tuple[i
 
 
 @pytest.mark.parametrize(
-    ("text", "spoiled"),
+    ("text", "unusable"),
     [
         (WHOLE, set()),
         ('[{"id": 0, "bbox_2d": [1, 2, 3]}, {"id": 1, "bbox_2d": [5, 6, 7, 8]}]', {0}),
@@ -298,8 +314,8 @@ def test_corners_with_names_are_what_they_are_called(text: str, numbers: tuple[i
         ('[{"id": 0, "bbox_2d": null}, {"id": 1, "bbox_2d": [0, 0, 0, 0]}]', set()),
     ],
 )
-def test_what_is_spoiled_is_not_unseen(text: str, spoiled: set[int]) -> None:
-    assert read_grounding(text, TWO).spoiled == spoiled
+def test_what_is_unusable_is_not_unseen(text: str, unusable: set[int]) -> None:
+    assert read_grounding(text, TWO).unusable == unusable
 
 
 ITEMS = ['{"id": 0, "bbox_2d": [10, 20, 30, 40]}', '{"id": 1, "bbox_2d": [5, 6, 7, 8]}']
@@ -468,9 +484,9 @@ VALUES = [
     ("{}[]", [{}, []]),
     ('a {"b": [1, -2.5e3, "c"]} d', [{"b": [1, -2500.0, "c"]}, [1, -2500.0, "c"]]),
     ("{'a': 1, b: 2, \"c\": , 'd': null}", [{"a": 1, "b": 2, "c": None, "d": None}]),
-    ("[True, false, None, NaN, x1, ...]", [[True, False, None, None, None, None]]),
+    ("[True, false, None, NaN, x1, ...]", [[True, False, None, None, "x1", "..."]]),
     ('[\'a\\\'b\', "a\\"b", "\\u00e9\\n\\q"]', [["a'b", 'a"b', "é\nq"]]),
-    ("[10%, 3px, 1_0, 007, +5, 5.]", [[None, None, None, 7, 5, 5.0]]),
+    ("[10%, 3px, 1_0, 007, +5, 5.]", [["10%", "3px", "1_0", 7, 5, 5.0]]),
     ("[1 // [2]\n, /* [3] */ 4 # [5]\n]", [[1, 4]]),
     ("[1, [2, 3", [[1, [2]], [2]]),
     ('["whole", "cut', [["whole"]]),

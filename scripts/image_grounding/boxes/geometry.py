@@ -5,6 +5,7 @@ import math
 from collections import Counter
 
 from image_grounding.boxes.frames import CONVENTIONS, Box, Frame, Size
+from image_grounding.boxes.plausible import unmeant
 
 PixelBox = tuple[int, int, int, int]
 
@@ -12,8 +13,6 @@ PixelBox = tuple[int, int, int, int]
 # grounds well reaches the second with ease.
 MIN_IOU = 0.5
 GOOD_IOU = 0.9
-# Share of a side by which a box may pass the border of its image.
-_BORDER = 0.02
 
 
 def order_corners(box: Box) -> Box:
@@ -49,18 +48,15 @@ def box_area(box: Box) -> float:
 
 
 def reaches_beyond(numbers: Box, convention: str, frame: Frame) -> bool:
-    """Whether a model's box leaves its image by more than an inexact border.
-
-    In the right convention hardly any does; ``to_original`` cuts it off.
-    """
+    """Whether a model's box passes the border of its image, so that ``to_original`` clips it."""
     if not all(map(math.isfinite, numbers)):
         return False
     x1, y1, x2, y2 = order_corners(CONVENTIONS[convention].to_sent(numbers, frame))
-    width, height = (side * _BORDER for side in frame.sent)
+    noise_x, noise_y = (side * 1e-6 for side in frame.sent)
     return (
-        min(x1 + width, y1 + height) < 0
-        or x2 > frame.sent[0] + width
-        or (y2 > frame.sent[1] + height)
+        min(x1 + noise_x, y1 + noise_y) < 0
+        or x2 > frame.sent[0] + noise_x
+        or y2 > frame.sent[1] + noise_y
     )
 
 
@@ -69,25 +65,17 @@ def to_original(
 ) -> PixelBox | None:
     """A model's four numbers as a box in upright original pixels.
 
-    Reversed corners are put in order, what lies outside is cut off, x1 and y1 are rounded
-    down, x2 and y2 up.
+    Reversed corners are put in order, what passes the border by rounding is cut off, x1 and y1
+    are rounded down, x2 and y2 up.
 
     Returns:
-        The box, with 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height, or None where nothing
-        is left of it; then ``dropped`` counts the reason (``not_finite``, ``outside``,
-        ``no_area``).
+        The box, with 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height, or None where the
+        numbers are none; then ``dropped`` counts the reason, see ``unmeant``.
     """
-    if not all(map(math.isfinite, numbers)):
-        dropped["not_finite"] += 1
+    if reason := unmeant(numbers, convention, frame):
+        dropped[reason] += 1
         return None
-    box = frame.sent_to_original(CONVENTIONS[convention].to_sent(numbers, frame))
-    if not all(map(math.isfinite, box)):
-        dropped["not_finite"] += 1
-        return None
-    box = order_corners(box)
-    if box[0] == box[2] or box[1] == box[3]:
-        dropped["no_area"] += 1
-        return None
+    box = order_corners(frame.sent_to_original(CONVENTIONS[convention].to_sent(numbers, frame)))
     clipped = clip_box(box, frame.original)
     if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
         dropped["outside"] += 1

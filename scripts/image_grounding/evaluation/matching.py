@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rapidfuzz import fuzz
 
 from image_grounding.evaluation.model import Annotation, Phrase
-from image_grounding.replies.matching import normalized
+from image_grounding.replies.phrases import normalized
 from image_grounding.results.reading import GroundedExpression
 from image_grounding.spans import Span
 

@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from image_grounding.replies.lenient import CutObject
-from image_grounding.replies.text import PLACEHOLDERS, ReplyStatus, Shape, find_json, first, lowered
+from image_grounding.replies.text import (
+    PLACEHOLDERS,
+    ReplyStatus,
+    Shape,
+    find_json,
+    first,
+    lowered,
+    without_thoughts,
+)
 from image_grounding.spans import as_span
 
 _CAPTION_KEYS = ("cleaned_caption", "clean_caption", "caption")
@@ -38,10 +46,10 @@ class ExtractionReply:
 
 def read_extraction(text: str) -> ExtractionReply:
     """Read a reply to step 0. Never raises; see ``ReplyStatus`` for how well it went."""
-    found = find_json(text, _shape)
+    found = find_json(without_thoughts(text), _shape)
     if not found:
         return ExtractionReply(ReplyStatus.UNPARSEABLE)
-    read = [_read(value) for value in found.values]
+    read = [_read(value) for value in found.strongest]
     # The last that the model wrote is its answer, but for an empty one behind it.
     caption, expressions = next((one for one in reversed(read) if one[1]), read[-1])
     return ExtractionReply(found.status, caption, expressions, found.open_ended)

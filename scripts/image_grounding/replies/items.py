@@ -1,201 +1,390 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the JSON value of a grounding reply says, whichever of the many shapes it has."""
+"""What a value of a grounding reply says, whichever of the many shapes it has."""
 
-import math
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from image_grounding.boxes.frames import Box
-from image_grounding.replies.lenient import CutList, CutObject
-from image_grounding.replies.matching import normalized
+from image_grounding.replies.lenient import (
+    CutList,
+    CutObject,
+    LossyObject,
+    RepeatedObject,
+    read_values,
+)
+from image_grounding.replies.numbers import (
+    BOX_KEYS,
+    No,
+    RawBox,
+    Reading,
+    as_number,
+    as_score,
+    box_of_members,
+    box_of_points,
+    boxes_in,
+    boxes_in_text,
+    has_box,
+    says_none,
+)
+from image_grounding.replies.phrases import Asked, is_neutral
 from image_grounding.replies.text import MAX_LEVELS, PLACEHOLDERS, Shape, first, lowered
 
-_LIST_KEYS = ("instances", "objects", "detections", "results", "annotations", "groundings")
-_BOX_KEYS = (
-    "bbox_2d", "box_2d", "bbox", "box", "bboxes", "boxes", "bboxes_2d", "boxes_2d", "bbox2d",
-    "box2d", "bounding_box", "bounding_boxes", "coordinates",
+_LIST_KEYS = (
+    "instances", "objects", "detections", "results", "annotations", "groundings", "predictions",
+    "detected_objects", "regions",
 )  # fmt: skip
-_SCORE_KEYS = ("score", "scores", "confidence", "confidences", "conf", "bbox_score")
-_LABEL_KEYS = ("label", "labels", "text", "phrase", "expression", "name", "referring_expression")
-_ID_KEYS = ("id", "expression_id", "index", "expression_index")
-_CORNER_KEYS = (
-    ("x1", "y1", "x2", "y2"),
-    ("xmin", "ymin", "xmax", "ymax"),
-    ("x_min", "y_min", "x_max", "y_max"),
-    ("left", "top", "right", "bottom"),
-)
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
-
-
-@dataclass(frozen=True)
-class RawBox:
-    """Four numbers; (x1, y1, x2, y2) where each came under its ``name``, else as a list."""
-
-    numbers: Box
-    named: bool = False
+_SCORE_KEYS = ("score", "scores", "confidence", "confidences", "conf", "bbox_score", "prob")
+# What names the phrase, what names its kind, and what describes the thing at length.
+_LABEL_KEYS = (
+    "label", "labels", "text", "phrase", "expression", "name", "names", "referring_expression",
+    "query", "ref", "target", "text_content",
+)  # fmt: skip
+_KIND_KEYS = (
+    "category", "class", "class_name", "category_name", "object", "object_name", "entity",
+    "sub_label", "sublabel", "noun", "noun_chunk",
+)  # fmt: skip
+_LONG_KEYS = ("description", "desc", "caption")
+_ID_KEYS = (
+    "id", "expression_id", "index", "expression_index", "ids", "phrase_id", "idx", "query_id",
+)  # fmt: skip
+_ABSENT_KEYS = (
+    "absent", "absent_ids", "not_visible", "not_found", "not_present", "missing", "unseen",
+    "invisible", "absent_expressions", "not_in_image",
+)  # fmt: skip
+_SEEN_KEYS = (
+    "visible", "is_visible", "found", "present", "is_present", "exists", "detected", "in_image",
+    "visibility", "status", "seen", "presence",
+)  # fmt: skip
+_NOT_SEEN = frozenset({"false", "no", "none", "0", "not_detected", "hidden"})
 
 
 @dataclass(frozen=True)
 class Item:
-    """Boxes, each with its score, under one id or label.
+    """What a reply says under one id or name.
 
-    A box is None where what stands in its place is not four finite numbers. Without any box,
-    the item says that its expression was not seen, or is ``cut`` by the end of the reply.
+    Attributes:
+        id: its id as written, a whole number.
+        labels: what it is called, the nearest name last.
+        kinds: what kind of thing it is said to be.
+        boxes: its boxes, each with its score.
+        unseen: it says that its phrase is not to be seen.
+        unread: how many things in the place of a box cannot be read.
+        cut: the end of the reply cuts it.
+        apart: an entry of a list of what is absent.
     """
 
-    id: int | None
-    label: str | None
-    boxes: tuple[tuple[RawBox | None, float | None], ...] = ()
+    id: int | None = None
+    labels: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    boxes: tuple[tuple[RawBox, float | None], ...] = ()
+    unseen: bool = False
+    unread: int = 0
     cut: bool = False
+    apart: bool = False
+
+    @property
+    def owned(self) -> bool:
+        """Whether it says by itself what it is about."""
+        return self.id is not None or bool(self.labels or self.kinds)
+
+    def under(self, outer: "Item") -> "Item":
+        """The item with what stands around it, where it does not say so itself."""
+        return replace(
+            self,
+            id=self.id if self.id is not None else outer.id,
+            labels=outer.labels + self.labels,
+            kinds=outer.kinds + self.kinds,
+            unseen=self.unseen or outer.unseen,
+        )
+
+
+_NOBODY = Item()
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads values; ``asked`` are the expressions asked for, normalized."""
+    """Reads values as answers about the phrases that were asked for."""
 
-    asked: frozenset[str]
+    asked: Asked
 
     def shape(self, value: Any) -> Shape:
         """How much ``value`` looks like an answer; see ``Shape``."""
-        if isinstance(value, dict) and isinstance(
-            listed := first(lowered(value), _LIST_KEYS), list
-        ):
-            return Shape.NONE if listed and all(map(_is_example, listed)) else Shape.STRONG
-        if isinstance(value, CutList) and any(self.shape(one) is Shape.STRONG for one in value):
+        if isinstance(value, dict):
+            listed = _listed(lowered(value))
+            if isinstance(listed, list):
+                return Shape.NONE if listed and all(map(_is_example, listed)) else Shape.STRONG
+        if isinstance(value, CutList) and any(self.shape(part) is Shape.STRONG for part in value):
             return Shape.NONE  # a stray bracket before the answer
         if value == []:
             return Shape.NONE if isinstance(value, CutList) else Shape.WEAK
-        if isinstance(value, dict | list) and any(map(self._tells, self._read(value, None, 0))):
-            return Shape.WEAK
-        return Shape.NONE
+        if not isinstance(value, dict | list):
+            return Shape.NONE
+        items = self.items(value)
+        if not any(map(self._tells, items)):
+            return Shape.NONE
+        return Shape.WEAK if any(item.owned or item.cut for item in items) else Shape.BARE
 
     def _tells(self, item: Item) -> bool:
-        if item.cut or any(box is not None for box, _ in item.boxes):
+        if item.cut or item.boxes:
             return True
-        return item.label is not None and normalized(item.label) in self.asked
+        return any(self.asked.holds(label) for label in item.labels) or (
+            item.unseen and item.id is not None
+        )
+
+    def _telling(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The names that name something."""
+        return tuple(name for name in names if not is_neutral(name) or self.asked.holds(name))
+
+    def _called(self, name: str, outer: Item) -> Item:
+        """What stands under a key, which may be a name, an id, or nothing of that."""
+        return _with_id(name, Item(labels=self._telling([name]))).under(outer)
 
     def items(self, value: Any) -> list[Item]:
         """All that ``value`` says."""
-        return list(self._read(value, None, 0))
+        return list(self._read(value, _NOBODY, 0))
 
-    def _read(self, value: Any, key: str | None, level: int) -> Iterator[Item]:
-        """Items of a value that stands under ``key``, the nearest one that may be a label."""
+    def _read(self, value: Any, outer: Item, level: int) -> Iterator[Item]:
+        """Items of a value that stands under ``outer``, which may name what they are about."""
         if level > MAX_LEVELS:
             return
-        if isinstance(value, dict):
-            yield from self._read_object(value, key, level)
-        elif isinstance(value, list) and any(isinstance(one, dict | list) for one in value):
-            for one in value:
-                yield from self._read(one, key, level + 1)
-        elif isinstance(value, list) or (key and value is None) or _is_box_text(value):
-            boxes = [] if isinstance(value, CutList) else _boxes(value)
-            yield _item(key, [(box, None) for box in boxes])
+        if isinstance(value, RepeatedObject):
+            for part in value.parts:
+                yield from self._read_object(part, outer, level)
+        elif isinstance(value, dict):
+            yield from self._read_object(value, outer, level)
+        elif isinstance(value, list):
+            yield from self._read_list(value, outer, level)
+        elif isinstance(value, str) and value.lstrip()[:1] in ("[", "{") and _json_in(value):
+            yield from self._read(_json_in(value), outer, level + 1)
+        elif (outer.owned and value is None) or (isinstance(value, str) and _is_box_text(value)):
+            yield _item([(reading, None) for reading in boxes_in(value)]).under(outer)
 
-    def _read_object(self, value: Mapping[str, Any], key: str | None, level: int) -> Iterator[Item]:
-        keys = lowered(value)
-        listed = first(keys, _LIST_KEYS)
-        described = any(name in keys for name in (*_LABEL_KEYS, *_ID_KEYS))
-        keyed = not described and any(normalized(name) in self.asked for name in value)
-        if isinstance(listed, list | dict) and not keyed:
-            yield from self._read(listed, key, level + 1)
-        elif not keyed and (described or has_box(keys)):
-            whole = not isinstance(value, CutObject)
-            yield from _described(keys, key) if whole else (Item(None, key, cut=True),)
+    def _read_list(self, value: list[Any], outer: Item, level: int) -> Iterator[Item]:
+        texts = [part for part in value if isinstance(part, str) and as_number(part) is None]
+        rest = [part for part in value if part not in texts]
+        if len(texts) == 1 and rest and not isinstance(value, CutList) and not says_none(texts[0]):
+            readings = boxes_in(rest[0] if len(rest) == 1 else rest)
+            if all(isinstance(reading, RawBox) for reading in readings):  # ["a dog", 1, 2, 3, 4]
+                yield _item([(one, None) for one in readings]).under(self._called(texts[0], outer))
+                return
+        readings = boxes_in(value)
+        is_box = box_of_points(value) is not None
+        if any(isinstance(part, dict | list) for part in value) and not is_box:
+            for part in value:
+                yield from self._read(part, outer, level + 1)
+        elif isinstance(value, CutList) or not (value or outer.owned):
+            if outer.owned:
+                yield replace(outer, cut=True)
+        elif is_box or _is_flat(value):
+            yield _item([(one, None) for one in readings]).under(outer)
         else:
-            for name, one in value.items():
-                yield from self._read(one, name, level + 1)
+            for part in value:
+                if isinstance(part, str) and self.asked.holds(part):
+                    yield Item(labels=(part,), unread=1)
+                else:
+                    yield from self._read(part, outer, level + 1)
+
+    def _read_object(self, value: Mapping[str, Any], outer: Item, level: int) -> Iterator[Item]:
+        if not value or _is_example(value):
+            return
+        keys = lowered(value)
+        for name in _ABSENT_KEYS:
+            if isinstance(keys.get(name), list | dict | str):
+                yield from self._absences(keys[name])
+                keys.pop(name)
+        listed = _listed(keys)
+        described = _describes(keys)
+        keyed = not described and any(self.asked.holds(name) for name in value)
+        if keyed or not (described or has_box(keys) or isinstance(listed, list | dict)):
+            for name, part in value.items():
+                if lowered({name: 0}).keys() & keys.keys():
+                    yield from self._read(part, self._called(name, outer), level + 1)
+            return
+        own = self._owner(keys).under(outer)
+        if isinstance(listed, list | dict) and (listed or not has_box(keys)):
+            yield from self._read(listed, own, level + 1)
+        if has_box(keys) or (described and not isinstance(listed, list | dict)):
+            yield from self._described(value, keys, own, level)
+
+    def _owner(self, keys: Mapping[str, Any]) -> Item:
+        """What an object says of itself: id, names, and whether it is to be seen."""
+        labels, kinds, long = (
+            self._telling(keys[name] for name in names if isinstance(keys.get(name), str))
+            for names in (_LABEL_KEYS, _KIND_KEYS, _LONG_KEYS)
+        )
+        labels = labels or (() if kinds else long)
+        telling = tuple(label for label in labels if self.asked.named(label))
+        item = Item(labels=telling or labels[:1], kinds=kinds, unseen=_not_seen(keys))
+        number = first(keys, _ID_KEYS)
+        given = _with_id(number, item)
+        if given.id is None and isinstance(number, str) and not is_neutral(number):
+            return replace(item, labels=item.labels or (number,))  # the phrase in its id's place
+        if given.id is None and isinstance(number, float):
+            return replace(given, id=-1)  # no id of anything
+        return given
+
+    def _absences(self, value: Any) -> Iterator[Item]:
+        """The entries of a list of what is absent: ids, texts or objects with either."""
+        for part in value if isinstance(value, list) else [value]:
+            if isinstance(part, dict):
+                entry = self._owner(lowered(part))
+                if entry.owned:
+                    yield replace(entry, unseen=True, apart=True)
+                else:
+                    yield from map(self._absent, part)
+            elif part is not None and not (isinstance(part, str) and _is_empty(part)):
+                yield self._absent(part)
+
+    def _absent(self, entry: Any) -> Item:
+        own = self._called(entry, _NOBODY) if isinstance(entry, str) else _with_id(entry, Item())
+        return replace(own if own.owned else Item(id=-1), unseen=True, apart=True)
+
+    def _described(
+        self, value: Mapping[str, Any], keys: Mapping[str, Any], own: Item, level: int
+    ) -> Iterator[Item]:
+        """An object with boxes, and with scores, a label or an id or several of them."""
+        if isinstance(value, CutObject):
+            yield replace(own, cut=True)
+            return
+        inside = first(keys, BOX_KEYS)
+        if _are_objects(inside):  # boxes that have a name or a score of their own
+            yield from self._read(inside, own, level + 1)
+            return
+        readings = box_of_members(keys)
+        scores = first(keys, _SCORE_KEYS)
+        scores = scores if isinstance(scores, list) else [scores] * len(readings)
+        scored = [
+            (reading, as_score(scores[place]) if place < len(scores) else None)
+            for place, reading in enumerate(readings)
+        ]
+        labels, ids = first(keys, _LABEL_KEYS + _KIND_KEYS), first(keys, _ID_KEYS)
+        if inside == [] in (labels, ids):
+            return
+        if isinstance(labels, list) or isinstance(ids, list):
+            yield from self._in_columns(labels, ids, scored)
+            return
+        item = _item(scored).under(own)
+        if isinstance(value, LossyObject):
+            item = replace(item, unread=item.unread + 1)
+        if item.unseen and item.unread and not has_box(keys):
+            item = replace(item, unread=0)
+        yield _unless_seen(item, keys)
+
+    def _in_columns(
+        self, labels: Any, ids: Any, scored: list[tuple[Reading, float | None]]
+    ) -> Iterator[Item]:
+        """Labels or ids in one list, boxes in another; they belong together if they are as many."""
+        for column in (labels, ids):
+            if isinstance(column, list) and len(column) != len(scored):
+                yield Item(labels=("?",), unread=len(scored))
+                return
+        for place, reading in enumerate(scored):
+            name = labels[place] if isinstance(labels, list) else labels
+            number = ids[place] if isinstance(ids, list) else None
+            own = Item(labels=self._telling([name]) if isinstance(name, str) else ())
+            yield _item([reading]).under(_with_id(number, own))
+
+
+def _unless_seen(item: Item, keys: Mapping[str, Any]) -> Item:
+    """The item, unless what it says of being seen and its boxes contradict each other."""
+    seen = [keys[name] for name in _SEEN_KEYS if name in keys]
+    if item.unseen and item.boxes:
+        # A box from the corner on is a placeholder; another one contradicts.
+        placeholder = all(box.numbers[:2] == (0, 0) for box, _ in item.boxes)
+        return replace(item, boxes=(), unread=0 if placeholder else 1)
+    if item.unseen and any(value is True for value in seen):
+        return replace(item, unread=1)
+    if any(box.numbers[:2] == (0, 0) and score == 0 for box, score in item.boxes):
+        return replace(item, boxes=(), unread=1)
+    return item
+
+
+def _item(readings: list[tuple[Reading, float | None]]) -> Item:
+    boxes = tuple(
+        (reading, score if score is not None else reading.score)
+        for reading, score in readings
+        if isinstance(reading, RawBox)
+    )
+    kinds = [reading for reading, _ in readings]
+    return Item(boxes=boxes, unseen=No.BOX in kinds, unread=kinds.count(No.SENSE))
+
+
+def _with_id(value: Any, item: Item) -> Item:
+    number = as_number(value)
+    if isinstance(value, str) and not value.strip().isdecimal():
+        return item
+    if number is None or not number.is_integer():
+        return item
+    return replace(item, id=int(number))
+
+
+def _not_seen(keys: Mapping[str, Any]) -> bool:
+    """Whether an object says that its phrase is not to be seen."""
+    if any(keys.get(name) is True for name in _ABSENT_KEYS):
+        return True
+    for name in _SEEN_KEYS:
+        value = keys.get(name)
+        if value is False or (value == 0 and not isinstance(value, str) and value is not None):
+            return True
+        if isinstance(value, str):
+            text = value.strip().lower().replace(" ", "_")
+            if text in _NOT_SEEN or says_none(value):
+                return True
+    return False
+
+
+def _describes(keys: Mapping[str, Any]) -> bool:
+    """Whether an object has an id or a name, or lists of them."""
+    for name in (*_LABEL_KEYS, *_KIND_KEYS, *_ID_KEYS):
+        value = keys.get(name)
+        if isinstance(value, list) and not any(isinstance(part, dict | list) for part in value):
+            return True
+        if name in keys and not isinstance(value, dict | list):
+            return True
+    return False
+
+
+def _is_empty(text: str) -> bool:
+    return not text.strip() or says_none(text)
+
+
+def _are_objects(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(part, dict) and has_box(lowered(part)) for part in value)
+    )
+
+
+def _listed(keys: Mapping[str, Any]) -> Any:
+    """The list of an answer; a text may hold it."""
+    listed = first(keys, _LIST_KEYS)
+    if isinstance(listed, str) and listed.lstrip()[:1] in ("[", "{"):
+        return _json_in(listed)
+    return listed
+
+
+def _json_in(text: str) -> Any:
+    values = read_values(text)
+    return values[0].value if values and values[0].end >= len(text.rstrip()) else None
+
+
+def _is_flat(value: list[Any]) -> bool:
+    """Whether a list holds numbers, nothing, or texts that are boxes."""
+    numbers = any(as_number(part) is not None for part in value)
+    return numbers or all(part is None or _is_box_text(part) for part in value)
+
+
+def _is_box_text(value: Any) -> bool:
+    return isinstance(value, str) and No.SENSE not in boxes_in_text(value)
 
 
 def _is_example(item: Any) -> bool:
     """Whether an item is the prompt's own, echoed."""
-    label = first(lowered(item), _LABEL_KEYS) if isinstance(item, dict) else None
-    return isinstance(label, str) and label in PLACEHOLDERS
-
-
-def _described(keys: Mapping[str, Any], key: str | None) -> Iterator[Item]:
-    """An object with boxes, and with scores, a label or an id or several of them."""
-    boxes = _boxes_of(keys)
-    scores = first(keys, _SCORE_KEYS)
-    scores = scores if isinstance(scores, list) else [scores] * len(boxes)
-    scores = [as_score(score) for score in scores[: len(boxes)]]
-    scored = list(zip(boxes, scores + [None] * (len(boxes) - len(scores)), strict=True))
+    if not isinstance(item, dict):
+        return False
+    keys = lowered(item)
     label = first(keys, _LABEL_KEYS)
-    number = as_number(first(keys, _ID_KEYS))
-    index = int(number) if number is not None and number.is_integer() else None
-    if isinstance(label, list) and len(label) == len(boxes):
-        for name, one in zip(label, scored, strict=True):
-            yield Item(None, name if isinstance(name, str) else None, (one,))
-    elif isinstance(label, str) or index is not None:
-        yield Item(index, label if isinstance(label, str) else key, tuple(scored))
-    else:
-        yield _item(key, scored)
-
-
-def _item(key: str | None, boxes: list[tuple[RawBox | None, float | None]]) -> Item:
-    """An item under a key of an object, which may be an id in quotes."""
-    number = as_number(key) if key and key.strip().isdecimal() else None
-    return Item(int(number) if number is not None else None, key, tuple(boxes))
-
-
-def has_box(keys: Mapping[str, Any]) -> bool:
-    """Whether an object, by its keys as ``lowered`` gives them, holds a box itself."""
-    return any(name in keys for name in _BOX_KEYS) or any(
-        all(name in keys for name in names) for names in _CORNER_KEYS
-    )
-
-
-def _boxes_of(keys: Mapping[str, Any], level: int = 0) -> list[RawBox | None]:
-    """The boxes of an object, by its keys as ``lowered`` gives them."""
-    for names in _CORNER_KEYS:
-        if all(name in keys for name in names):
-            found = _boxes([keys[name] for name in names], level + 1)
-            return [replace(box, named=True) if box else None for box in found]
-    return _boxes(first(keys, _BOX_KEYS), level + 1) if has_box(keys) else [None]
-
-
-def _boxes(value: Any, level: int = 0) -> list[RawBox | None]:
-    """The boxes in a (nested) value; None for one that is not four finite numbers.
-
-    Four zeros, or four times -1, are how some models say that there is nothing.
-    """
-    if isinstance(value, dict):
-        return _boxes_of(lowered(value), level)
-    if isinstance(value, str):
-        value = re.split(r"[\s,]+", value.strip("[]() \t\n"))
-    if value is None or value == []:
-        return []
-    if not isinstance(value, list) or level > MAX_LEVELS:
-        return [None]
-    if any(isinstance(one, list | dict) for one in value):
-        return [box for one in value for box in _boxes(one, level + 1)]
-    match [as_number(one) for one in value]:
-        case [0 | -1 as nothing, *others] if others == [nothing] * 3:
-            return []
-        case [float(x1), float(y1), float(x2), float(y2)]:
-            return [RawBox((x1, y1, x2, y2))]
-    return [None]
-
-
-def _is_box_text(value: Any) -> bool:
-    return isinstance(value, str) and _boxes(value) != [None]
-
-
-def as_number(value: Any) -> float | None:
-    """A finite number, or a text that is one; None for anything else, booleans too."""
-    if isinstance(value, str):
-        value = float(value) if _NUMBER.fullmatch(value := value.strip()) else None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def as_score(value: Any) -> float | None:
-    """A score in 0..1; None for anything else: a score is never made up."""
-    number = as_number(value)
-    return number if number is not None and 0 <= number <= 1 else None
+    if not isinstance(label, str) or label not in PLACEHOLDERS:
+        return False
+    return not any(isinstance(reading, RawBox) for reading in box_of_members(keys))

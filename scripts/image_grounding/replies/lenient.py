@@ -2,12 +2,14 @@
 """JSON as models write it: every value in a text, in one pass, with what is cut marked as cut.
 
 Takes single and typographic quotes, unescaped quotes and raw control characters in strings,
-trailing and missing commas, comments, tuples, Python's literals, bare keys, missing closers.
-General repairers complete what was cut and guess at the rest; a box must do neither.
+trailing and missing commas, comments, tuples, Python's literals, bare keys and texts, brackets
+too many or missing. General repairers complete what was cut and guess at the rest; a box must
+do neither: what can not be placed is marked as lost.
 """
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +18,7 @@ _MAX_DEPTH = 40
 _CLOSERS = {"{": "}", "[": "]", "(": ")"}
 
 # A quote ends a string where something of JSON follows; else it belongs to the string.
-_ENDS = r"""(?=\s*(?:[,:\]})"'“”]|//|/\*|\#|\Z))"""
+_ENDS = r"""(?=\s*(?:[,:\]})“”]|//|/\*|\#|\Z)|\s+["']|["'][\w\s-]{1,40}["']\s*:)"""
 _TOKEN = re.compile(
     rf"""
       (?P<space>   \s+ | //[^\n]*+ | \#[^\n]*+ | /\*(?:.*?\*/|.*+) )
@@ -34,6 +36,13 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _OPENER = re.compile(r"[\[{]")
+# A member of an object follows, so that the object is not at its end.
+_MEMBER_FOLLOWS = re.compile(
+    r"""\s{0,40},\s{0,40}(?:"[^"\n]{1,60}"|'[^'\n]{1,60}'|\w{1,60})\s{0,9}:"""
+)
+# A text without quotes, up to what ends a value.
+_BARE = re.compile(r"""[^\s,\[\]{}"“”][^,\[\]{}"“”\n]*""")
+_NO_TEXT = {"null", "none", "nan", "undefined", "infinity", "-infinity", "inf", "-inf"}
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 
@@ -44,6 +53,28 @@ class CutObject(dict[str, Any]):
 
 class CutList(list[Any]):
     """A list whose end is not in the text."""
+
+
+class LossyObject(dict[str, Any]):
+    """An object in which something stands that belongs to no key."""
+
+
+class RepeatedObject(dict[str, Any]):
+    """An object that has a key twice; ``parts`` are the objects it may be made of, in order."""
+
+    def __init__(self, pairs: Sequence[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.parts: list[dict[str, Any]] = [{}]
+        for key, value in pairs:
+            if key in self.parts[-1]:
+                self.parts.append({})
+            self.parts[-1][key] = value
+
+
+def from_pairs(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of some members, none of which is lost when a key comes twice."""
+    members = dict(pairs)
+    return members if len(members) == len(pairs) else RepeatedObject(pairs)
 
 
 @dataclass(frozen=True)
@@ -61,25 +92,36 @@ class _Open:
 
     bracket: str
     start: int
-    members: dict[str, Any] = field(default_factory=dict)
+    pairs: list[tuple[str, Any]] = field(default_factory=list)
     items: list[Any] = field(default_factory=list)
     key: str | None = None
+    lossy: bool = False
+
+    @property
+    def wants_key(self) -> bool:
+        return self.bracket == "{" and self.key is None
 
     def add(self, value: Any) -> None:
         if self.bracket != "{":
             self.items.append(value)
         elif self.key is not None:
-            self.members[self.key] = value
+            self.pairs.append((self.key, value))
             self.key = None
+        elif not self.pairs and isinstance(value, dict):  # "{{...}}"
+            self.pairs.extend(value.items())
+        else:
+            self.lossy = True
 
     def end_member(self) -> None:
         if self.key is not None:  # a key without a value
             self.add(None)
 
     def value(self, *, cut: bool) -> Any:
-        if self.bracket == "{":
-            return CutObject(self.members) if cut else self.members
-        return CutList(self.items) if cut else self.items
+        if self.bracket != "{":
+            return CutList(self.items) if cut else self.items
+        if cut:
+            return CutObject(self.pairs)
+        return LossyObject(self.pairs) if self.lossy else from_pairs(self.pairs)
 
 
 def read_values(text: str, start: int = 0) -> list[Value]:
@@ -92,7 +134,7 @@ def read_values(text: str, start: int = 0) -> list[Value]:
     stack: list[_Open] = []
     position = start
 
-    def close(end: int, *, cut: bool) -> None:
+    def close(end: int, *, cut: bool = False) -> None:
         done = stack.pop()
         value = done.value(cut=cut)
         found.append(Value(value, done.start, end))
@@ -107,34 +149,60 @@ def read_values(text: str, start: int = 0) -> list[Value]:
             position = opening.start()
         token = _TOKEN.match(text, position)
         assert token is not None and token.lastgroup  # every character starts a token
-        kind, position = token.lastgroup, token.end()
+        kind, begin, position = token.lastgroup, position, token.end()
         if kind == "open":
+            in_list = len(stack) > 1 and stack[-2].bracket == "["
+            if token[0] == "{" and stack and stack[-1].wants_key and stack[-1].pairs and in_list:
+                close(begin)  # the brace before was forgotten
             if len(stack) == _MAX_DEPTH:
                 break
-            stack.append(_Open(token[0], token.start()))
+            stack.append(_Open(token[0], begin))
         elif kind == "close":
-            closers = [_CLOSERS[one.bracket] for one in stack]
-            while stack and token[0] in closers:
-                if closers.pop() == token[0]:
-                    close(position, cut=False)
-                    break
-                close(position, cut=False)
+            for _ in range(_closed_by(token[0], stack, text, position)):
+                close(position)
         elif kind == "unclosed":
             break
         elif kind == "comma":
             stack[-1].end_member()
-        elif kind not in ("space", "colon"):
+        elif kind == "colon":
+            _open_forgotten(stack, begin)
+        elif kind == "word" and stack[-1].bracket == "{" and stack[-1].key is not None:
+            bare = _BARE.match(text, begin)
+            position = bare.end() if bare else position
+            if position < len(text):  # else more of it may have been to come
+                stack[-1].add(_bare(text[begin:position]))
+        elif kind != "space":
             _scalar(stack[-1], kind, token[kind], text, position)
     while stack:
         close(len(text), cut=True)
     return sorted(found, key=lambda value: value.start)
 
 
+def _closed_by(closer: str, stack: Sequence[_Open], text: str, position: int) -> int:
+    """How many of the open containers a closer ends: those inside of its own one, too."""
+    if _CLOSERS[stack[-1].bracket] == closer:
+        return 1
+    opened = [_CLOSERS[container.bracket] for container in reversed(stack)]
+    if closer not in opened:
+        return 0
+    if _MEMBER_FOLLOWS.match(text, position):
+        # A stray or a wrong one: only as much ends as leaves the object open that goes on.
+        return opened.index("}") if "}" in opened else 0
+    return opened.index(closer) + 1
+
+
+def _open_forgotten(stack: list[_Open], position: int) -> None:
+    """A colon behind a text in a list: the brace before it was forgotten."""
+    inside = stack[-1]
+    if inside.bracket == "[" and inside.items and isinstance(inside.items[-1], str):
+        stack.append(_Open("{", position, key=inside.items.pop()))
+
+
 def _scalar(into: _Open, kind: str, token: str, text: str, end: int) -> None:
-    is_key = into.bracket == "{" and into.key is None
+    is_key = into.wants_key
     if kind in ("number", "word") and not is_key:
         if end < len(text):  # else more of it may have been to come
-            into.add(_number(token) if kind == "number" else _word(token))
+            into.add(_number(token) if kind == "number" else _bare(token))
     elif is_key:
         into.key = token if kind in ("number", "word") else _string(token)
     else:
@@ -145,9 +213,12 @@ def _number(token: str) -> int | float:
     return int(token) if len(token) < 19 and token.lstrip("+-").isdecimal() else float(token)
 
 
-def _word(token: str) -> bool | None:
-    """True or False for these words; None for null, NaN and all that is no value."""
-    return {"true": True, "false": False}.get(token.lower())
+def _bare(token: str) -> str | bool | None:
+    """What a text without quotes says: true, false, nothing, or itself."""
+    token = re.split(r"\s(?://|#|/\*)", token)[0].strip()
+    if token.lower() in _NO_TEXT:
+        return None
+    return {"true": True, "false": False}.get(token.lower(), token)
 
 
 def _string(token: str) -> str:

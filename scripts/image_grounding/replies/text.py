@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Any
 
-from image_grounding.replies.lenient import CutList, CutObject, Value, read_values
+from image_grounding.replies.lenient import CutList, CutObject, Value, from_pairs, read_values
 
 # Text that is no strict JSON is read so far: several times what token limits allow.
 _MAX_CHARS = 250_000
@@ -38,14 +38,16 @@ class ReplyStatus(StrEnum):
     REPAIRED = "repaired"
     TRUNCATED = "truncated"
     UNPARSEABLE = "unparseable"
+    REFUSED = "refused"
 
 
 class Shape(IntEnum):
     """How much a JSON value looks like the answer."""
 
     NONE = 0
-    WEAK = 1
-    STRONG = 2
+    BARE = 1
+    WEAK = 2
+    STRONG = 3
 
 
 @dataclass(frozen=True)
@@ -54,42 +56,67 @@ class Found:
 
     Several where a model writes one object a line, a draft before the answer, or an answer for
     each thing asked. Such a reply is ``open_ended``: nothing in it says that no more follows.
+
+    Attributes:
+        values: from the first of the strongest shape on, and each one's shape.
+        prose: the text before each value and, last, behind them all.
     """
 
-    values: tuple[Any, ...]
+    values: tuple[tuple[Any, Shape], ...]
+    prose: tuple[str, ...]
     status: ReplyStatus
     open_ended: bool = False
+
+    @property
+    def strongest(self) -> list[Any]:
+        """The values that look most like an answer."""
+        best = max(shape for _, shape in self.values)
+        return [value for value, shape in self.values if shape is best]
 
 
 def find_json(text: str, shape_of: Callable[[Any], Shape]) -> Found | None:
     """The JSON values in ``text`` that are the answer, or None where there is none.
 
     Args:
-        text: a model's reply.
+        text: a model's reply, without its thoughts.
         shape_of: judges a value; what it calls ``Shape.NONE`` is no answer.
     """
-    text = without_thoughts(text)
-    whole = _loads(text)
-    if isinstance(whole, str):  # JSON in a JSON string
-        text, whole = whole, _loads(whole)
-    if shape_of(whole):
-        return _found([whole], shape_of(whole), ReplyStatus.OK)
+    text, whole = unwrapped(text)
+    if shape := shape_of(whole):
+        return _found([(shape, Value(whole, 0, 0))], "", ReplyStatus.OK)
     if _ESCAPED.search(text):  # the same without the string around it
         text = text.replace('\\"', '"')
-    found, inside_cut = _search(text[:_MAX_CHARS], shape_of)
+    text = text[:_MAX_CHARS]
+    found, inside_cut = _search(text, shape_of)
     if not found:
         return None
     strongest = max(shape for shape, _ in found)
-    values = [value for shape, value in found if shape is strongest]
+    first = next(place for place, (shape, _) in enumerate(found) if shape is strongest)
     # What looks only weakly like an answer may be a part of one that has no end.
-    weak_part = strongest is Shape.WEAK and inside_cut
-    cut = weak_part or isinstance(values[-1], CutObject | CutList)
-    return _found(values, strongest, ReplyStatus.TRUNCATED if cut else ReplyStatus.REPAIRED)
+    weak_part = strongest < Shape.STRONG and inside_cut
+    cut = weak_part or isinstance(found[-1][1].value, CutObject | CutList)
+    status = ReplyStatus.TRUNCATED if cut else ReplyStatus.REPAIRED
+    return _found(found[first:], text, status)
 
 
-def _found(values: list[Any], shape: Shape, status: ReplyStatus) -> Found:
-    one_a_line = shape is Shape.WEAK and isinstance(values[-1], dict)
-    return Found(tuple(values), status, one_a_line or len(values) > 1)
+def _found(values: list[tuple[Shape, Value]], text: str, status: ReplyStatus) -> Found:
+    ends = [0, *(value.end for _, value in values)]
+    starts = [*(value.start for _, value in values), len(text)]
+    prose = tuple(text[end:start] for end, start in zip(ends, starts, strict=True))
+    shape, last = values[-1]
+    one_a_line = shape < Shape.STRONG and isinstance(last.value, dict)
+    return Found(
+        tuple((value.value, shape) for shape, value in values),
+        prose,
+        status,
+        one_a_line or len(values) > 1,
+    )
+
+
+def unwrapped(text: str) -> tuple[str, Any]:
+    """A reply without a JSON string around it, and its value where all of it is strict JSON."""
+    whole = _loads(text)
+    return (whole, _loads(whole)) if isinstance(whole, str) else (text, whole)
 
 
 def without_thoughts(text: str) -> str:
@@ -100,7 +127,7 @@ def without_thoughts(text: str) -> str:
     return "" if not end and _THOUGHT.match(text) else text[end:]
 
 
-def _search(text: str, shape_of: Callable[[Any], Shape]) -> tuple[list[tuple[Shape, Any]], bool]:
+def _search(text: str, shape_of: Callable[[Any], Shape]) -> tuple[list[tuple[Shape, Value]], bool]:
     """The outermost values of a shape, in the order of the text.
 
     And whether something that is no answer begins before them and has no end.
@@ -121,14 +148,16 @@ def _search(text: str, shape_of: Callable[[Any], Shape]) -> tuple[list[tuple[Sha
 
 def _outermost(
     values: list[Value], shape_of: Callable[[Any], Shape]
-) -> Iterator[tuple[Shape, Any]]:
+) -> Iterator[tuple[Shape, Value]]:
     taken = read = 0  # how far
-    for one in values:
-        nested, read = one.start < read, max(read, one.end)
+    for value in values:
+        nested, read = value.start < read, max(read, value.end)
         # An empty list inside of something else says nothing.
-        if one.start >= taken and (one.value or not nested) and (shape := shape_of(one.value)):
-            taken = one.end
-            yield shape, one.value
+        if value.start < taken or (nested and not value.value):
+            continue
+        if shape := shape_of(value.value):
+            taken = value.end
+            yield shape, value
 
 
 def _loads(text: str) -> Any:
@@ -137,7 +166,7 @@ def _loads(text: str) -> Any:
     if fence := _FENCE.match(text):
         text = text[fence.end() :].removesuffix("```")
     try:
-        return json.loads(text, strict=False)
+        return json.loads(text, strict=False, object_pairs_hook=from_pairs)
     except (ValueError, RecursionError):
         return None
 

@@ -15,7 +15,9 @@ from image_grounding.steps.table import AnyStep
 
 # A model none of whose first answers can be used will not do better later.
 _FIRST_SAMPLES = 20
-_MODELS_FAULT = frozenset({"reply_unparseable", "reply_truncated", "reply_unusable"})
+_MODELS_FAULT = frozenset(
+    {"reply_unparseable", "reply_truncated", "reply_refused", "reply_unusable", "unanswered"}
+)
 
 
 @dataclass

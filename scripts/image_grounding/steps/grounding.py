@@ -4,7 +4,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from image_grounding.boxes.frames import Frame, Size
@@ -29,19 +29,34 @@ _EXPRESSION_IN_PROMPT = '{"id": 0, "text": ""}, '
 
 @dataclass(frozen=True)
 class GroundingState:
-    """What was asked for, how its boxes are read, and how often it was asked.
+    """What was asked for, what is known already, and what is still open.
 
     Attributes:
-        texts: the referring expressions, in order.
+        texts: the referring expressions of the sample, in order.
         convention: what the model writes boxes in.
         frame: sizes of the upright original and of the picture as sent.
-        attempt: 1, or more where an earlier reply could not be used.
+        open: positions in ``texts`` of what the question asks for; its ids count from 0.
+        found: the boxes of each expression; None where it is open, none where it is absent.
+        family: how the model is asked.
+        losses: boxes that could not be used so far, by reason, and those that were clipped.
+        asks: replies so far that could be read.
+        unread: replies so far that could not.
     """
 
     texts: tuple[str, ...]
     convention: str
     frame: Frame
-    attempt: int = 1
+    open: tuple[int, ...]
+    found: tuple[tuple[Instance, ...] | None, ...]
+    family: Family
+    losses: Losses = field(default_factory=Losses)
+    asks: int = 0
+    unread: int = 0
+
+    @property
+    def open_texts(self) -> tuple[str, ...]:
+        """The expressions that the question asks for."""
+        return tuple(self.texts[index] for index in self.open)
 
 
 class GroundingStep(Step[Grounding]):
@@ -63,30 +78,44 @@ class GroundingStep(Step[Grounding]):
         if not texts:
             return Grounding(())
         question = boxes_question(texts, profile.picture(sample.image), profile.family)
-        frame = profile.transport.frame(size)
-        return Ask((question,), GroundingState(texts, profile.convention, frame))
+        state = GroundingState(
+            texts,
+            profile.convention,
+            profile.transport.frame(size),
+            tuple(range(len(texts))),
+            (None,) * len(texts),
+            profile.family,
+        )
+        return Ask((question,), state)
 
     def read(
         self, ask: Ask[GroundingState], replies: Sequence[Reply]
     ) -> Grounding | Ask[GroundingState] | Failure:
-        """The boxes; once more the same question where the reply cannot be used."""
-        (reply,), state = replies, ask.state
-        found = read_boxes(reply, state.texts)
-        grounding = None
+        """The boxes and absences; what a reply leaves open is asked for once more, alone.
+
+        Absence is taken from a reply's words, never from its silence. Only a whole, clean reply
+        of a family's native form, which has no way to say it, says it by its second silence.
+        """
+        (reply,), (question,), state = replies, ask.questions, ask.state
+        found = read_boxes(reply, state.open_texts)
+        attempt = question.attempt + 1
         if isinstance(found, Problem):
-            problem = found
-        else:
-            grounding = _grounding(found, state)
-            if not _is_unusable(found, grounding):
-                return grounding
-            reasons = ", ".join(f"{count} x {name}" for name, count in grounding.dropped.items())
-            problem = Problem(UNUSABLE, f"has boxes that cannot be used ({reasons})")
-        if state.attempt >= MAX_ASKS:
-            return problem.failure(
-                reply, state.attempt, dict(grounding.dropped if grounding else {})
+            state = replace(state, unread=state.unread + 1)
+            if state.unread >= MAX_ASKS:
+                return found.failure(reply, question.attempt, state.losses.dropped)
+            return Ask((replace(found.question_again(question), attempt=attempt),), state)
+        state = _taken_in(state, found)
+        if not state.open:
+            return Grounding(
+                tuple(boxes or () for boxes in state.found),
+                dict(state.losses.dropped),
+                state.losses.clipped,
             )
-        question = replace(problem.question_again(ask.questions[0]), attempt=state.attempt + 1)
-        return Ask((question,), replace(state, attempt=state.attempt + 1))
+        if state.asks >= MAX_ASKS:
+            return _open_problem(state).failure(reply, question.attempt, state.losses.dropped)
+        alone = boxes_question(state.open_texts, question.picture, state.family)
+        again = replace(alone, attempt=attempt, token_factor=question.token_factor)
+        return Ask((again,), state)
 
     def basis(self, sample: Sample, earlier: Earlier) -> str:
         """The cleaned caption and the expressions with their spans."""
@@ -125,6 +154,7 @@ class GroundingStep(Step[Grounding]):
     ) -> None:
         """The boxes of the ``expressions``."""
         for fields, found in zip(record["expressions"], earlier[self].instances, strict=True):
+            fields["status"] = "grounded" if found else "absent"
             own_id = fields["expression_id"]
             fields["instances"] = [
                 {"bbox_id": f"{own_id}-b{index}", "bbox": list(box.bbox), "score": box.score}
@@ -167,31 +197,48 @@ def read_boxes(reply: Reply, texts: Sequence[str]) -> GroundingReply | Problem:
     return unread(reply, found.status, open_ended=found.open_ended) or found
 
 
-def _is_unusable(reply: GroundingReply, grounding: Grounding) -> bool:
-    """Whether an expression would look unseen that the reply does not call so."""
-    named = reply.spoiled | {raw.expression for raw in reply.instances}
-    lost = any(not grounding.instances[index] for index in named)
-    return bool(grounding.dropped) and (lost or not any(grounding.instances))
-
-
-def _grounding(reply: GroundingReply, state: GroundingState) -> Grounding:
-    dropped = Counter(reply.dropped)
-    clipped = 0
-    found: list[dict[PixelBox, float | None]] = [{} for _ in state.texts]
+def _taken_in(state: GroundingState, reply: GroundingReply) -> GroundingState:
+    """``state`` with what a reply says."""
+    dropped = Counter(state.losses.dropped) + reply.dropped
+    clipped = state.losses.clipped
+    boxes: dict[int, dict[PixelBox, float | None]] = {}
+    unusable = set(reply.unusable)
     for raw in reply.instances:
         numbers = raw.numbers_in(state.convention)
         box = to_original(numbers, state.convention, state.frame, dropped)
         if box is None:
+            unusable.add(raw.expression)
             continue
         clipped += reaches_beyond(numbers, state.convention, state.frame)
-        boxes = found[raw.expression]
-        known = [score for score in (boxes.get(box), raw.score) if score is not None]
-        boxes[box] = max(known, default=None)
-    return Grounding(
-        tuple(tuple(Instance(box, score) for box, score in boxes.items()) for boxes in found),
-        dict(dropped),
-        clipped,
+        known = boxes.setdefault(raw.expression, {})
+        scores = [score for score in (known.get(box), raw.score) if score is not None]
+        known[box] = max(scores, default=None)
+    silent = reply.complete and not reply.can_name_absent and state.asks > 0
+    found = list(state.found)
+    for place, index in enumerate(state.open):
+        if place in unusable:
+            continue
+        if place in boxes:
+            found[index] = tuple(Instance(box, score) for box, score in boxes[place].items())
+        elif place in reply.absent or silent:
+            found[index] = ()
+    still_open = tuple(index for index in state.open if found[index] is None)
+    return replace(
+        state,
+        open=still_open,
+        found=tuple(found),
+        losses=Losses(dropped, clipped),
+        asks=state.asks + 1,
     )
+
+
+def _open_problem(state: GroundingState) -> Problem:
+    """Why expressions are still open when all asking is done."""
+    texts = ", ".join(json.dumps(text, ensure_ascii=False) for text in state.open_texts)
+    if state.losses.dropped:
+        reasons = ", ".join(f"{count} x {name}" for name, count in state.losses.dropped.items())
+        return Problem(UNUSABLE, f"has boxes that cannot be used ({reasons}) for {texts}")
+    return Problem("unanswered", f"says neither where {texts} is nor that it is absent")
 
 
 def _instances(item: Any) -> tuple[Instance, ...]:

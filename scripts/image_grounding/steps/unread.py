@@ -43,6 +43,8 @@ def unread(reply: Reply, status: ReplyStatus, *, open_ended: bool) -> Problem | 
     unparseable = status is ReplyStatus.UNPARSEABLE
     if status is ReplyStatus.TRUNCATED or (cut and (unparseable or open_ended)):
         return Problem("reply_truncated", "was cut before its end", cut=True)
+    if status is ReplyStatus.REFUSED:
+        return Problem("reply_refused", "is a refusal or an error")
     if unparseable:
         return Problem("reply_unparseable", "holds no JSON of the wanted kind")
     return None

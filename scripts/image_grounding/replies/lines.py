@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Boxes in lines of text, between tags of a model family, or in prose.
+
+A box belongs to the phrase before it on its line, else behind it, else in the heading above,
+and only where nothing else is said there: a sentence about two things has two readings.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from image_grounding.replies.items import Item
+from image_grounding.replies.numbers import No, RawBox, Reading, boxes_in_text, says_none
+from image_grounding.replies.phrases import Asked, is_neutral, word_set
+
+_LONGEST_LINE = 4000
+_N = r"[-+]?(?:\d++\.?\d*+|\.\d++)(?:[eE][-+]?\d++)?+"
+_GAP = r"(?:\s*,\s*|[ \t]+)"
+_GROUP = rf"[\[({{<]\s*{_N}(?:\s*[,;\s]\s*{_N})*\s*[\])}}>]"
+_NAME = (
+    r"[\"'`]?(?:[xy][_ ]?(?:[012]|min|max)?|left|top|right|bottom|width|height|[wh]|c[xy])[\"'`]?"
+)
+_MEMBER = rf"{_NAME}\s*[:=]\s*{_N}"
+_BOX = re.compile(
+    # native tags
+    r"<\|?(?P<tag>bbox|box|box_start|det)\|?>(?P<inside>.*?)"
+    r"(?P<end><\|?/?(?:bbox|box|box_end|det)\|?>|\Z)"
+    # brackets of four, or two of two, and lists of these
+    rf"|(?P<list>\[\s*(?:{_GROUP}\s*,?\s*)+\]"
+    rf"|{_GROUP}(?:\s*(?:,|;|-+>?|\u2013|\u2192|to|and)?\s*{_GROUP})*)"
+    # x1=1, y1=2, x2=3, y2=4
+    rf"|(?P<named>[\[({{]?\s*{_MEMBER}(?:[\s,;]+{_MEMBER}){{3}}\s*[\])}}]?)"
+    # four bare numbers
+    rf"|(?P<bare>(?<![\w.,%-])(?<!\d[ ,]){_N}(?:{_GAP}{_N}){{3}}(?![\w%]|\.\d|\s*,?\s*{_N}))",
+    re.DOTALL,
+)
+_REF = re.compile(
+    r"<\|?(?:ref|object_ref_start|phrase)\|?>(.*?)<\|?/?(?:ref|object_ref_end|phrase)\|?>",
+    re.DOTALL,
+)
+_NOISE = re.compile(
+    r"<\|(?:begin_of_box|end_of_box|im_start|im_end|endoftext|eot_id|grounding|end|assistant)\|>"
+    r"|</?(?:s|p|b|answer|output|response|final_answer|code|object|grounding)>|```\w*|\*\*|__|`|~~"
+)
+_MARKER = re.compile(r"^\s*(?:[-*\u2022>+|#]+\s+|#+|\(?\d{1,3}[.)]\s+|[a-z][.)]\s+)+")
+_SCORE = re.compile(
+    r"[\s,;(\[]*(?:(?:with (?:a )?)?(?:score|confidence|conf|prob(?:ability)?)\b(?: of)?\W{0,3})?"
+    r"(0?\.\d+|[01]\.\d+)[\s)\].,;]*$",
+    re.IGNORECASE,
+)
+_FILLER = word_set(
+    "is are was were be can at in on of for to with from by as the a an its their it this that "
+    "here located found visible seen detected shown bounding box boxes bbox bbox_2d box_2d "
+    "coordinates coords coordinate position location region area image picture photo given "
+    "answer label object objects expression phrase item target referring and around "
+    "approximately about would should has have i see find there result results final spanning "
+    "covers covering corresponds corner corners left-top top-left bottom-right topleft "
+    "bottomright follows following normalized sure ok okay located: score confidence id"
+)
+
+
+@dataclass(frozen=True)
+class Lines:
+    """The items of a text that is no JSON.
+
+    ``open`` where a box has no end; ``vague`` are phrases in sentences with two readings.
+    """
+
+    items: tuple[Item, ...]
+    open: bool = False
+    vague: frozenset[int] = frozenset()
+
+
+def plain_lines(text: str) -> str:
+    """A text without what only decorates it."""
+    return re.sub(r"[^\S\n]{2,}", " ", _NOISE.sub(" ", text))
+
+
+def read_lines(text: str, asked: Asked) -> Lines:
+    """The boxes in ``text``, each under the phrase that stands with it, and what is unseen."""
+    items: list[Item] = []
+    vague: set[int] = set()
+    heading = ""
+    is_open = False
+    for line in _lines(plain_lines(text)):
+        if len(line) > _LONGEST_LINE:
+            items.append(Item(unread=1))
+            continue
+        boxes = [match for match in _BOX.finditer(line) if _is_box(match)]
+        unclosed = [match for match in boxes if _is_unclosed(match, line)]
+        boxes = [match for match in boxes if match not in unclosed]
+        is_open = is_open or bool(unclosed)
+        if not boxes:
+            if not line.strip():
+                continue
+            if unseen := _unseen(line, asked):
+                items.append(unseen)
+                continue
+            heading = name_in(line, asked) or heading
+            continue
+        found = list(_of_line(line, boxes, heading, asked))
+        named = [asked.named(name) for item in found for name in item.labels]
+        if len(set(named)) > 1 and () in named:
+            vague.update(index for names in named for index in names)
+        items.extend(found)
+    return Lines(tuple(items), is_open, frozenset(vague))
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Lines; a tagged or bracketed box that goes over several is one."""
+    start = 0
+    for match in re.finditer(r"\n", text):
+        before = text[start : match.start()]
+        if match.start() - start < _LONGEST_LINE and _depth(before) > 0:
+            continue
+        yield before.replace("\n", " ")
+        start = match.end()
+    yield text[start:].replace("\n", " ")
+
+
+def _depth(text: str) -> int:
+    return text.count("[") - text.count("]")
+
+
+def _is_unclosed(match: re.Match[str], line: str) -> bool:
+    """Whether the end of the text cuts a box, or what it stands in."""
+    if match["tag"]:
+        return not match["end"]
+    return bool(match["bare"]) and _depth(line[: match.start()]) > 0
+
+
+def _is_box(match: re.Match[str]) -> bool:
+    if match["tag"] or match["named"] or match["bare"]:
+        return True
+    return len(re.findall(_N, match[0])) >= 3
+
+
+def _of_line(
+    line: str, boxes: Sequence[re.Match[str]], heading: str, asked: Asked
+) -> Iterator[Item]:
+    starts = [match.start() for match in boxes]
+    ends = [match.end() for match in boxes]
+    before = [line[end:start] for end, start in zip([0, *ends], starts, strict=False)]
+    after = [line[end:start] for end, start in zip(ends, [*starts[1:], len(line)], strict=True)]
+    behind = not heading and not name_in(before[0], asked) and asked.named(name_in(after[0], asked))
+    last = heading
+    for match, prefix, suffix in zip(boxes, before, after, strict=True):
+        name = name_in(suffix, asked) if behind else name_in(prefix, asked) or last
+        last = name
+        score = _SCORE.match(suffix)
+        yield _item(match, name, float(score[1]) if score and float(score[1]) <= 1 else None)
+
+
+def _item(match: re.Match[str], name: str, score: float | None) -> Item:
+    readings: list[Reading] = boxes_in_text(match["inside"] if match["tag"] else match[0])
+    boxes = tuple((reading, score) for reading in readings if isinstance(reading, RawBox))
+    return Item(
+        labels=(name,) if name else (),
+        boxes=boxes,
+        unseen=No.BOX in readings,
+        unread=readings.count(No.SENSE),
+    )
+
+
+def name_in(text: str, asked: Asked) -> str:
+    """The name in what stands beside a box: the one of a tag, else all but filler words."""
+    if tagged := _REF.findall(text):
+        return str(tagged[-1]).strip()
+    name = _strip(text, asked)
+    sentence = _strip(re.split(r"[.!?]\s", text)[-1], asked)
+    return name if asked.named(name) or not asked.named(sentence) else sentence
+
+
+def _strip(text: str, asked: Asked) -> str:
+    """``text`` without list markers and the filler words at both ends; "" if nothing is left."""
+    text = _MARKER.sub("", _SCORE.sub("", text)).strip(
+        " \t,.!:;=-\u2013\u2014>|()[]{}\"'\u201c\u201d"
+    )
+    words = text.split()
+    starts = [0]
+    while starts[-1] < len(words) and _is_filler(words[starts[-1]]):
+        starts.append(starts[-1] + 1)
+    ends = [len(words)]
+    while ends[-1] > 0 and _is_filler(words[ends[-1] - 1]):
+        ends.append(ends[-1] - 1)
+    for start in starts:
+        for end in ends:
+            name = " ".join(words[start:end])
+            if start < end and asked.holds(name):
+                return name
+    return " ".join(words[starts[-1] : ends[-1]]).strip(" ,.:;=-\u2013\u2014>|()\"'\u201c\u201d")
+
+
+def _is_filler(word: str) -> bool:
+    return word.lower().strip(",.!:;=-()[]{}\"'\u2013\u2014>|") in _FILLER or not any(
+        map(str.isalnum, word)
+    )
+
+
+def _unseen(line: str, asked: Asked) -> Item | None:
+    """A line that names a phrase and says in the place of its box that there is none."""
+    parts = re.split(
+        r"\s*(?::|=|\s[-\u2013\u2014]+\s|->|\u2192|\|)\s*",
+        _MARKER.sub("", line).strip(" |"),
+        maxsplit=1,
+    )
+    if len(parts) != 2 or not says_none(parts[1]):
+        return None
+    name = _strip(parts[0], asked)
+    if not name or (is_neutral(name) and not asked.holds(name)):
+        return None
+    return Item(labels=(name,), unseen=True)
