@@ -11,6 +11,7 @@
 #   "omegaconf>=2.3",
 #   "openai>=3.50,<4",
 #   "pillow>=11",
+#   "pydantic>=2.11",
 #   "questionary>=2.1",
 #   "rapidfuzz>=3.9",
 #   "rich>=13.9",

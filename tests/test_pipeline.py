@@ -365,7 +365,7 @@ def test_a_failure_never_looks_like_an_empty_answer(server: Loopback, make_proje
     failures = {one["image_path"]: one for one in project.failures("1")}
     assert {path: one["reason"] for path, one in failures.items()} == {
         "scene0.png": "rejected_request",
-        "scene1.png": "reply_unparseable",
+        "scene1.png": "reply_refused",
         "scene2.png": "reply_unusable",
     }
     assert failures["scene1.png"]["reply_excerpt"].startswith("I am sorry")
