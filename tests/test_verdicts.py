@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from conftest import Project
-from image_grounding.inspection.checks.edges import EdgeVotes
+from image_grounding.inspection.checks.edges import EdgeVotes, PictureSample
 from image_grounding.results.reading import Results
 from support.loopback import Answer, Call, Loopback
 from support.results import make_line, misread, write_results
@@ -305,17 +305,28 @@ def test_each_picture_is_compared_once_and_few_of_a_crowd(tmp_path: Path) -> Non
     path = scene.save(tmp_path / "scene.png")
     boxes = [box for _, box in scene.boxes]
     line = make_line(0, [("a thing", [box]) for box in boxes], size=(400, 300))
-    crowd = make_line(1, [("things", [boxes[0]] * 9)], size=(400, 300))
-    results = write_results(tmp_path, [line, line, crowd], images=False)
-    first, again, third = Results(results).records()
-    votes = EdgeVotes()
-    votes.add(first, path)
-    votes.add(again, path)
-    assert (votes.as_read, votes.exchanged) == (2, 0)
-    votes.add(third, scene.save(tmp_path / "other.png"))
-    assert (votes.as_read, votes.exchanged) == (7, 0)
-    votes.add(third, tmp_path / "gone.png")
-    assert votes.as_read == 7
+    many = [("things", [boxes[0]] * 9)]
+    crowd = [make_line(i, many, size=(400, 300), image=f"{i}.png") for i in (1, 2)]
+    results = write_results(tmp_path, [line, line, *crowd], images=False)
+    first, again, crowded, lost = Results(results).records()
+    pictures = PictureSample()
+    pictures.add(first, path)
+    pictures.add(again, path)
+    assert pictures.compare() == EdgeVotes(as_read=2)
+    pictures.add(crowded, scene.save(tmp_path / "crowded.png"))
+    pictures.add(lost, tmp_path / "lost.png")
+    assert pictures.compare() == EdgeVotes(as_read=7)
+
+
+def test_few_pictures_stand_for_many_whatever_their_order(tmp_path: Path) -> None:
+    lines = [make_line(i, [("a dog", [DOG])]) for i in range(200)]
+    records = list(Results(write_results(tmp_path, lines, images=False)).records())
+    one_way, other_way = PictureSample(), PictureSample()
+    for record, turned in zip(records, reversed(records), strict=True):
+        one_way.add(record, tmp_path / record.image_path)
+        other_way.add(turned, tmp_path / turned.image_path)
+    assert one_way._chosen == other_way._chosen
+    assert len(one_way._chosen) == 40
 
 
 # --- flags that only inform
