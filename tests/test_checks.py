@@ -176,7 +176,7 @@ SENTENCES = [
 ]  # fmt: skip
 
 
-def test_sentences_are_told_from_noun_phrases():
+def test_sentences_differ_from_noun_phrases():
     assert [text for text in NOUN_PHRASES if is_sentence(text)] == []
     assert [text for text in SENTENCES if not is_sentence(text)] == []
 

@@ -525,7 +525,7 @@ def test_nothing_sticks_out(review, browser, width):
 
 
 @browser_test
-def test_random_cards_are_told_from_picked_ones(review, browser):
+def test_random_cards_differ_from_picked_ones(review, browser):
     with opened(browser, review) as page:
         assert "2 drawn at random" in page.text_content(".drawn")
         for _ in range(3):

@@ -250,7 +250,7 @@ def test_a_review_of_every_record_needs_no_draw(tmp_path):
     assert (review.basis, review.figures.boxes, review.records) == ("all", Rate(4, 4), 4)
 
 
-def test_a_card_marked_in_part_is_told(tmp_path):
+def test_a_card_marked_in_part_gives_a_caveat(tmp_path):
     lines = [make_line(0, [("a dog", [BOX]), ("a cat", [OTHER])])]
     review = read_review(tmp_path, lines, {(0, 0, None): "good"})
     assert "1 phrases of the reviewed cards have no mark" in " ".join(
@@ -282,6 +282,18 @@ def test_threshold_keeps_what_it_says(tmp_path):
     assert wilson_interval(sum(score >= 0.6 for score in below), len(below))[0] < 0.95
     assert ran.json["decision"] == "scale_above_score"
     assert f"at least {threshold['score']:g}" in ran.err
+
+
+@pytest.mark.parametrize(("low", "warned"), [(4, True), (10, False)])
+def test_a_threshold_over_equal_scores_warns(tmp_path, low, warned):
+    """All but the ``low`` wrong boxes of 100 score alike."""
+    lines = [scored(i, 0.3 if i < low else 0.9) for i in range(100)]
+    marks = {(i, 0, None): "wrong_box" if i < low else "good" for i in range(100)}
+    ran = run_review(tmp_path, lines, marks, picks=dict.fromkeys(range(100), "random"))
+    assert ran.json["threshold"]["score"] == 0.9
+    advice = " ".join(ran.json["advice"])
+    assert ("96% of the boxes have one and the same score" in advice) == warned
+    assert ("Warning: " in ran.err) == warned
 
 
 def test_no_threshold_without_scores(tmp_path):
@@ -369,7 +381,7 @@ def test_gate(tmp_path, mark, code):
     assert ran.code == ran.json["exit_code"] == code
 
 
-def test_review_of_another_run_is_said(tmp_path):
+def test_review_of_another_run_gives_a_warning(tmp_path):
     lines = [scored(0, 0.9)]
     marks = {(0, 0, None): "good", (5, 0, None): "good"}
     ran = run_review(tmp_path, lines, marks, picks={0: "random"}, run="another")

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from conftest import Project
-from image_grounding.inspection.checks.edges import EdgeVotes
+from image_grounding.inspection.checks.edges import EdgeVotes, PictureSample
 from image_grounding.results.reading import Results
 from support.loopback import Answer, Call, Loopback
 from support.results import make_line, misread, write_results
@@ -130,13 +130,29 @@ def test_a_second_run_that_was_cut_short_takes_nothing_away(
     assert "incomplete" not in levels(inspect(project.results))
 
 
-def test_unfinished_counts_failures_of_earlier_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("selection", "missing"),
+    [
+        (None, 3),  # earlier runs have annotated or failed the others
+        ({"limit": 10}, 5),  # what is annotated need not be of this pilot
+    ],
+)
+def test_what_earlier_runs_have_attempted_is_not_missing(
+    tmp_path: Path, selection: dict[str, int] | None, missing: int
+) -> None:
     counts = {"lines": 10, "annotated": 4, "failed": 1, "failed_earlier": 2, "not_attempted": 5}
-    summary = {"counts": counts, "status": "interrupted"}
+    summary = {"counts": counts, "status": "interrupted", "selection": selection}
     lines = [make_line(i, [("a dog", [DOG])]) for i in range(4)]
     found = Results(write_results(tmp_path, lines, summary=summary)).unfinished()
-    assert found and (found.not_attempted, found.lines) == (3, 10)
-    assert (str(found), found.status) == ("3 of 10 not attempted", "interrupted")
+    assert found and (found.not_attempted, found.lines) == (missing, 10)
+    assert (str(found), found.status) == (f"{missing} of 10 not attempted", "interrupted")
+
+
+@pytest.mark.parametrize("counts", [5, [], {}, {"lines": "10", "not_attempted": None}])
+def test_a_summary_that_says_nothing_of_it(tmp_path: Path, counts: Any) -> None:
+    lines = [make_line(0, [("a dog", [DOG])])]
+    results = write_results(tmp_path, lines, summary={"counts": counts})
+    assert Results(results).unfinished() is None
 
 
 def kill_after(project: Project, server: Loopback, count: int) -> None:
@@ -226,16 +242,27 @@ def test_a_named_convention_is_judged_by_its_probe(
     assert ran.json["verdict"] == (level or "pass")
 
 
-def test_a_scale_is_too_small_or_too_large_and_never_both(tmp_path: Path) -> None:
-    """Pixels read as 0-1000: too small in small images, beyond the borders of large ones."""
-    small, dropped = misread([(640, 480)], "pixel_sent", "norm1000_xyxy", count=60)
-    large, more = misread([(1600, 1200)], "pixel_sent", "norm1000_xyxy", count=20)
+@pytest.mark.parametrize(
+    ("written", "read", "sizes", "finding"),
+    [
+        # Too small in small images, beyond the borders of large ones.
+        ("pixel_sent", "norm1000_xyxy", [(640, 480), (4032, 3024)], "scale_large"),
+        # In the first thousand pixels of large images, beyond the borders of small ones.
+        ("norm1000_xyxy", "pixel_sent", [(320, 240), (4032, 3024)], "thousand"),
+    ],
+)
+def test_a_scale_is_too_small_or_too_large_and_never_both(
+    tmp_path: Path, written: str, read: str, sizes: list[tuple[int, int]], finding: str
+) -> None:
+    small, dropped = misread(sizes[:1], written, read, count=60)
+    large, more = misread(sizes[1:], written, read, count=20)
     for number, line in enumerate(large):
         line["sample_id"], line["image_path"] = f"large{number}", f"large{number}.png"
-    summary = {"counts": {"dropped_boxes": dict(dropped + more), "clipped_boxes": 40}}
+    summary = {"counts": {"dropped_boxes": dict(dropped + more)}}
     ran = inspect(write_results(tmp_path, small + large, summary=summary, images=False))
-    scales = {check for check in levels(ran) if check.startswith("convention_scale")}
-    assert scales == {"convention_scale_large"}
+    assert [check for check in levels(ran) if check.startswith("convention_")] == [
+        f"convention_{finding}"
+    ]
 
 
 def test_usable_so_far_is_never_said_beside_a_wrong_convention(tmp_path: Path) -> None:
@@ -305,17 +332,28 @@ def test_each_picture_is_compared_once_and_few_of_a_crowd(tmp_path: Path) -> Non
     path = scene.save(tmp_path / "scene.png")
     boxes = [box for _, box in scene.boxes]
     line = make_line(0, [("a thing", [box]) for box in boxes], size=(400, 300))
-    crowd = make_line(1, [("things", [boxes[0]] * 9)], size=(400, 300))
-    results = write_results(tmp_path, [line, line, crowd], images=False)
-    first, again, third = Results(results).records()
-    votes = EdgeVotes()
-    votes.add(first, path)
-    votes.add(again, path)
-    assert (votes.as_read, votes.exchanged) == (2, 0)
-    votes.add(third, scene.save(tmp_path / "other.png"))
-    assert (votes.as_read, votes.exchanged) == (7, 0)
-    votes.add(third, tmp_path / "gone.png")
-    assert votes.as_read == 7
+    many = [("things", [boxes[0]] * 9)]
+    crowd = [make_line(i, many, size=(400, 300), image=f"{i}.png") for i in (1, 2)]
+    results = write_results(tmp_path, [line, line, *crowd], images=False)
+    first, again, crowded, lost = Results(results).records()
+    pictures = PictureSample()
+    pictures.add(first, path)
+    pictures.add(again, path)
+    assert pictures.compare() == EdgeVotes(as_read=2)
+    pictures.add(crowded, scene.save(tmp_path / "crowded.png"))
+    pictures.add(lost, tmp_path / "lost.png")
+    assert pictures.compare() == EdgeVotes(as_read=7)
+
+
+def test_few_pictures_stand_for_many_whatever_their_order(tmp_path: Path) -> None:
+    lines = [make_line(i, [("a dog", [DOG])]) for i in range(200)]
+    records = list(Results(write_results(tmp_path, lines, images=False)).records())
+    one_way, other_way = PictureSample(), PictureSample()
+    for record, turned in zip(records, reversed(records), strict=True):
+        one_way.add(record, tmp_path / record.image_path)
+        other_way.add(turned, tmp_path / turned.image_path)
+    assert one_way._chosen == other_way._chosen
+    assert len(one_way._chosen) == 40
 
 
 # --- flags that only inform

@@ -17,7 +17,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
-from image_grounding.inspection.checks.edges import EdgeVotes
+from image_grounding.inspection.checks.edges import EdgeVotes, PictureSample
 from image_grounding.inspection.checks.placement import Placement
 from image_grounding.inspection.model import Check, Finding, Level
 from image_grounding.inspection.wilson import Z95
@@ -88,13 +88,13 @@ CONVENTION_CHECKS = (FIRST_PIXEL, THOUSAND, SCALE_SMALL, SCALE_LARGE, QUADRANT, 
 
 
 def convention_findings(
-    placement: Placement, edges: EdgeVotes, dropped: int, clipped: int, limits: Limits
+    placement: Placement, pictures: PictureSample, dropped: int, clipped: int, limits: Limits
 ) -> Iterator[Finding]:
     """Signatures of a wrong convention: at most one about the scale and one about the axes.
 
     Args:
         placement: of all records.
-        edges: how boxes fit their pictures.
+        pictures: pictures to compare boxes with.
         dropped: boxes that the run dropped as outside, and replies with only such boxes.
         clipped: boxes that passed the borders of their images and were clipped there.
         limits: from the spec.
@@ -105,6 +105,7 @@ def convention_findings(
     if total < least:
         return
     scale = _scale(placement, dropped, clipped, least, limits)
+    edges = pictures.compare()
     if not scale and edges.bounds(_Z_PROOF)[0] > 0.5:
         yield _axes_on_pictures(edges)  # few boxes prove it: chance has been allowed for
         return

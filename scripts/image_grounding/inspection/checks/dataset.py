@@ -23,7 +23,7 @@ from image_grounding.inspection.checks.dataset_checks import (
     UNMEASURED_CONVENTION,
     WIDESPREAD_FLAG,
 )
-from image_grounding.inspection.checks.edges import EdgeVotes
+from image_grounding.inspection.checks.edges import PictureSample
 from image_grounding.inspection.checks.placement import Placement
 from image_grounding.inspection.checks.registry import RECORD
 from image_grounding.inspection.model import Check, Finding, Flag, Level
@@ -54,7 +54,7 @@ class DatasetCounts:
         failures: number of failed samples by step and reason.
         scores: number of boxes by score, rounded to 0.01.
         placement: where the boxes are.
-        edges: how the boxes fit their pictures.
+        pictures: a sample of the pictures, to compare boxes with.
     """
 
     counts: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(COUNTS, 0)))
@@ -64,7 +64,7 @@ class DatasetCounts:
     failures: dict[str, Counter[str]] = field(default_factory=dict)
     scores: Counter[float] = field(default_factory=Counter)
     placement: Placement = field(default_factory=Placement)
-    edges: EdgeVotes = field(default_factory=EdgeVotes)
+    pictures: PictureSample = field(default_factory=PictureSample)
     _informing: frozenset[str] = field(
         default_factory=lambda: frozenset(c.name for c in RECORD.checks if not c.weight)
     )
@@ -86,7 +86,7 @@ class DatasetCounts:
         self.flags.update(names)
         self.scores.update(round(box.score, 2) for box in boxes if box.score is not None)
         self.placement.add(record)
-        self.edges.add(record, image)
+        self.pictures.add(record, image)
 
     def add_failure(self, step: str, reason: str) -> None:
         """Count a failed sample."""
@@ -107,7 +107,7 @@ class DatasetCounts:
         clipped = count_in(summary, "counts", "clipped_boxes")
         dropped += sum(reasons[_ALL_BOXES_OUTSIDE] for reasons in self.failures.values())
         found = [
-            *convention_findings(self.placement, self.edges, dropped, clipped, limits),
+            *convention_findings(self.placement, self.pictures, dropped, clipped, limits),
             *self._shares(limits),
             *self._unfinished(unfinished),
             *self._teacher(summary),

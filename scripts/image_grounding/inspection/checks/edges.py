@@ -6,8 +6,10 @@ photographs 53 of 59 boxes of a detector had more contrast across their sides th
 with exchanged axes.
 """
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from PIL import Image, ImageStat
@@ -20,6 +22,7 @@ from image_grounding.inspection.wilson import wilson_interval
 from image_grounding.results.reading import Record
 
 _MOST_PICTURES = 40
+_MOST_VOTES = 80
 _MOST_BOXES = 5  # of one record: boxes of one picture are not independent
 _PIXELS = 160_000  # of a picture as it is looked at
 _STRIP = 0.12  # of the sides of a box: how wide the compared strips inside and outside are
@@ -29,44 +32,58 @@ _ALIKE_IOU = 0.4  # a box that hardly moves when its axes are exchanged tells no
 _LEAST_CONTRAST = 4.0  # of 255: pictures without any edge tell nothing
 
 
-@dataclass
+@dataclass(frozen=True)
 class EdgeVotes:
-    """Counts of boxes that fit their picture better as read, or with x and y exchanged.
-
-    Only the first pictures of a data set are looked at, each once, so the size is constant.
-    """
+    """Numbers of boxes that fit their picture better as read, and with x and y exchanged."""
 
     as_read: int = 0
     exchanged: int = 0
-    _seen: set[Path] = field(default_factory=set)
-
-    def add(self, record: Record, image: Path) -> None:
-        """Compare the boxes of a record; an unreadable image gives no vote."""
-        boxes = [box.bbox for expression in record.expressions for box in expression.instances]
-        if not boxes or image in self._seen or len(self._seen) >= _MOST_PICTURES:
-            return
-        self._seen.add(image)
-        try:
-            picture = open_upright(image, Transport(_PIXELS)).convert("RGB")
-        except SampleError:
-            return
-        for box in boxes[:_MOST_BOXES]:
-            self._compare(picture, _fractions(box, record.size))
 
     def bounds(self, z: float) -> tuple[float, float]:
         """Wilson bounds of the share of boxes that fit better with exchanged axes."""
         return wilson_interval(self.exchanged, self.as_read + self.exchanged, z)
 
-    def _compare(self, picture: Image.Image, box: Box) -> None:
+
+@dataclass
+class PictureSample:
+    """A sample of the pictures of a data set, of constant size and the same in any order."""
+
+    _chosen: dict[int, tuple[Record, Path]] = field(default_factory=dict)
+
+    def add(self, record: Record, image: Path) -> None:
+        """Consider the picture of a record; each counts once."""
+        if any(expression.instances for expression in record.expressions):
+            rank = zlib.crc32(record.image_path.encode("utf-8", "replace"))
+            self._chosen.setdefault(rank, (record, image))
+            if len(self._chosen) > _MOST_PICTURES:
+                del self._chosen[max(self._chosen)]
+
+    def compare(self) -> EdgeVotes:
+        """Look at the pictures; unreadable ones give no vote."""
+        each = (better for chosen in self._chosen.values() for better in _better_fits(*chosen))
+        votes = list(islice(each, _MOST_VOTES))
+        return EdgeVotes(votes.count("as_read"), votes.count("exchanged"))
+
+
+def _better_fits(record: Record, image: Path) -> Iterator[str]:
+    """For each box that tells, which reading of it fits the picture better."""
+    boxes = [instance.bbox for item in record.expressions for instance in item.instances]
+    try:
+        picture = open_upright(image, Transport(_PIXELS)).convert("RGB")
+    except SampleError:
+        return
+    for pixel_box in boxes[:_MOST_BOXES]:
+        box = _fractions(pixel_box, record.size)
         other = swap_axes(box)
-        if box_iou(box, other) > _ALIKE_IOU or box_area(box) > _LARGE:
-            return
+        inside = min(box) >= 0 and max(box) <= 1
+        if not inside or box_iou(box, other) > _ALIKE_IOU or box_area(box) > _LARGE:
+            continue
         as_read = _contrast(picture, _pixels(box, picture))
         exchanged = _contrast(picture, _pixels(other, picture))
         if as_read is None or exchanged is None or max(as_read, exchanged) < _LEAST_CONTRAST:
-            return
-        self.as_read += as_read > exchanged
-        self.exchanged += exchanged > as_read
+            continue
+        if as_read != exchanged:
+            yield "as_read" if as_read > exchanged else "exchanged"
 
 
 def _fractions(box: PixelBox, size: tuple[int, int]) -> Box:
