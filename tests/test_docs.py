@@ -5,6 +5,7 @@ import importlib
 import json
 import re
 import shutil
+import textwrap
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -18,10 +19,12 @@ from skills_ref import validate
 from conftest import read_jsonl, write_jsonl
 from image_grounding import errors
 from image_grounding.exports import FORMATS
+from image_grounding.spec import load_spec
 from image_grounding.spec.schema import known_keys
 from support.documents import (
     DOCUMENTS,
     REFERENCES,
+    blocks,
     cells,
     check_rows,
     commands,
@@ -250,6 +253,19 @@ def test_tables_say_what_the_code_says(name: str, rows: Any) -> None:
     listed = re.findall(r"^\| `([\w.]+)` \|", text, re.MULTILINE)
     wanted = re.findall(r"^\| `([\w.]+)` \|", "\n".join(rows()), re.MULTILINE)
     assert wanted == listed
+
+
+def test_examples_of_specs_load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    sections = [
+        block for text in TEXTS.values() for language, block in blocks(text) if language == "yaml"
+    ]
+    assert len(sections) >= 5
+    for block in sections:
+        for name in re.findall(r"oc\.env:(\w+)", block):
+            monkeypatch.setenv(name, "a-key-of-this-test")
+        (tmp_path / "spec.yaml").write_text("image_grounding:\n" + textwrap.indent(block, "  "))
+        given = ["results_dir=out", "data.input_jsonl=in.jsonl"]
+        assert load_spec(tmp_path / "spec.yaml", given).vlm.backend == "openai", block
 
 
 def test_every_export_format_is_documented() -> None:
