@@ -27,7 +27,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def make(*arguments: Any) -> Ran:
-    done = CliRunner().invoke(make_input_command, [str(one) for one in arguments])
+    done = CliRunner().invoke(make_input_command, [str(argument) for argument in arguments])
     if done.exception and not isinstance(done.exception, SystemExit):
         raise done.exception
     return Ran(done.exit_code, done.stdout, done.stderr)
@@ -98,7 +98,7 @@ def test_columns_by_name_and_what_has_no_partner(photos: Path) -> None:
     assert read_jsonl(photos / "in.jsonl") == [
         {"image_path": "a.png", "caption": "A dog", "width": 32}
     ]
-    assert {name: one["first"] for name, one in ran.json["left_out"].items()} == {
+    assert {name: left["first"] for name, left in ran.json["left_out"].items()} == {
         "image_without_caption": ["b.JPG"],
         "caption_without_image": ["line 4: gone.png", "line 5"],
     }
@@ -123,7 +123,7 @@ def test_coco_captions(photos: Path, tmp_path: Path) -> None:
     assert read_jsonl(tmp_path / "in.jsonl") == [
         {"image_path": "a.png", "caption": text, **size} for text in ("A dog", "A brown dog")
     ]
-    assert {name: one["first"] for name, one in ran.json["left_out"].items()} == {
+    assert {name: left["first"] for name, left in ran.json["left_out"].items()} == {
         "caption_without_image": ["image_id 9"],
         "image_without_caption": ["b.JPG"],
     }

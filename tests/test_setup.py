@@ -88,14 +88,19 @@ def test_printed_questions_are_valid_and_every_flag_exists(tmp_path: Path) -> No
     ran = run_wizard(tmp_path, "--print-questions")
     assert ran.code == 0, ran.err
     questions = ran.json["questions"]
-    assert [one["name"] for one in questions] == [one.name for one in QUESTIONS]
+    assert [question["name"] for question in questions] == [question.name for question in QUESTIONS]
     flags = {flag for option in setup_command.params for flag in option.opts}
-    known = {one["name"]: {choice["value"] for choice in one["choices"]} for one in questions}
+    known = {
+        question["name"]: {choice["value"] for choice in question["choices"]}
+        for question in questions
+    }
     known |= {fact: {"yes", "no"} for fact in ran.json["facts"]}
-    for one in questions:
-        Draft202012Validator(QUESTION_SCHEMA).validate(one)
-        assert one["flag"] in flags
-        conditions = one["condition"] + [default["condition"] for default in one["defaults"]]
+    for question in questions:
+        Draft202012Validator(QUESTION_SCHEMA).validate(question)
+        assert question["flag"] in flags
+        conditions = question["condition"] + [
+            default["condition"] for default in question["defaults"]
+        ]
         for condition in conditions:
             for name, values in condition.items():
                 assert set(values) <= known[name]
@@ -129,7 +134,7 @@ def test_missing_flags_are_listed_at_once(
     ran = run_wizard(tmp_path, *flags)
     assert ran.code == 2
     assert ran.json["status"] == "error"
-    assert [one["flag"] for one in ran.json["missing"]] == missing
+    assert [answer["flag"] for answer in ran.json["missing"]] == missing
     for flag in missing:
         assert f"{flag} is missing" in ran.json["error"]
         assert (f"{flag} is missing" in ran.err) == ("--quiet" not in flags)
@@ -137,7 +142,7 @@ def test_missing_flags_are_listed_at_once(
 
 
 def test_a_needed_condition_is_said(tmp_path: Path) -> None:
-    found = {one["flag"]: one["condition"] for one in run_wizard(tmp_path).json["missing"]}
+    found = {answer["flag"]: answer["condition"] for answer in run_wizard(tmp_path).json["missing"]}
     assert found["--input"] == found["--endpoint"] == ""
     assert found["--base-url"] == "endpoint is custom"
     assert found["--model"] == "endpoint is nim or tao or vllm or custom"
@@ -151,13 +156,13 @@ def test_wrong_and_missing_flags_together(make_project: Maker, server: Loopback)
         "--max-workers", "many", "--nim-hosting", "hosted", "--results-dir", "input.jsonl",
     )  # fmt: skip
     assert ran.code == 2
-    assert {one["flag"]: one["reason"] for one in ran.json["wrong"]} == {
+    assert {answer["flag"]: answer["reason"] for answer in ran.json["wrong"]} == {
         "--steps": "it must be one of 0,1, 0, 1",
         "--max-workers": "must be auto or integer, not 'many'",
         "--nim-hosting": "it only counts if endpoint is nim",
         "--results-dir": "it is a file, or in one",
     }
-    missing = {one["flag"]: one["choices"] for one in ran.json["missing"]}
+    missing = {answer["flag"]: answer["choices"] for answer in ran.json["missing"]}
     assert missing == {"--input": [], "--model": ["one-vl", "two-vl"]}
 
 
@@ -176,7 +181,7 @@ def test_key_in_a_flag_is_not_repeated(flag: str, make_project: Maker) -> None:
     flags = [part for pair in given.items() for part in pair if part]
     ran = run_wizard(project.folder, *flags)
     assert ran.code == 2
-    assert [one["flag"] for one in ran.json["wrong"]] == [flag]
+    assert [answer["flag"] for answer in ran.json["wrong"]] == [flag]
     assert "looks like a key" in ran.json["wrong"][0]["reason"]
     assert KEY not in ran.out + ran.err
     assert not (project.folder / "spec.yaml").exists()
@@ -299,7 +304,7 @@ def test_existing_file_is_kept(make_project: Maker) -> None:
     flags = ["--input", "input.jsonl", "--endpoint", "local"]
     ran = run_wizard(project.folder, *flags)
     assert ran.code == 2
-    assert [one["flag"] for one in ran.json["wrong"]] == ["--output"]
+    assert [answer["flag"] for answer in ran.json["wrong"]] == ["--output"]
     assert "--overwrite" in ran.json["error"]
     assert (project.folder / "spec.yaml").read_text() == "old"
     ran = run_wizard(project.folder, *flags, "--overwrite")
@@ -392,7 +397,7 @@ def test_gemini_models(
         assert (said or "") in ran.json["error"]
         ran = run_wizard(project.folder, *flags, "--unlisted-model", GOOGLE_API_KEY=key)
     assert ran.code == 0, ran.err
-    warnings = [one for one in ran.json["warnings"] if "is not set" not in one]
+    warnings = [warning for warning in ran.json["warnings"] if "is not set" not in warning]
     assert len(warnings) == (said is not None), warnings
     assert (said or "") in "".join(warnings)
     assert ("the models known in November 2026" in ran.err) == (served is None or not key)

@@ -29,6 +29,11 @@ _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _OWN = "image_grounding."
 
 
+def blocks(text: str) -> list[tuple[str, str]]:
+    """Language and text of a document's code blocks."""
+    return _FENCE.findall(text)
+
+
 def prose(text: str) -> str:
     """A document without its code blocks."""
     return _FENCE.sub("", text)
@@ -36,7 +41,7 @@ def prose(text: str) -> str:
 
 def commands(text: str) -> Iterator[list[str]]:
     """The command lines of the ``bash`` blocks that start a script: its name and arguments."""
-    for language, block in _FENCE.findall(text):
+    for language, block in blocks(text):
         if language == "bash":
             for line in block.replace("\\\n", " ").splitlines():
                 words = shlex.split(line, comments=True)

@@ -71,7 +71,7 @@ def plain(config: Any) -> Values:
 
 
 def to_values(answers: Mapping[str, str], base: Mapping[str, Any], *, tao: bool) -> Values:
-    """A spec's values: what must be said, what differs from the defaults, and ``base``'s rest."""
+    """A spec's values: what is required, what differs from the defaults, and ``base``'s rest."""
     values: Values = copy.deepcopy(dict(base))
     there, usual = dict(leaves(base)), defaults()
     asked, required = _asked(answers), _required(answers, tao=tao)

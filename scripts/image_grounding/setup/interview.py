@@ -63,7 +63,7 @@ class Interview:
     Args:
         given: texts of flags, by the question's name; these are not asked.
         state: where answers, and what is found out, go.
-        person: who is asked for the rest; None for nobody, who takes the defaults.
+        person: is asked for the rest; None where nobody is there and defaults hold.
     """
 
     def __init__(self, given: Mapping[str, str], state: State, person: Person | None) -> None:
@@ -135,7 +135,8 @@ class Interview:
     def _accept(self, question: InterviewQuestion, text: str, *, insists: bool | None) -> None:
         """Keep a good answer, and a doubtful one with a warning.
 
-        That takes someone who insists, or (None) nobody to ask and no flag for it.
+        A doubtful answer is kept where the person insists, or (None) where there is nobody to ask
+        and no flag for it.
         """
         answer = question.answer(text, self._state)
         try:

@@ -83,5 +83,5 @@ def _seems_to_see(name: str) -> bool:
 
 
 def reached(error: EndpointError) -> bool:
-    """Whether an HTTP server answered, whatever it said."""
+    """Whether an HTTP server answered at all."""
     return error.status is not None or isinstance(error, ServerFaultError)

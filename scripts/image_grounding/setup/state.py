@@ -23,7 +23,7 @@ class LooksLikeKeyError(Refused):
 
 
 class Doubted(Refused):
-    """An answer looks wrong, but whoever gives it may insist.
+    """An answer looks wrong, but the person may insist.
 
     Args:
         message: what looks wrong.

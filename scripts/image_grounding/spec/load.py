@@ -52,8 +52,8 @@ def load_spec(
     Args:
         path: a YAML file, or None for the defaults and ``overrides`` alone.
         overrides: ``key=value`` texts in dot notation; values are YAML.
-        without_keys: leave out the API keys, and with them what only an endpoint is told; the
-            variables that hold them need not be set.
+        without_keys: leave out the API keys and the extras, so that the variables that hold them
+            need not be set.
 
     Raises:
         SpecError: with every problem found, one a line.
