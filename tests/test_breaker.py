@@ -104,6 +104,22 @@ def test_a_grounding_step_that_never_works_ends_the_run(
     assert ran.json["counts"]["failed"] < 20
 
 
+def test_one_worker_meets_no_more_than_others_may(server: Loopback, make_project: Maker) -> None:
+    """A few failures in a row are a few samples' own, however little is asked at once."""
+    project = make_project(10, size=(64, 48))
+    grounded: list[Call] = []
+
+    def outage(call: Call) -> Answer | None:
+        if call.step == "1":
+            grounded.append(call)
+        return Answer(status=500) if call.step == "1" and 2 < len(grounded) <= 7 else None
+
+    server.fault = outage
+    ran = project.run(server, "workflow.max_attempts=1", "workflow.max_workers=1")
+    assert ran.code == 3, ran.err
+    assert (ran.json["counts"]["annotated"], ran.json["counts"]["failed"]) == (5, 5)
+
+
 def test_expressions_alone_need_no_model_that_sees(server: Loopback, make_project: Maker) -> None:
     server.model.blind = True
     ran = make_project(2).run(server, "vlm.coordinates=auto", 'workflow.steps=["0"]')

@@ -4,8 +4,10 @@
 import asyncio
 import json
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -558,6 +560,21 @@ def test_retry_after_holds_everyone_back(server: Loopback) -> None:
     assert all(isinstance(one, Reply) for one in outcome)
     assert asker.meter.requests == 5
     assert asker.gate.opened_at > 0
+
+
+def test_the_pause_that_a_busy_server_asks_for_is_waited(server: Loopback) -> None:
+    """Not less than it: a clock that sleeps never wakes early."""
+    seen: list[float] = []
+
+    def busy(call: Call) -> Answer | None:
+        seen.append(time.monotonic())
+        return Answer(503, headers={"Retry-After": "0.2"}) if 0 < call.number < 4 else None
+
+    server.fault = busy
+    _, outcome = ask(server, gate=1, count=2)
+    assert all(isinstance(one, Reply) for one in outcome)
+    _, *asked = seen
+    assert [later - earlier >= 0.2 for earlier, later in pairwise(asked)] == [True] * 3
 
 
 def test_no_more_requests_in_flight_than_allowed(server: Loopback) -> None:

@@ -267,6 +267,15 @@ def test_heavy_file_of_a_fitting_size_is_encoded_anew(tmp_path):
     assert len(sent.data) < (tmp_path / "a.png").stat().st_size
 
 
+@pytest.mark.parametrize(("side", "as_it_is"), [(380, True), (384, False)])
+def test_how_heavy_a_file_may_be(tmp_path, side, as_it_is):
+    noise = np.random.default_rng(1).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    path = tmp_path / "a.png"
+    Image.fromarray(noise).save(path)
+    assert (path.stat().st_size <= 440_000) is as_it_is
+    assert (encode_image(path, AS_IS).data == path.read_bytes()) is as_it_is
+
+
 # --- what cannot be used
 
 

@@ -427,6 +427,14 @@ def test_half_of_the_boxes_must_be_found(share: float, chosen: bool) -> None:
     assert (measured.chosen == "norm1000_xyxy") is chosen
 
 
+@pytest.mark.parametrize("convention", ["pixel_sent", "pixel_resized"])
+def test_where_the_two_pixel_conventions_differ_the_answers_decide(convention: str) -> None:
+    """Not what is expected of the family."""
+    (other,) = {"pixel_sent", "pixel_resized"} - {convention}
+    large = Transport(4_000_000, 14, 2_000_000)  # more than a server leaves alone
+    assert decide(answers(large, convention), other).chosen == convention
+
+
 @pytest.mark.parametrize("model", ["Qwen/Qwen2.5-VL-7B-Instruct", "some-alias"])
 def test_of_the_two_pixel_conventions_the_safe_one_is_taken(model: str) -> None:
     expected = family_of(model).convention

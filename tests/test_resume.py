@@ -205,6 +205,38 @@ def test_changed_and_new_lines_are_asked(server: Loopback, make_project: Maker) 
     assert project.annotations()[2]["note"] == "other fields are not asked about"
 
 
+def test_expressions_that_were_edited_are_asked(server: Loopback, make_project: Maker) -> None:
+    """Boxes belong to the very expressions that they were asked for."""
+    project = make_project(2)
+    project.run(server)
+    path = project.results / "step_0_expression_extraction" / "annotations.jsonl"
+    first, second = read_jsonl(path)
+    (colour, box), *_ = project.scenes["scene0.png"].boxes
+    first["expressions"] = [{"text": f"the {colour} one"}]
+    write_jsonl(path, [first, second])
+    server.calls.clear()
+    ran = project.run(server, 'workflow.steps=["1"]')
+    assert ran.code == 0, ran.err
+    assert [call.step for call in server.calls] == ["1"]
+    (expression,) = project.annotations()[0]["expressions"]
+    assert expression["text"] == f"the {colour} one"
+    found = expression["instances"][0]["bbox"]
+    assert max(abs(a - b) for a, b in zip(found, box, strict=True)) <= 1
+
+
+def test_what_a_repeated_line_dropped_counts_once(server: Loopback, make_project: Maker) -> None:
+    project = make_project(1)
+    write_jsonl(project.input, read_jsonl(project.input) * 3)
+    listed = [{"id": i, "bbox_2d": [10, 10, 90, 90]} for i in range(3)]
+    listed += [{"id": 0, "bbox_2d": [10, 10, 10, 90]}]
+    text = json.dumps({"instances": listed})
+    server.fault = lambda call: Answer(text=text) if call.step == "1" else None
+    ran = project.run(server)
+    assert ran.code == 0, ran.err
+    assert len(project.annotations()) == 3
+    assert ran.json["counts"]["dropped_boxes"] == {"no_area": 1}
+
+
 def test_any_order_gives_the_same_ids(server: Loopback, make_project: Maker) -> None:
     project = make_project(4)
     project.run(server)

@@ -564,7 +564,7 @@ def test_override_that_is_no_yaml(override):
         (b"a: 1\nb:\tc: d\n", "line 2: not valid YAML"),
         (b"results_dir: a\nresults_dir: b\n", "line 2: not valid YAML (found duplicate key"),
         (b"results_dir: \x01\n", "not valid YAML"),
-        (b"results_dir: " + b"[" * 5000, "not valid YAML (nested too deep)"),
+        (b"results_dir: " + b"[" * 1500, "not valid YAML (nested too deep)"),
         (b"? [a, b]\n: 1\n", "not valid YAML"),
         (b"results_dir: !!python/object:os.system x\n", "line 1: not valid YAML"),
         (b"results_dir: !!set {a, b}\n", "is not a supported primitive type"),
