@@ -2,11 +2,11 @@
 """Model names as providers write them, and what is known of the family behind each."""
 
 import pytest
+from image_grounding.teachers.transport import transport_for
 
 from image_grounding.boxes.frames import CONVENTIONS, PIXEL_CONVENTIONS, Frame, fit_size
 from image_grounding.families.families import UNKNOWN, family_of
 from image_grounding.spec import load_spec
-from image_grounding.teachers.transport import transport_for
 
 GEMINI = ("norm1000_yxyx", "box_2d", 1)
 NORM1000 = ("norm1000_xyxy", "bbox_2d", 1)

@@ -213,7 +213,7 @@ GROUNDING = [
     # ids and labels
     Row("ids as strings", WHOLE.replace('"id": 0', '"id": "0"').replace('"id": 1', '"id": "1"'), OK, BOTH),
     Row("ids as floats", '[{"id": 1.0, "bbox": [5, 6, 7, 8]}, {"id": 0.0, "bbox": [10, 20, 30, 40]}]', OK, [(1, 5, 6, 7, 8, None), *CARS]),
-    Row("an id that is none", '[{"id": 1, "bbox": [5, 6, 7, 8]}, {"id": 0.5, "bbox": [1, 2, 3, 4]}]', OK, [], {"unmatched": 2}),
+    Row("an id that is none", '[{"id": 1, "bbox": [5, 6, 7, 8]}, {"id": 0.5, "bbox": [1, 2, 3, 4]}]', OK, [(1, 5, 6, 7, 8, None)], {"unmatched": 1}),
     Row("ids from one on", '[{"id": 1, "bbox": [10, 20, 30, 40]}, {"id": 2, "bbox": [5, 6, 7, 8]}]', OK, BOTH_BARE),
     Row("ids from one on, by the labels", '[{"id": 1, "label": "dog", "bbox": [1, 2, 3, 4]}, {"id": 2, "label": "dog", "bbox": [5, 6, 7, 8]}]', OK, [(0, 1, 2, 3, 4, None), (1, 5, 6, 7, 8, None)], asked=("a dog", "a dog", "a cat")),
     Row("an id beyond the list", '[{"id": 7, "bbox": [5, 6, 7, 8]}]', OK, [], {"unmatched": 1}),

@@ -2,18 +2,20 @@
 """What a reply was to be read as, and what it was read as."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from image_grounding.boxes.frames import Frame
-from image_grounding.boxes.plausible import unmeant
+from image_grounding.boxes.geometry import PixelBox, to_original
 from image_grounding.replies import GroundingReply, read_grounding
 
 CONVENTION, FRAME = "norm1000_xyxy", Frame((1000, 1000), (1000, 1000))
 
 # The boxes of an expression; none where it is absent; None where it is unanswered.
-Outcome = list[tuple[float, ...]] | None
+Outcome = list[PixelBox] | None
 
 
 @dataclass(frozen=True)
@@ -34,20 +36,26 @@ def load_cases(path: Path) -> list[Case]:
             case["kind"],
             case["expressions"],
             case["reply"],
-            [None if boxes is None else sorted(map(tuple, boxes)) for boxes in case["want"]],
+            [None if boxes is None else sorted(map(in_pixels, boxes)) for boxes in case["want"]],
         )
         for case in json.loads(path.read_text("utf-8"))["cases"]
     ]
 
 
+def in_pixels(numbers: Any) -> PixelBox:
+    box = to_original(tuple(numbers), CONVENTION, FRAME, Counter())
+    assert box is not None
+    return box
+
+
 def outcomes(reply: GroundingReply, count: int) -> list[Outcome]:
     """What each of ``count`` expressions comes out as, numbers that cannot be meant being none."""
-    found: list[list[tuple[float, ...]]] = [[] for _ in range(count)]
+    found: list[list[PixelBox]] = [[] for _ in range(count)]
     unusable = set(reply.unusable)
     for raw in reply.instances:
-        numbers = raw.numbers_in(CONVENTION)
-        found[raw.expression].append(numbers)
-        if unmeant(numbers, CONVENTION, FRAME):
+        if box := to_original(raw.numbers_in(CONVENTION), CONVENTION, FRAME, Counter()):
+            found[raw.expression].append(box)
+        else:
             unusable.add(raw.expression)
     assert not {raw.expression for raw in reply.instances} & (reply.absent | reply.unusable)
     assert not reply.absent & reply.unusable

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """From the text of a reply to the items of its answer, whatever it is written as."""
 
+import html
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from image_grounding.replies import layouts
 from image_grounding.replies.items import Item, Reader
-from image_grounding.replies.lenient import read_values
-from image_grounding.replies.lines import name_in, plain_lines, read_lines
+from image_grounding.replies.lenient import Value, read_values
+from image_grounding.replies.lines import name_in, plain_lines, read_lines, undecorated
 from image_grounding.replies.phrases import Asked
 from image_grounding.replies.prose import corrects, denied, is_error, refuses
 from image_grounding.replies.text import (
@@ -24,6 +25,11 @@ from image_grounding.replies.text import (
 _N = r"[-+]?(?:\d++\.?\d*+|\.\d++)"
 _QUAD = re.compile(rf"[\[(]\s*{_N}\s*(?:,\s*{_N}\s*){{3}}[\])]")
 _NATIVE = re.compile(r"<\|?(?:ref|object_ref_start|box_start|det)\|?>|<b?box>[^<]*\d")
+_WIDE = re.compile(r"[\uff3b\uff5b]")
+_NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+# Wrappers around an answer that are opened, and how far a text is looked at for errors.
+_MAX_WRAPPERS = 2
+_FIRST = 20_000
 _ENTRIES = re.compile(r"[\s,;`]*(?:json)?[\s,;`]*")
 
 
@@ -62,34 +68,44 @@ class Answer:
 
 def find_answer(text: str, asked: Asked) -> Answer:
     """The answer in the text of a reply."""
-    text = without_thoughts(text)
+    return _find(without_thoughts(text), Reader(asked), 0)
+
+
+def _find(text: str, reader: Reader, level: int) -> Answer:
     text, whole = unwrapped(text)
-    escaped = text if whole is not None else _with_escapes(text, asked)
-    repaired, text = escaped != text, escaped
-    reader = Reader(asked)
-    found = find_json(text, reader.shape)
-    if found and (
-        found.status is ReplyStatus.OK or max(found.values[0][1], Shape.BARE) > Shape.BARE
-    ):
-        answer = _structured(text, found, reader)
-    else:
-        answer = _laid_out(text, whole, reader)
-        if found and found.status is ReplyStatus.TRUNCATED:
-            answer = replace(answer, status=ReplyStatus.TRUNCATED)
-    if repaired and answer.status is ReplyStatus.OK:
+    if whole is not None and level < _MAX_WRAPPERS and not reader.shape(whole):
+        # The answer is a text inside of it, as in the body of a completion.
+        answer = _find("\n".join(_texts_in(whole)), reader, level + 1)
+        return _refused(answer, text, [whole], reader.asked)
+    mended = text if whole is not None else _mended(text, reader.asked)
+    found = find_json(mended, reader.shape)
+    laid_out = None
+    if found is None or (found.shape < Shape.WEAK and found.status is not ReplyStatus.OK):
+        laid_out = _laid_out(mended, reader, found)
+    in_json = _structured(found, reader) if found else Answer(ReplyStatus.UNPARSEABLE)
+    answer = laid_out or in_json
+    if mended != text and answer.status is ReplyStatus.OK:
         answer = replace(answer, status=ReplyStatus.REPAIRED)
-    values = (
-        [whole] if whole is not None else [value.value for value in read_values(text[:20_000])[:50]]
-    )
-    if any(map(is_error, values)) or refuses(text, asked):
-        answer = replace(answer, refuses=True)
-        if answer.status is ReplyStatus.UNPARSEABLE:
-            return replace(answer, status=ReplyStatus.REFUSED)
+    values = [value.value for value in read_values(mended[:_FIRST])[:50]]
+    return _refused(answer, mended, values if whole is None else [whole], reader.asked)
+
+
+def _refused(answer: Answer, text: str, values: Sequence[Any], asked: Asked) -> Answer:
+    """The answer, with what it refuses."""
+    if answer.refuses or any(map(is_error, values)) or refuses(text, asked):
+        unread = answer.status is ReplyStatus.UNPARSEABLE
+        return replace(
+            answer, refuses=True, status=ReplyStatus.REFUSED if unread else answer.status
+        )
     return answer
 
 
-def _with_escapes(text: str, asked: Asked) -> str:
-    """``text`` with the quotes escaped inside of phrases that were copied as they are."""
+def _mended(text: str, asked: Asked) -> str:
+    """Text without what upsets all readers: entities, wide forms, quotes copied with a phrase."""
+    if "&quot;" in text or "&#34;" in text:
+        text = html.unescape(text)
+    if _WIDE.search(text):
+        text = text.translate(_NARROW)
     for phrase in asked.texts:
         inner = phrase.strip()
         if '"' in inner[1:-1] and not (inner[0] == '"' == inner[-1] and inner.count('"') == 2):
@@ -97,35 +113,48 @@ def _with_escapes(text: str, asked: Asked) -> str:
     return text
 
 
-def _structured(text: str, found: Found, reader: Reader) -> Answer:
-    """The answer in JSON whose items have owners."""
-    blocks = list(_blocks(found, reader))
+def _structured(found: Found, reader: Reader) -> Answer:
+    """The answer in JSON."""
+    named = [pair for pair in found.values if pair[0] is not Shape.BARE]
+    values = named or list(found.values)
+    ends = [0, *(value.end for _, value in values)]
+    starts = [*(value.start for _, value in values), len(found.text)]
+    prose = [found.text[end:start] for end, start in zip(ends, starts, strict=True)]
+    blocks = list(_blocks(values, prose, reader))
     if any(item.boxes or item.unseen for block in blocks for item in block.items):
         # An echo of what was asked says nothing beside an answer.
         blocks = [block for block in blocks if not _is_echo(block)]
-    strict, loose = _denials(found.prose, reader.asked)
+    strict, loose = _denials(prose, reader.asked)
+    in_text = 0
+    if found.status is ReplyStatus.REPAIRED:
+        in_text = len(_QUAD.findall(found.text, values[0][1].start))
     return Answer(
         found.status,
         tuple(blocks),
         denied=strict,
         denied_loosely=loose,
-        boxes_in_text=_count_boxes(text) if found.status is ReplyStatus.REPAIRED else 0,
+        boxes_in_text=in_text,
         open_ended=found.open_ended,
     )
 
 
-def _blocks(found: Found, reader: Reader) -> Iterator[Block]:
+def _blocks(
+    values: Sequence[tuple[Shape, Value]], prose: Sequence[str], reader: Reader
+) -> Iterator[Block]:
     pending: list[Item] = []
     correcting = False
-    for place, ((value, shape), lead) in enumerate(zip(found.values, found.prose, strict=False)):
-        items = reader.items(value)
+    for place, (shape, value) in enumerate(values):
+        lead = prose[place]
+        items = reader.items(value.value)
         heading = name_in(plain_lines(lead).strip().rpartition("\n")[2], reader.asked)
         if not any(item.owned for item in items) and reader.asked.named(heading):
             items = [item.under(Item(labels=(heading,))) for item in items]
-        entry = shape is Shape.WEAK and isinstance(value, dict) and len(items) == 1
+        entry = shape is Shape.WEAK and isinstance(value.value, dict) and len(items) == 1
         if pending and not (entry and _ENTRIES.fullmatch(lead)):
             yield Block(tuple(pending), correcting)
             pending = []
+        if place and (said := _in_prose(lead, reader.asked)):
+            yield said
         if not pending:
             correcting = place > 0 and corrects(lead)
         pending.extend(items)
@@ -134,6 +163,14 @@ def _blocks(found: Found, reader: Reader) -> Iterator[Block]:
             pending = []
     if pending:
         yield Block(tuple(pending), correcting)
+    if said := _in_prose(prose[-1], reader.asked):
+        yield said
+
+
+def _in_prose(text: str, asked: Asked) -> Block | None:
+    """Boxes between or behind the values, which add to them or correct them."""
+    items = [item for item in read_lines(text, asked).items if item.boxes]
+    return Block(tuple(items), corrects(text)) if items else None
 
 
 def _is_echo(block: Block) -> bool:
@@ -142,7 +179,7 @@ def _is_echo(block: Block) -> bool:
     )
 
 
-def _denials(prose: tuple[str, ...], asked: Asked) -> tuple[frozenset[int], frozenset[int]]:
+def _denials(prose: Sequence[str], asked: Asked) -> tuple[frozenset[int], frozenset[int]]:
     found = {claim for text in prose for claim in denied(text, asked)}
     return (
         frozenset(index for index, strictly in found if strictly),
@@ -150,48 +187,48 @@ def _denials(prose: tuple[str, ...], asked: Asked) -> tuple[frozenset[int], froz
     )
 
 
-def _laid_out(text: str, whole: Any, reader: Reader) -> Answer:
-    """The answer in tags, tables, XML or lines; text inside of JSON is read as well."""
-    if whole is not None:
-        text = "\n".join(_texts_in(whole))
+def _laid_out(text: str, reader: Reader, found: Found | None) -> Answer | None:
+    """The answer in tags, tables, XML, YAML or lines; None where there is none."""
     asked = reader.asked
-    plain = plain_lines(text)
+    cut = found is not None and found.status is ReplyStatus.TRUNCATED
+    vague: frozenset[int] = frozenset()
+    items: list[Item] = []
     if not _NATIVE.search(text):
-        for layout in (layouts.markup, layouts.table, layouts.members):
-            values = layout(plain if layout is not layouts.markup else text)
+        for layout in (layouts.table, layouts.markup, layouts.yaml_members):
+            values = layout(undecorated(text) if layout is layouts.yaml_members else text)
             items = reader.items(values) if values else []
-            if any((item.boxes or item.unseen) and item.owned for item in items):
-                return _of_items(items, text, asked)
-    lines = read_lines(text, asked)
-    answer = _of_items(lines.items, text, asked)
-    if lines.open:
-        return replace(answer, status=ReplyStatus.TRUNCATED, vague=lines.vague)
-    return replace(answer, vague=lines.vague)
-
-
-def _of_items(items: Any, text: str, asked: Asked) -> Answer:
+            if _are_clear(items, asked):
+                break
+        else:
+            items = []
+    if not items:
+        lines = read_lines(text, asked)
+        items, vague = list(lines.items), lines.vague
+        cut = cut or lines.open
     strict, loose = _denials((text,), asked)
     if not strict and not any(item.boxes or item.unseen for item in items):
-        return Answer(ReplyStatus.UNPARSEABLE)
+        return None
     return Answer(
-        ReplyStatus.REPAIRED,
+        ReplyStatus.TRUNCATED if cut else ReplyStatus.REPAIRED,
         (Block(tuple(items)),),
         denied=strict,
         denied_loosely=loose,
+        vague=vague,
         open_ended=True,
+    )
+
+
+def _are_clear(items: Sequence[Item], asked: Asked) -> bool:
+    """Whether a layout gives names or ids to all that it has, so that it is no chance."""
+    telling = [item for item in items if item.boxes or item.unseen]
+    return bool(telling) and all(
+        item.id is not None or any(map(asked.named, item.labels + item.kinds)) for item in telling
     )
 
 
 def _texts_in(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
-    elif isinstance(value, dict):
-        for part in value.values():
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
             yield from _texts_in(part)
-    elif isinstance(value, list):
-        for part in value:
-            yield from _texts_in(part)
-
-
-def _count_boxes(text: str) -> int:
-    return len(_QUAD.findall(text))

@@ -116,7 +116,7 @@ class Reader:
         if isinstance(value, CutList) and any(self.shape(part) is Shape.STRONG for part in value):
             return Shape.NONE  # a stray bracket before the answer
         if value == []:
-            return Shape.NONE if isinstance(value, CutList) else Shape.WEAK
+            return Shape.NONE if isinstance(value, CutList) else Shape.EMPTY
         if not isinstance(value, dict | list):
             return Shape.NONE
         items = self.items(value)
@@ -156,17 +156,15 @@ class Reader:
             yield from self._read_list(value, outer, level)
         elif isinstance(value, str) and value.lstrip()[:1] in ("[", "{") and _json_in(value):
             yield from self._read(_json_in(value), outer, level + 1)
-        elif (outer.owned and value is None) or (isinstance(value, str) and _is_box_text(value)):
-            yield _item([(reading, None) for reading in boxes_in(value)]).under(outer)
+        elif value is None or (isinstance(value, str) and _is_box_text(value)):
+            item = _item([(reading, None) for reading in boxes_in(value)])
+            if outer.owned or item.boxes:
+                yield item.under(outer)
 
     def _read_list(self, value: list[Any], outer: Item, level: int) -> Iterator[Item]:
-        texts = [part for part in value if isinstance(part, str) and as_number(part) is None]
-        rest = [part for part in value if part not in texts]
-        if len(texts) == 1 and rest and not isinstance(value, CutList) and not says_none(texts[0]):
-            readings = boxes_in(rest[0] if len(rest) == 1 else rest)
-            if all(isinstance(reading, RawBox) for reading in readings):  # ["a dog", 1, 2, 3, 4]
-                yield _item([(one, None) for one in readings]).under(self._called(texts[0], outer))
-                return
+        if row := self._row(value):
+            yield row.under(outer)
+            return
         readings = boxes_in(value)
         is_box = box_of_points(value) is not None
         if any(isinstance(part, dict | list) for part in value) and not is_box:
@@ -183,6 +181,18 @@ class Reader:
                     yield Item(labels=(part,), unread=1)
                 else:
                     yield from self._read(part, outer, level + 1)
+
+    def _row(self, value: list[Any]) -> Item | None:
+        """A name and its box in one list: ``["a dog", 1, 2, 3, 4]``, maybe with more texts."""
+        texts = [part for part in value if isinstance(part, str) and not _is_box_text(part)]
+        rest = [part for part in value if not any(part is text for text in texts)]
+        if not texts or not rest or isinstance(value, CutList):
+            return None
+        names = [text for text in texts if self.asked.named(text)]
+        readings = boxes_in(rest[0] if len(rest) == 1 else rest)
+        if len(names or texts) > 1 or not all(isinstance(box, RawBox) for box in readings):
+            return None
+        return replace(_item([(box, None) for box in readings]), labels=tuple(names or texts))
 
     def _read_object(self, value: Mapping[str, Any], outer: Item, level: int) -> Iterator[Item]:
         if not value or _is_example(value):
@@ -216,6 +226,9 @@ class Reader:
         telling = tuple(label for label in labels if self.asked.named(label))
         item = Item(labels=telling or labels[:1], kinds=kinds, unseen=_not_seen(keys))
         number = first(keys, _ID_KEYS)
+        label = first(keys, _LABEL_KEYS)
+        if number is None and not labels and isinstance(label, str):
+            number = label if label.strip().isdecimal() else None
         given = _with_id(number, item)
         if given.id is None and isinstance(number, str) and not is_neutral(number):
             return replace(item, labels=item.labels or (number,))  # the phrase in its id's place
@@ -247,7 +260,7 @@ class Reader:
             yield replace(own, cut=True)
             return
         inside = first(keys, BOX_KEYS)
-        if _are_objects(inside):  # boxes that have a name or a score of their own
+        if self._are_objects(inside):  # boxes that have a name or a score of their own
             yield from self._read(inside, own, level + 1)
             return
         readings = box_of_members(keys)
@@ -269,6 +282,18 @@ class Reader:
         if item.unseen and item.unread and not has_box(keys):
             item = replace(item, unread=0)
         yield _unless_seen(item, keys)
+
+    def _are_objects(self, value: Any) -> bool:
+        """Whether under a box's key stand whole entries."""
+        if isinstance(value, dict):
+            return isinstance(value, RepeatedObject) or _describes(lowered(value))
+        if not isinstance(value, list) or not value:
+            return False
+        return all(
+            (isinstance(part, dict) and has_box(lowered(part)))
+            or (isinstance(part, list) and self._row(part) is not None)
+            for part in value
+        )
 
     def _in_columns(
         self, labels: Any, ids: Any, scored: list[tuple[Reading, float | None]]
@@ -346,14 +371,6 @@ def _describes(keys: Mapping[str, Any]) -> bool:
 
 def _is_empty(text: str) -> bool:
     return not text.strip() or says_none(text)
-
-
-def _are_objects(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(part, dict) and has_box(lowered(part)) for part in value)
-    )
 
 
 def _listed(keys: Mapping[str, Any]) -> Any:

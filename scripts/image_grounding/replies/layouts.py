@@ -7,6 +7,8 @@ Each reader gives None for a text that is none of its kind.
 import re
 from typing import Any
 
+import yaml
+
 from image_grounding.replies.lenient import from_pairs
 from image_grounding.replies.text import MAX_LEVELS
 
@@ -16,25 +18,29 @@ _TAG = re.compile(
 _ATTRIBUTE = re.compile(r"([\w:-]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
 _NUMBERS = re.compile(r"[\d\s,.;()\[\]-]+")
 _ENTITIES = {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&apos;": "'", "&amp;": "&"}
+_HTML_ROW = re.compile(r"<tr\b[^>]*>(.*?)</tr>", re.DOTALL | re.IGNORECASE)
+_HTML_CELL = re.compile(r"<t[hd]\b[^>]*>\s*(.*?)\s*</t[hd]>", re.DOTALL | re.IGNORECASE)
 _WRAPPERS = frozenset({"answer", "output", "response", "result", "final_answer", "think"})
+_POINTS = frozenset({"point", "points"})
 _RULE = re.compile(r"[\s|:+-]*--[\s|:+-]*")
 _KEY = (
     r"(?:expression[ _]?)?(?:id|index)|label|text|phrase|expression|name|object|category|class|"
     r"b?box(?:es)?(?:[_ ]?2d)?|bounding[_ ]box(?:es)?|coordinates|coords|"
-    r"score|confidence|visible|found|present|status|[xy][_ ]?(?:[012]|min|max)|left|top|right|"
-    r"bottom|width|height"
+    r"score|confidence|visible|found|present|status|[xy][_ ]?(?:[012]|min|max)|"
+    r"left|top|right|bottom|width|height"
 )
-_MEMBER = re.compile(
-    rf"\s*(?P<dash>(?:[-*\u2022]|\d+[.)])\s+)?(?:\*\*|`|\")?(?P<key>{_KEY})(?:\*\*|`|\")?"
-    r"\s*[:=]\s*(?:\*\*)?\s*(?P<value>.*?)[\s,]*",
-    re.IGNORECASE,
-)
+_MEMBER = re.compile(r"^[ \t]*(?:- )?[^:\n]{1,200}:(?:[ \t]|$)", re.MULTILINE)
+_ALIAS = re.compile(r"(?:^|[\s:\[,-])[&*]\w")
+_MOST_YAML = 20_000
 _COLUMN = re.compile(_KEY, re.IGNORECASE)
 
 
 def table(text: str) -> list[dict[str, Any]] | None:
     """The rows of a table in Markdown, or of comma- or tab-separated values with a header."""
-    rows = [line.strip() for line in text.splitlines()]
+    if "<tr" in text:
+        rows = ["|".join(_HTML_CELL.findall(row)) for row in _HTML_ROW.findall(text)]
+    else:
+        rows = [line.strip() for line in text.splitlines()]
     for separator in ("|", "\t", ",", ";"):
         lines = [row.strip("|") if separator == "|" else row for row in rows if separator in row]
         lines = [line for line in lines if not _RULE.fullmatch(line)]
@@ -63,22 +69,26 @@ def _cell(text: str) -> str:
     return text.strip().strip('*`"').strip()
 
 
-def members(text: str) -> list[dict[str, Any]] | None:
-    """Lines of ``key: value`` with the keys of an answer, as objects."""
-    objects: list[list[tuple[str, Any]]] = []
-    fresh = True
-    for line in text.splitlines():
-        match = _MEMBER.fullmatch(line)
-        if match is None:
-            fresh = True
-            continue
-        pair = (match["key"].lower().replace(" ", "_"), _cell(match["value"]))
-        if fresh or match["dash"] or pair[0] in dict(objects[-1]):
-            objects.append([])
-        objects[-1].append(pair)
-        fresh = False
-    found = [dict(pairs) for pairs in objects if len(pairs) > 1]
-    return found if found and len(found) == len(objects) else None
+def yaml_members(text: str) -> Any:
+    """Lines of ``key: value``, and lists of them, as YAML has them."""
+    if len(text) > _MOST_YAML or not _MEMBER.search(text) or _ALIAS.search(text):
+        return None
+    try:
+        return yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return None
+
+
+class _Loader(yaml.BaseLoader):
+    """Texts alone, and no member lost when a key comes twice."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
+    pairs = loader.construct_pairs(node, deep=True)
+    return from_pairs([(str(key), value) for key, value in pairs])
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
 def markup(text: str) -> list[Any] | None:
@@ -108,6 +118,8 @@ def markup(text: str) -> list[Any] | None:
 
     def element(tag: re.Match[str], level: int) -> Any:
         own = [(key, _plain(a or b)) for key, a, b in _ATTRIBUTE.findall(tag[3])]
+        if tag[2].lower() in _POINTS:
+            own = [(key, value) for key, value in own if key in ("alt", "label")]
         if tag[4] or level > MAX_LEVELS:
             return dict(own) if own else None
         pairs, inside, _ = content(tag[2], level)

@@ -55,6 +55,10 @@ class CutList(list[Any]):
     """A list whose end is not in the text."""
 
 
+class _Unbracketed(list[Any]):
+    """Numbers one behind the other, without the brackets of a list."""
+
+
 class LossyObject(dict[str, Any]):
     """An object in which something stands that belongs to no key."""
 
@@ -111,6 +115,17 @@ class _Open:
             self.pairs.extend(value.items())
         else:
             self.lossy = True
+
+    def goes_on(self, number: int | float) -> bool:
+        """Take a number behind one that is a value: their brackets were forgotten."""
+        key, value = self.pairs[-1] if self.pairs else ("", None)
+        if isinstance(value, _Unbracketed):
+            value.append(number)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            self.pairs[-1] = (key, _Unbracketed([value, number]))
+        else:
+            return False
+        return True
 
     def end_member(self) -> None:
         if self.key is not None:  # a key without a value
@@ -183,8 +198,8 @@ def _closed_by(closer: str, stack: Sequence[_Open], text: str, position: int) ->
     if _CLOSERS[stack[-1].bracket] == closer:
         return 1
     opened = [_CLOSERS[container.bracket] for container in reversed(stack)]
-    if closer not in opened:
-        return 0
+    if closer not in opened:  # one that looks alike is meant
+        return 1 if closer in ")]" and opened[0] in ")]" else 0
     if _MEMBER_FOLLOWS.match(text, position):
         # A stray or a wrong one: only as much ends as leaves the object open that goes on.
         return opened.index("}") if "}" in opened else 0
@@ -200,6 +215,8 @@ def _open_forgotten(stack: list[_Open], position: int) -> None:
 
 def _scalar(into: _Open, kind: str, token: str, text: str, end: int) -> None:
     is_key = into.wants_key
+    if is_key and kind == "number" and into.goes_on(_number(token)):
+        return
     if kind in ("number", "word") and not is_key:
         if end < len(text):  # else more of it may have been to come
             into.add(_number(token) if kind == "number" else _bare(token))

@@ -20,7 +20,9 @@ _GROUP = rf"[\[({{<]\s*{_N}(?:\s*[,;\s]\s*{_N})*\s*[\])}}>]"
 _NAME = (
     r"[\"'`]?(?:[xy][_ ]?(?:[012]|min|max)?|left|top|right|bottom|width|height|[wh]|c[xy])[\"'`]?"
 )
-_MEMBER = rf"{_NAME}\s*[:=]\s*{_N}"
+_MEMBER = rf"{_NAME}(?: ?\(\w{{1,9}}\))?\s*[:=]\s*{_N}"
+# The four of one box, each on a line
+_MEMBER_LINES = re.compile(rf"(?:^[ \t]*(?:[-*\u2022] )?{_MEMBER}[ \t,;]*\n){{3}}", re.M | re.I)
 _BOX = re.compile(
     # native tags
     r"<\|?(?P<tag>bbox|box|box_start|det)\|?>(?P<inside>.*?)"
@@ -32,7 +34,7 @@ _BOX = re.compile(
     rf"|(?P<named>[\[({{]?\s*{_MEMBER}(?:[\s,;]+{_MEMBER}){{3}}\s*[\])}}]?)"
     # four bare numbers
     rf"|(?P<bare>(?<![\w.,%-])(?<!\d[ ,]){_N}(?:{_GAP}{_N}){{3}}(?![\w%]|\.\d|\s*,?\s*{_N}))",
-    re.DOTALL,
+    re.DOTALL | re.IGNORECASE,
 )
 _REF = re.compile(
     r"<\|?(?:ref|object_ref_start|phrase)\|?>(.*?)<\|?/?(?:ref|object_ref_end|phrase)\|?>",
@@ -41,6 +43,7 @@ _REF = re.compile(
 _NOISE = re.compile(
     r"<\|(?:begin_of_box|end_of_box|im_start|im_end|endoftext|eot_id|grounding|end|assistant)\|>"
     r"|</?(?:s|p|b|answer|output|response|final_answer|code|object|grounding)>|```\w*|\*\*|__|`|~~"
+    r"|\\boxed\s*(?=\{)|\$"
 )
 _MARKER = re.compile(r"^\s*(?:[-*\u2022>+|#]+\s+|#+|\(?\d{1,3}[.)]\s+|[a-z][.)]\s+)+")
 _SCORE = re.compile(
@@ -49,13 +52,14 @@ _SCORE = re.compile(
     re.IGNORECASE,
 )
 _FILLER = word_set(
-    "is are was were be can at in on of for to with from by as the a an its their it this that "
-    "here located found visible seen detected shown bounding box boxes bbox bbox_2d box_2d "
-    "coordinates coords coordinate position location region area image picture photo given "
-    "answer label object objects expression phrase item target referring and around "
+    "is are was were be can at in on of for to with from by as the a an its their it this "
+    "that here located found visible seen detected shown bounding box boxes bbox bbox_2d "
+    "box_2d coordinates coords coordinate position location region area image picture photo "
+    "given answer label object objects expression phrase item target referring and around "
     "approximately about would should has have i see find there result results final spanning "
     "covers covering corresponds corner corners left-top top-left bottom-right topleft "
-    "bottomright follows following normalized sure ok okay located: score confidence id"
+    "bottomright follows following normalized sure ok okay you your described requested asked "
+    "desired specified mentioned referred question located: score confidence id"
 )
 
 
@@ -71,9 +75,16 @@ class Lines:
     vague: frozenset[int] = frozenset()
 
 
+def undecorated(text: str) -> str:
+    """A text without marks around its words, and tokens around all of it."""
+    return _NOISE.sub("", text)
+
+
 def plain_lines(text: str) -> str:
-    """A text without what only decorates it."""
-    return re.sub(r"[^\S\n]{2,}", " ", _NOISE.sub(" ", text))
+    """A text without what only decorates it, single spaces between its words."""
+    text = _NOISE.sub(" ", text)
+    text = _MEMBER_LINES.sub(lambda match: match[0].replace("\n", ", "), text)
+    return re.sub(r"[^\S\n]{2,}", " ", text)
 
 
 def read_lines(text: str, asked: Asked) -> Lines:
@@ -144,8 +155,12 @@ def _of_line(
     after = [line[end:start] for end, start in zip(ends, [*starts[1:], len(line)], strict=True)]
     behind = not heading and not name_in(before[0], asked) and asked.named(name_in(after[0], asked))
     last = heading
+    inline = False
     for match, prefix, suffix in zip(boxes, before, after, strict=True):
         name = name_in(suffix, asked) if behind else name_in(prefix, asked) or last
+        if inline and not asked.named(name):
+            name = _right_before(prefix, asked) or name
+        inline = bool(asked.named(name)) and not behind
         last = name
         score = _SCORE.match(suffix)
         yield _item(match, name, float(score[1]) if score and float(score[1]) <= 1 else None)
@@ -167,8 +182,21 @@ def name_in(text: str, asked: Asked) -> str:
     if tagged := _REF.findall(text):
         return str(tagged[-1]).strip()
     name = _strip(text, asked)
+    if asked.named(name):
+        return name
     sentence = _strip(re.split(r"[.!?]\s", text)[-1], asked)
-    return name if asked.named(name) or not asked.named(sentence) else sentence
+    *before, clause = re.split(r",\s", sentence)
+    clause = _strip(clause, asked)
+    if asked.named(clause) and not any(asked.mentioned(part) for part in before):
+        return clause
+    return sentence if asked.named(sentence) else name
+
+
+def _right_before(text: str, asked: Asked) -> str:
+    """The phrase that ends right where a box begins, as in "a dog [...] chases a ball [...]"."""
+    words = text.split()
+    ends = (" ".join(words[start:]) for start in range(len(words)))
+    return next((end for end in ends if asked.holds(end)), "")
 
 
 def _strip(text: str, asked: Asked) -> str:

@@ -81,7 +81,10 @@ class Matcher:
             first if agreeing[0] == agreeing[1] else max(agreeing, key=lambda base: agreeing[base])
         )
         outside = any(not 0 <= number - best < len(self._asked) for number in given)
-        return None if outside else best
+        disagree = any(number - best not in names for number, names in named)
+        # Ids that go on past the last phrase count the items.
+        running = given == set(range(min(given), min(given) + len(given)))
+        return None if outside and (disagree or running) else best
 
     def _equal_phrases_in_turn(self) -> dict[int, Match]:
         """Items that name one of several equal phrases, and have no id: one each, in order."""

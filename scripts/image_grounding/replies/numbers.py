@@ -73,6 +73,10 @@ _NAMED_ONLY = re.compile(rf"[\s\[({{<]*{_NAMED.pattern}(?:[\s,;]+{_NAMED.pattern
 _TAGGED = re.compile(
     r"<\|?(?:bbox|box|box_start|det)\|?>(.*?)<\|?/?(?:bbox|box|box_end|det)\|?>", re.S
 )
+# "<10><20><30><40>", and what may stand between two corners
+_ANGLED = re.compile(rf"\s*(?:<\s*{_NUMBER}\s*>\s*){{4}}")
+_BETWEEN = re.compile(r"\)\s*(?:-+>?|\u2013|\u2014|\u2192|to|and)\s*\(")
+_ASIDE = re.compile(r"\s?\(\w{1,9}\)(?=\s*[:=])")
 # What is written in the place of a box for what is not there.
 _UNSEEN = re.compile(
     r"[\s(\[\"']*(?:none|null|nil|n/?a|no|-+|\u2014|\u2013|absent|missing|invisible|"
@@ -132,6 +136,10 @@ def says_none(text: str) -> bool:
     return _UNSEEN.fullmatch(text) is not None
 
 
+def _says_none(value: Any) -> bool:
+    return isinstance(value, str) and says_none(value)
+
+
 def has_box(keys: Mapping[str, Any]) -> bool:
     """Whether an object, by its keys as ``lowered`` gives them, holds a box itself."""
     names = keys.keys()
@@ -148,7 +156,7 @@ def box_of_members(keys: Mapping[str, Any], level: int = 0) -> list[Reading]:
         for names in families:
             if all(name in keys for name in names):
                 values = [keys[name] for name in names]
-                if all(value is None for value in values):
+                if all(value is None or _says_none(value) for value in values):
                     return [No.BOX]
                 numbers = [as_number(value) for value in values]
                 match numbers:
@@ -270,12 +278,15 @@ def _point(value: Any) -> tuple[float, float] | None:
 
 def boxes_in_text(text: str) -> list[Reading]:
     """The boxes that a text is; ``No.SENSE`` for one that says more, or something else."""
-    if says_none(text):
+    if not text.strip() or says_none(text):
         return [No.BOX]
     if tagged := _TAGGED.findall(text):
         rest = re.sub(r"<[^<>]*>|[\s,;\[\]]", "", _TAGGED.sub("", text))
         found = [reading for inside in tagged for reading in boxes_in_text(inside)]
         return found if not rest else [No.SENSE]
+    if _ANGLED.fullmatch(text):
+        return [_from_numbers([float(number) for number in _NUMBER_ONLY.findall(text)])]
+    text = _ASIDE.sub("", _BETWEEN.sub("),(", text))
     if _NAMED_ONLY.fullmatch(text):
         return box_of_members({name.lower(): number for name, number in _NAMED.findall(text)})
     if (

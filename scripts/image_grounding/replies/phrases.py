@@ -12,6 +12,8 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
+from rapidfuzz.distance import Indel
+
 # A name is so much longer than a phrase at most.
 _LONGEST = 200
 _EDGES = " \t\n.,;:!?'\"`*\u201c\u201d\u2018\u2019"
@@ -20,10 +22,16 @@ _SAME = str.maketrans("\u2018\u2019\u02bc\u201c\u201d\u2010\u2011\u2013\u2014", 
 _WORD = re.compile(r"[^\W_]+(?:['.][^\W_]+)*")
 # "dog 2", "dog-2", "dog #2", "dog (2)", "dog_2 0.93", "2. dog", "[2] dog"
 _RUNNING = re.compile(
-    r"(?:[\s#(\[:-]+(?:no\.?\s*)?\d{1,3}(?:\.\d+)?%?[)\]]?|(?<=[^\W\d])\d{1,2})+$"
+    r"(?:[\s#(\[:-]+(?:no\.?\s*)?\d{1,3}(?:\.\d+)?%?[)\]]?|(?<=[^\W\d])\d{1,2}"
+    r"|\s(?:one|two|three|four|five|six))+$",
+    re.IGNORECASE,
 )
-_NUMBERED = re.compile(r"^[\[(#]?\d{1,3}[.):\]]\s+(?=\S)")
+_NUMBERED = re.compile(
+    r"^(?:(?:id|expression|phrase|object|item|no\.?)\s*)?[\[(#]?\d{1,3}\s*[.):\]-]+\s*(?=[^\W\d])",
+    re.IGNORECASE,
+)
 _ASIDE = re.compile(r"\s*[(\[][^()\[\]]*[)\]]\s*$")
+_ACCENTS = re.compile("[\u0300-\u036f]")
 _CUT_SHORT = re.compile(r"\s*(?:\.\.\.|\u2026)$")
 
 
@@ -32,7 +40,7 @@ def word_set(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-_DETERMINERS = word_set("a an the this that these those some his her its their my our your")
+_DETERMINERS = word_set("a an the this that these those some")
 _SINGULAR = word_set("a an one this that each every another")
 COUNTS = {
     "two": 2, "both": 2, "pair": 2, "couple": 2, "three": 3, "trio": 3, "four": 4, "five": 5,
@@ -81,6 +89,14 @@ _IRREGULAR = {
     "policemen": "policeman", "shoes": "shoe", "canoes": "canoe", "toes": "toe", "buses": "bus",
     "grey": "gray", "glasses": "glasses",
 }  # fmt: skip
+# Words for one thing; they count where an id says the same.
+_SAME_THINGS = (
+    "couch sofa settee", "bike bicycle", "motorbike motorcycle", "car automobile", "tv television",
+    "phone cellphone smartphone", "plane airplane aeroplane aircraft", "kid child", "lady woman",
+    "guy man", "taxi cab", "photo picture photograph", "rug carpet", "stone rock", "mug cup",
+    "trousers pants", "fridge refrigerator", "laptop notebook", "bag purse handbag",
+)  # fmt: skip
+_SYNONYMS = {word: line.split()[0] for line in _SAME_THINGS for word in line.split()}
 # Names that say nothing of what a thing is.
 _NEUTRAL = word_set(
     "object objects item items target region regions thing things box boxes bbox bboxes entity "
@@ -103,7 +119,9 @@ def folded(text: str) -> str:
 
 
 def words_of(text: str) -> tuple[str, ...]:
-    """The words of a folded text, without articles."""
+    """The words of a folded text, without articles and accents."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFD", text)))
     return tuple(word for word in _WORD.findall(text) if word not in _DETERMINERS)
 
 
@@ -120,6 +138,14 @@ def singular(word: str) -> str:
     if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is", "'s")):
         return word[:-1]
     return word
+
+
+def place_of(phrase: tuple[str, ...], words: tuple[str, ...]) -> int | None:
+    """Where the words of a phrase stand among others."""
+    for start in range(len(words) - len(phrase) + 1 if phrase else 0):
+        if words[start : start + len(phrase)] == phrase:
+            return start
+    return None
 
 
 class Phrase:
@@ -241,6 +267,11 @@ class Asked:
         own = Phrase(label)
         return bool(own.folded) and (own.folded in self._folded or own.words in self._words)
 
+    def mentioned(self, text: str) -> bool:
+        """Whether one of the phrases stands somewhere in ``text``."""
+        words = words_of(folded(text))
+        return any(place_of(phrase.words, words) is not None for phrase in self.phrases)
+
     def _find(self, label: str) -> tuple[int, ...]:
         for text in dict.fromkeys(_readings(label)):
             own = Phrase(text)
@@ -271,12 +302,17 @@ class Asked:
         alike = self._those(lambda phrase: phrase.bare == own.bare)
         if not alike:
             alike = self._those(lambda phrase: _short_for(own, phrase) or _says_more(own, phrase))
+        if not alike:
+            alike = self._those(lambda phrase: _misspells(own.bare, phrase.bare))
         return alike if len(alike) == 1 else ()
 
     def kin(self, label: str, index: int) -> bool:
         """Whether ``label`` can well be other words for a phrase that its id already points to."""
         own, phrase = Phrase(label), self.phrases[index]
-        return own.head is not None and own.core == phrase.core
+        if own.head is None or phrase.head is None:
+            return False
+        cores = [tuple(_SYNONYMS.get(word, word) for word in each.core) for each in (own, phrase)]
+        return cores[0] == cores[1]
 
 
 def _readings(label: str) -> list[str]:
@@ -297,6 +333,19 @@ def _short_for(label: Phrase, phrase: Phrase) -> bool:
         return True
     # A kind may be named by its special part: "terrier" for "terrier dogs".
     return phrase.head in _KINDS and set(label.core) <= set(phrase.core) - _QUALITIES
+
+
+def _misspells(words: tuple[str, ...], others: tuple[str, ...]) -> bool:
+    """Whether words are the same but for a letter too many or too few in a long one."""
+    return len(words) == len(others) and all(
+        word == other
+        or (
+            min(len(word), len(other)) >= 6
+            and word[0] == other[0]
+            and Indel.distance(word, other, score_cutoff=1) == 1
+        )
+        for word, other in zip(words, others, strict=True)
+    )
 
 
 def _says_more(label: Phrase, phrase: Phrase) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from image_grounding.replies.numbers import says_none
-from image_grounding.replies.phrases import Asked, folded, word_set, words_of
+from image_grounding.replies.phrases import Asked, folded, place_of, word_set, words_of
 from image_grounding.replies.text import lowered
 
 # It will not or can not do the work; seeing nothing of a thing is another matter.
@@ -26,7 +26,7 @@ _REFUSAL = re.compile(
     re.IGNORECASE,
 )
 _CORRECTION = re.compile(
-    r"\b(?:correct(?:ed|ion|ing)|revised|updated?|final|actually|wait|rather|instead|better|sorry|"
+    r"\b(?:correct(?:ed|ion|ing)?|revised|updated?|final|actually|wait|rather|instead|better|sorry|"
     r"mistake\w*|wrong|oops|apolog\w+|let me (?:re|fix|adjust|correct)\w*|on second thought|"
     r"refin\w+|re-?check\w*|re-?examin\w*|looking (?:closer|again)|should be|adjust\w*|improved)\b"
     r"|(?:^|[.!\n]\s*)no[,:. ]|\u66f4\u6b63|\u4fee\u6b63|\u7ea0\u6b63",
@@ -88,7 +88,7 @@ def denied(text: str, asked: Asked) -> Iterator[tuple[int, bool]]:
         held = {
             index: place
             for index, phrase in enumerate(asked.phrases)
-            if (place := _place(phrase.words, words)) is not None
+            if (place := place_of(phrase.words, words)) is not None
         }
         spans = {
             index: (start, start + len(asked.phrases[index].words)) for index, start in held.items()
@@ -102,11 +102,3 @@ def denied(text: str, asked: Asked) -> Iterator[tuple[int, bool]]:
                 yield index, True
             elif start and _NEGATIVE.search(words[start - 1]):
                 yield index, False
-
-
-def _place(phrase: tuple[str, ...], words: tuple[str, ...]) -> int | None:
-    """Where a phrase stands in a sentence."""
-    for start in range(len(words) - len(phrase) + 1 if phrase else 0):
-        if words[start : start + len(phrase)] == phrase:
-            return start
-    return None

@@ -45,9 +45,10 @@ class Shape(IntEnum):
     """How much a JSON value looks like the answer."""
 
     NONE = 0
-    BARE = 1
-    WEAK = 2
-    STRONG = 3
+    EMPTY = 1
+    BARE = 2  # boxes without names
+    WEAK = 3
+    STRONG = 4
 
 
 @dataclass(frozen=True)
@@ -58,20 +59,24 @@ class Found:
     each thing asked. Such a reply is ``open_ended``: nothing in it says that no more follows.
 
     Attributes:
+        text: what they were found in.
         values: from the first of the strongest shape on, and each one's shape.
-        prose: the text before each value and, last, behind them all.
     """
 
-    values: tuple[tuple[Any, Shape], ...]
-    prose: tuple[str, ...]
+    text: str
+    values: tuple[tuple[Shape, Value], ...]
     status: ReplyStatus
     open_ended: bool = False
 
     @property
+    def shape(self) -> Shape:
+        """The strongest shape of them."""
+        return max(shape for shape, _ in self.values)
+
+    @property
     def strongest(self) -> list[Any]:
         """The values that look most like an answer."""
-        best = max(shape for _, shape in self.values)
-        return [value for value, shape in self.values if shape is best]
+        return [value.value for shape, value in self.values if shape is self.shape]
 
 
 def find_json(text: str, shape_of: Callable[[Any], Shape]) -> Found | None:
@@ -83,7 +88,8 @@ def find_json(text: str, shape_of: Callable[[Any], Shape]) -> Found | None:
     """
     text, whole = unwrapped(text)
     if shape := shape_of(whole):
-        return _found([(shape, Value(whole, 0, 0))], "", ReplyStatus.OK)
+        one_a_line = shape < Shape.STRONG and isinstance(whole, dict)
+        return Found(text, ((shape, Value(whole, 0, len(text))),), ReplyStatus.OK, one_a_line)
     if _ESCAPED.search(text):  # the same without the string around it
         text = text.replace('\\"', '"')
     text = text[:_MAX_CHARS]
@@ -96,21 +102,10 @@ def find_json(text: str, shape_of: Callable[[Any], Shape]) -> Found | None:
     weak_part = strongest < Shape.STRONG and inside_cut
     cut = weak_part or isinstance(found[-1][1].value, CutObject | CutList)
     status = ReplyStatus.TRUNCATED if cut else ReplyStatus.REPAIRED
-    return _found(found[first:], text, status)
-
-
-def _found(values: list[tuple[Shape, Value]], text: str, status: ReplyStatus) -> Found:
-    ends = [0, *(value.end for _, value in values)]
-    starts = [*(value.start for _, value in values), len(text)]
-    prose = tuple(text[end:start] for end, start in zip(ends, starts, strict=True))
-    shape, last = values[-1]
+    shape, last = found[-1]
     one_a_line = shape < Shape.STRONG and isinstance(last.value, dict)
-    return Found(
-        tuple((value.value, shape) for shape, value in values),
-        prose,
-        status,
-        one_a_line or len(values) > 1,
-    )
+    values = tuple(found[first:])
+    return Found(text, values, status, one_a_line or len(values) > 1)
 
 
 def unwrapped(text: str) -> tuple[str, Any]:
