@@ -94,6 +94,7 @@ _SILENT = (
         "inspection/charts.py",
         "evaluation/plots.py",
         "measuring/",
+        "replies/",
     ),
 )
 # Texts in code that says other things too: prompts, labels, patterns, and what cannot happen.

@@ -17,7 +17,7 @@ from image_grounding.boxes.geometry import PixelBox, round_out
 from image_grounding.errors import InputError
 from image_grounding.files import json_lines
 from image_grounding.input.samples import locate_image
-from image_grounding.results.folder import RECORDS_NAME, ResultsFolder
+from image_grounding.results.folder import ResultsFolder
 from image_grounding.spans import Span, as_span, find_spans
 from image_grounding.spec.capabilities import capabilities_of
 from image_grounding.steps.annotations import Instance
@@ -209,7 +209,7 @@ def _records_file(path: Path, step: AnyStep | None) -> Path:
                 raise InputError(f"{kept} samples are past step 0; the same command goes on there")
             raise InputError(f"{kept} finished samples are kept; the same command writes them")
     searched = " or ".join(str(file.parent) for file in files)
-    raise InputError(f"no {RECORDS_NAME} in {searched}")
+    raise InputError(f"no annotations.jsonl in {searched}")
 
 
 def count_in(summary: Mapping[str, Any], *path: str) -> int:
