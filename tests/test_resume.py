@@ -237,6 +237,21 @@ def test_what_a_repeated_line_dropped_counts_once(server: Loopback, make_project
     assert ran.json["counts"]["dropped_boxes"] == {"no_area": 1}
 
 
+def test_repetitions_of_a_failed_line_are_listed(server: Loopback, make_project: Maker) -> None:
+    """Every line is in the records or among the failures."""
+    project = make_project(2)
+    first, second = read_jsonl(project.input)
+    first["caption"] += ", refused"
+    write_jsonl(project.input, [first, second, first, first])
+    server.fault = lambda call: Answer(status=400) if "refused" in call.prompt else None
+    ran = project.run(server)
+    assert ran.code == 3, ran.err
+    failures = [(one["line"], one["reason"]) for one in project.failures("0")]
+    repeated = [(line, "repeated_failure") for line in (3, 4)]
+    assert failures == [(1, "rejected_request"), *repeated]
+    assert len(project.annotations()) == 1
+
+
 def test_any_order_gives_the_same_ids(server: Loopback, make_project: Maker) -> None:
     project = make_project(4)
     project.run(server)
