@@ -248,6 +248,52 @@ def test_openai_tells_blocked_and_cut_apart(server: Loopback) -> None:
     assert send(make_endpoint("openai", server), QUESTION).finish is Finish.LENGTH
 
 
+THOUGHTS = {"role": "assistant", "content": None, "reasoning_content": '{"instances": []}'}
+ODD_ANSWERS: list[tuple[str, dict[str, Any], type[EndpointError], str]] = [
+    ("thoughts alone", {"choices": [{"message": THOUGHTS, "finish_reason": "stop"}]},
+     ServerFaultError, "thoughts alone"),
+    ("an error beside choices", {"error": {"code": 429, "message": "slow down"}},
+     RateLimitedError, "slow down"),
+    ("an error in a choice",
+     {"choices": [{"error": {"code": 502, "message": "upstream died"}, "message": THOUGHTS}]},
+     ServerFaultError, "upstream died"),
+    ("a code as text", {"choices": [], "error": {"code": "401", "message": "no"}},
+     KeyRefusedError, "refused the key"),
+    ("an error of one word", {"error": "overloaded"}, ServerFaultError, "overloaded"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("patch", "kind", "words"),
+    [row[1:] for row in ODD_ANSWERS],
+    ids=[row[0] for row in ODD_ANSWERS],
+)
+def test_a_200_that_is_no_answer(
+    patch: dict[str, Any], kind: type[EndpointError], words: str, server: Loopback
+) -> None:
+    server.fault = lambda call: Answer(patch=patch)
+    with pytest.raises(kind, match=words):
+        send(make_endpoint("openai", server), QUESTION)
+
+
+def test_thoughts_alone_name_the_reasoning_parser(server: Loopback) -> None:
+    server.fault = lambda call: Answer(patch=ODD_ANSWERS[0][1])
+    with pytest.raises(ServerFaultError) as caught:
+        send(make_endpoint("openai", server), QUESTION)
+    assert "--reasoning-parser" in str(caught.value.remedy)
+
+
+@pytest.mark.parametrize(
+    "wait", [{"retry_after": 7}, {"metadata": {"headers": {"Retry-After": "7"}}}]
+)
+def test_the_pause_of_an_error_in_a_200_is_kept(wait: dict[str, Any], server: Loopback) -> None:
+    error = {"code": 429, "message": "slow down", **wait}
+    server.fault = lambda call: Answer(patch={"error": error})
+    with pytest.raises(RateLimitedError) as caught:
+        send(make_endpoint("openai", server), QUESTION)
+    assert caught.value.retry_after == 7
+
+
 def test_gemini_without_a_key_says_which_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GOOGLE_API_KEY", raising=False)
     monkeypatch.delenv("GEMINI_API_KEY", raising=False)

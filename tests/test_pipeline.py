@@ -179,6 +179,28 @@ def test_step_1_takes_records_of_others(server: Loopback, make_project: Maker) -
     assert (failure["line"], failure["reason"]) == (3, "bad_line")
 
 
+def test_a_folder_of_another_tool_is_named_before_it_is_replaced(
+    server: Loopback, make_project: Maker
+) -> None:
+    project = make_project(1)
+    project.results.mkdir()
+    write_jsonl(project.results / "annotations.jsonl", [{"image_path": "scene0.png"}])
+    ran = project.run(server)
+    assert (ran.code, "was not written by this tool" in ran.err) == (0, True)
+    again = project.run(server)
+    assert (again.code, "was not written by this tool" in again.err) == (0, False)
+
+
+def test_paths_written_on_windows(server: Loopback, make_project: Maker) -> None:
+    project = make_project(1)
+    (project.folder / "sub").mkdir()
+    (project.folder / "scene0.png").rename(project.folder / "sub" / "scene0.png")
+    caption = project.scenes["scene0.png"].caption
+    write_jsonl(project.input, [{"image_path": "sub\\scene0.png", "caption": caption}])
+    assert project.run(server).code == 0
+    assert project.annotations()[0]["image_path"] == "sub\\scene0.png"
+
+
 def test_step_1_without_step_0(server: Loopback, make_project: Maker) -> None:
     ran = make_project(1).run(server, 'workflow.steps=["1"]')
     assert ran.code == 2

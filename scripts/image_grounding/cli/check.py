@@ -15,8 +15,9 @@ from rich.table import Table
 from image_grounding.cli.common import CONTEXT, Tool, print_json, reporting_errors
 from image_grounding.environment import extra_needed
 from image_grounding.errors import Exit
-from image_grounding.health import CheckUp, Status, Step, check_up
+from image_grounding.health import CheckStep, CheckUp, Status, check_up
 from image_grounding.spec import Spec, load_spec
+from image_grounding.spec.capabilities import capabilities_of
 
 _MARKS = {Status.OK: "✓", Status.WARN: "!", Status.FAIL: "✗", Status.SKIPPED: "-"}
 # A check-up reads no data and writes no results.
@@ -106,7 +107,7 @@ def check_spec(spec_file: Path, *, quiet: bool) -> dict[str, Any]:
 def _check(
     spec: Spec, quiet: bool, samples: int = 1000, wait: float = 0.0, save_probe: Path | None = None
 ) -> CheckUp:
-    if spec.vlm.backend == "local":
+    if not capabilities_of(spec.vlm.backend).needs_endpoint:
         found = _local()
     else:
         show = (lambda step: None) if quiet else _show_step
@@ -136,7 +137,7 @@ def _flags(
     sections = [backend] if backend else ["gemini", "openai"]
     flags = [f"vlm.backend={backend}"] if backend else []
     for section in sections:
-        if section == "local":
+        if not capabilities_of(section).needs_endpoint:
             continue
         if base_url:
             flags.append(f"vlm.{section}.base_url={base_url}")
@@ -156,17 +157,17 @@ def _local() -> CheckUp:
         import onnxruntime  # noqa: F401
     except ImportError:
         remedy = extra_needed("the embedded annotator", "local")
-        step = Step("configuration", Status.FAIL, "onnxruntime is not installed", remedy)
+        step = CheckStep("configuration", Status.FAIL, "onnxruntime is not installed", remedy)
         return CheckUp(False, (step,))
     message = "the embedded annotator needs no endpoint"
-    return CheckUp(True, (Step("configuration", Status.OK, message),))
+    return CheckUp(True, (CheckStep("configuration", Status.OK, message),))
 
 
 def _say(text: str) -> None:
     click.echo(text, err=True)
 
 
-def _show_step(step: Step) -> None:
+def _show_step(step: CheckStep) -> None:
     click.echo(f"{_MARKS[step.status]} {step.name}: {step.message}", err=True)
     if step.remedy and step.status in (Status.WARN, Status.FAIL):
         click.echo(f"  next: {step.remedy}", err=True)

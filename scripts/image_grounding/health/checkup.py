@@ -13,7 +13,7 @@ from image_grounding.errors import EndpointError, UnknownModelError, Unreachable
 from image_grounding.families.families import Family, asked_family
 from image_grounding.health import asks
 from image_grounding.health.estimate import Measured, estimate
-from image_grounding.health.model import CheckUp, Status, Step, failed
+from image_grounding.health.model import CheckStep, CheckUp, Status, failed
 from image_grounding.health.server import look_at_server
 from image_grounding.measuring import Measurement
 from image_grounding.measuring.drawing import save_probes
@@ -35,7 +35,7 @@ async def check_up(
     wait: float = 0.0,
     save_probe: Path | None = None,
     say: Callable[[str], None] = lambda message: None,
-    show: Callable[[Step], None] = lambda step: None,
+    show: Callable[[CheckStep], None] = lambda step: None,
 ) -> CheckUp:
     """Look at a spec's endpoint.
 
@@ -56,20 +56,20 @@ async def check_up(
 
 class _Run:
     def __init__(
-        self, spec: Spec, say: Callable[[str], None], show: Callable[[Step], None]
+        self, spec: Spec, say: Callable[[str], None], show: Callable[[CheckStep], None]
     ) -> None:
         self.spec = spec
         self.vlm = spec.vlm
         self.asker: Asker = make_asker(spec, say, rate_limited_seconds=_RATE_LIMITED_S)
         self.family: Family = asked_family(self.vlm.model, self.vlm.coordinates)
         self.transport = transport_for(self.family, self.family.convention, self.vlm)
-        self.steps: list[Step] = []
+        self.steps: list[CheckStep] = []
         self.measured: Measurement | None = None
         self.calls = {"0": Measured(), "1": Measured()}
         self._say = say
         self._show = show
 
-    def add(self, step: Step) -> bool:
+    def add(self, step: CheckStep) -> bool:
         """Keep a step; whether it makes sense to go on."""
         self.steps.append(step)
         self._show(step)
@@ -118,16 +118,16 @@ class _Run:
         except EndpointError as error:
             return self.add(failed(name, await diagnose(error, self.asker, self.vlm)))
 
-    def _configuration(self) -> Step:
+    def _configuration(self) -> CheckStep:
         vlm = self.vlm
         if vlm.backend == "openai" and not vlm.openai.base_url:
             remedy = "give vlm.openai.base_url or --base-url, such as http://localhost:8000/v1"
-            return Step(CONFIGURATION, Status.FAIL, "no base_url", remedy)
+            return CheckStep(CONFIGURATION, Status.FAIL, "no base_url", remedy)
         if warning := retirement(vlm.model) if vlm.backend == "gemini" else None:
-            return Step(CONFIGURATION, Status.WARN, warning, "change vlm.gemini.model")
+            return CheckStep(CONFIGURATION, Status.WARN, warning, "change vlm.gemini.model")
         where = safe_address(vlm.openai.base_url) if vlm.backend == "openai" else "Gemini API"
         message = f"{vlm.model or '(no model named)'} at {where}"
-        return Step(CONFIGURATION, Status.OK, message, details={"family": self.family.name})
+        return CheckStep(CONFIGURATION, Status.OK, message, details={"family": self.family.name})
 
     async def _key_and_model(self) -> bool:
         """The list of models shows both; where there is none, the first call will."""
@@ -139,10 +139,10 @@ class _Run:
             served = []
         if not served:
             return await self._without_list()
-        if not self.add(Step(KEY, Status.OK, "accepted, or none is asked for")):
+        if not self.add(CheckStep(KEY, Status.OK, "accepted, or none is asked for")):
             return False
         if self.vlm.model in served:
-            return self.add(Step(MODEL, Status.OK, f"{self.vlm.model} is served"))
+            return self.add(CheckStep(MODEL, Status.OK, f"{self.vlm.model} is served"))
         unknown = unknown_model(self.vlm.model, served)
         details = {"served": served[:100], "nearest": nearest_model(self.vlm.model, served)}
         status, message, remedy = Status.FAIL, str(unknown), unknown.remedy
@@ -150,16 +150,16 @@ class _Run:
             status = Status.WARN
             message = f"{self.vlm.model!r} is not listed, but is answered: the server ignores "
             message += "the name, or its list is not complete"
-        return self.add(Step(MODEL, status, message, remedy, details))
+        return self.add(CheckStep(MODEL, status, message, remedy, details))
 
     async def _without_list(self) -> bool:
         if not self.vlm.model:
             return self.add(failed(MODEL, await wrong_path(self.vlm)))
         if error := await self._answers():
             return self.add(failed(MODEL, await diagnose(error, self.asker, self.vlm)))
-        self.add(Step(KEY, Status.OK, "accepted, or none is asked for"))
+        self.add(CheckStep(KEY, Status.OK, "accepted, or none is asked for"))
         message = f"{self.vlm.model} answers; the endpoint lists no models"
-        return self.add(Step(MODEL, Status.OK, message))
+        return self.add(CheckStep(MODEL, Status.OK, message))
 
     async def _answers(self) -> UnknownModelError | None:
         """What a request with this model's name meets, if the name is the trouble."""
@@ -169,7 +169,7 @@ class _Run:
             return error
         return None
 
-    async def _boxes(self, save_probe: Path | None) -> Step:
+    async def _boxes(self, save_probe: Path | None) -> CheckStep:
         with self.calls["1"].watching(self.asker):
             results = await probe(self.asker, self.family, self.vlm)
         self.measured = decide(results, self.family.convention)
@@ -181,10 +181,10 @@ class _Run:
         warnings = (measured.contradiction(self.family), measured.doubt(), next(unread, None))
         if given := [warning for warning in warnings if warning]:
             remedy = "look at the pictures that --save-probe saves" if measured.doubt() else None
-            return Step(BOXES, Status.WARN, "; ".join([message, *given]), remedy)
-        return Step(BOXES, Status.OK, message)
+            return CheckStep(BOXES, Status.WARN, "; ".join([message, *given]), remedy)
+        return CheckStep(BOXES, Status.OK, message)
 
-    def _cost(self) -> Step:
+    def _cost(self) -> CheckStep:
         """What a call of each step took."""
         figures = {step: call.figures() for step, call in self.calls.items()}
         texts = [
@@ -194,4 +194,4 @@ class _Run:
             if of
         ]
         details = {f"step_{step}": of for step, of in figures.items()}
-        return Step(COST, Status.OK, "; ".join(texts), details=details)
+        return CheckStep(COST, Status.OK, "; ".join(texts), details=details)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the model said about a sample: the replies that a run keeps in its checkpoints."""
+"""What the model wrote about a sample: the replies that a run keeps in its checkpoints."""
 
 from pathlib import Path
 

@@ -107,7 +107,7 @@ class Card:
         image: its image file.
         picked: why it was sampled.
         because: the reason besides the random draw; empty where there is none.
-        replies: what the model said, where the run kept it.
+        replies: what the model wrote, where the run kept it.
     """
 
     index: int

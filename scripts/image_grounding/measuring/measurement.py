@@ -63,7 +63,7 @@ class Measurement:
 
     Attributes:
         ious: mean IoU with the truth under each convention, best first.
-        chosen: the convention that the endpoint answers in; None where it cannot be told.
+        chosen: the convention that the endpoint answers in; None where no convention fits.
     """
 
     ious: Mapping[str, float]

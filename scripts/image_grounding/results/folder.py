@@ -46,6 +46,11 @@ class ResultsFolder:
         """The failure logs of these steps, to be written; raises OutputError."""
         return {step: FailureLog(self.failures(step)) for step in steps}
 
+    def foreign_records(self) -> Path | None:
+        """Records at the top that no run of ours wrote, as TAO's; None where there are none."""
+        ours = (self.path / SUMMARY_NAME).exists() or any(self.path.glob("*/.ckpt"))
+        return None if ours or not self.records().is_file() else self.records()
+
     def lock(self) -> AbstractContextManager[None]:
         """Hold the folder for this process; raises OutputError, see ``files.exclusive``."""
         return exclusive(self.path)

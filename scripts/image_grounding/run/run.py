@@ -59,6 +59,8 @@ def run(spec: Spec, reporter: Reporter, pilot: Pilot | None = None) -> RunResult
     folder = ResultsFolder(spec.results_dir)
     selection = Selection(input_of(spec, steps), pilot)
     with folder.lock():
+        if found := folder.foreign_records():
+            reporter.say(f"{found} was not written by this tool; it is replaced at the end")
         for step in steps:
             folder.checkpoints(step).create()
         failures = folder.open_failures(steps)

@@ -30,6 +30,7 @@ from image_grounding.inspection.model import Check, Finding, Flag, Level
 from image_grounding.inspection.wilson import wilson_interval
 from image_grounding.results.reading import Record, Unfinished, count_in
 from image_grounding.spec import Limits
+from image_grounding.spec.capabilities import capabilities_of
 
 COUNTS = (
     "records", "flagged_records", "grounded_records", "expressions", "ungrounded_expressions",
@@ -158,7 +159,7 @@ class DatasetCounts:
         convention, iou = teacher.get("convention"), teacher.get("convention_iou")
         if not self.grounding_ran:
             return
-        if teacher.get("backend") == "local":
+        if capabilities_of(str(teacher.get("backend"))).is_demonstration:
             yield _finding(EMBEDDED_ANNOTATOR, "", Level.WARN, None, None)
         elif not isinstance(iou, int | float):
             if convention:
