@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from image_grounding.boxes.frames import CONVENTIONS, Frame, Transport, fit_size, round_size
-from image_grounding.boxes.geometry import box_area, box_iou, clip_box, order_corners, to_original
+from image_grounding.boxes.geometry import (
+    box_area,
+    box_iou,
+    clip_box,
+    order_corners,
+    reaches_beyond,
+    to_original,
+)
 from support.model import server_size
 
 SIDE = st.integers(1, 12_000)
@@ -275,6 +282,21 @@ def test_a_whole_box_comes_back_exactly(convention):
         written = CONVENTIONS[convention].from_sent(frame.original_to_sent((x1, y1, x2, y2)), frame)
         found = to_original(written, convention, frame, Counter())
         assert found == (x1, y1, x2, y2), frame
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+@pytest.mark.parametrize(
+    ("box", "beyond"),
+    [
+        ((0, 0, 500, 400), False), ((-9, -7, 509, 407), False), ((-11, 0, 90, 90), True),
+        ((0, -9, 90, 90), True), ((10, 10, 511, 90), True), ((10, 10, 90, 409), True),
+        ((90, 90, -11, 10), True), ((math.nan, 0, 90, 90), False), ((0, 0, math.inf, 90), False),
+    ],
+)  # fmt: skip
+def test_a_border_is_inexact_by_2_percent(convention, box, beyond):
+    frame = Frame(original=(1000, 800), sent=(500, 400))
+    numbers = CONVENTIONS[convention].from_sent(box, frame)
+    assert reaches_beyond(numbers, convention, frame) is beyond
 
 
 # --- overlap
