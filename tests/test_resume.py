@@ -252,6 +252,19 @@ def test_repetitions_of_a_failed_line_are_listed(server: Loopback, make_project:
     assert len(project.annotations()) == 1
 
 
+def test_failures_of_lines_that_are_gone_are_gone(server: Loopback, make_project: Maker) -> None:
+    """Once a run has gone through the whole input; a pilot keeps what it did not look at."""
+    project = make_project(3)
+    rows = read_jsonl(project.input)
+    write_jsonl(project.input, [*rows, {"image_path": "none.png", "caption": "a cat"}])
+    assert project.run(server).code == 3
+    write_jsonl(project.input, rows)
+    assert project.run(server, "--limit", "2").code == 0
+    assert [one["image_path"] for one in project.failures("0")] == ["none.png"]
+    assert project.run(server).code == 0
+    assert project.failures("0") == []
+
+
 def test_any_order_gives_the_same_ids(server: Loopback, make_project: Maker) -> None:
     project = make_project(4)
     project.run(server)
