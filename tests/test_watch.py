@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A server that is exchanged in mid-run is noticed; what was read wrongly is asked for again."""
 
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +15,7 @@ from conftest import Project, write_jsonl
 from image_grounding.boxes.geometry import box_iou
 from support.loopback import Answer, Call, Loopback
 from support.scenes import Scene, make_scene
+from support.scripts import SCRIPTS, clean_environment
 
 SAMPLES = 230
 SCENE: Scene = make_scene((160, 112), seed=4)
@@ -95,3 +100,40 @@ def test_a_pilot_is_not_watched(server: Loopback, make_project: Callable[..., Pr
     project = make_project(5, size=(96, 64))
     assert project.run(server).code == 0
     assert len(server.probes) == 1
+
+
+def test_a_check_that_is_not_answered_costs_no_sample(server: Loopback, project: Project) -> None:
+    """The samples' own questions say whether the endpoint is gone."""
+    probes: list[Call] = []
+
+    def refuse_checks(call: Call) -> Answer | None:
+        probes.extend([call] if call.is_probe else [])
+        return Answer(500) if call.is_probe and len(probes) > 1 else None
+
+    server.fault = refuse_checks
+    ran = project.run(server, "workflow.max_workers=8", "workflow.max_attempts=1")
+    assert (ran.code, len(project.annotations())) == (0, SAMPLES), ran.err
+
+
+def test_an_interrupted_check_costs_no_sample(server: Loopback, project: Project) -> None:
+    probes: list[Call] = []
+
+    def hold_checks(call: Call) -> Answer | None:
+        probes.extend([call] if call.is_probe else [])
+        if call.is_probe and len(probes) == 2:
+            process.send_signal(signal.SIGINT)
+            time.sleep(3)
+        return None
+
+    server.fault = hold_checks
+    command = [sys.executable, str(SCRIPTS / "run_pipeline.py"), "--quiet"]
+    process = subprocess.Popen(
+        [*command, *project.overrides(server, "workflow.max_workers=8")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=clean_environment(),
+    )
+    process.communicate()
+    assert process.returncode == 130
+    assert project.failures() == []
+    assert len(project.annotations()) >= 200

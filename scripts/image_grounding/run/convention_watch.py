@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
+from image_grounding.errors import EndpointError, LoadingError, UnusableEndpointError
 from image_grounding.input.samples import Sample
 
 EVERY = 200
@@ -46,7 +47,7 @@ class ConventionWatch:
             pass
 
     async def done(self, sample: Sample, *, unusable: bool) -> None:
-        """Count a sample whose boxes were read; raises EndpointError as ``recheck``."""
+        """Count a sample whose boxes were read; raises UnusableEndpointError."""
         self._since_good.append(sample)
         await self.count(unusable=unusable)
 
@@ -58,22 +59,31 @@ class ConventionWatch:
             await self._check()
 
     async def end(self) -> None:
-        """The last check of a run; raises EndpointError as ``recheck``."""
+        """The last check of a run; raises UnusableEndpointError."""
         if len(self._since_good) >= _WORTH_A_CHECK:
             await self._check()
 
     async def _check(self) -> None:
         async with self._checking:
             self._unusable.clear()
-            checked, holds = len(self._since_good), False
+            checked = len(self._since_good)
             try:
                 holds = await self._recheck()
-            finally:
-                if holds:
-                    # What was done meanwhile may have been asked after the check.
-                    del self._since_good[:checked]
-                else:
-                    self.epoch += 1
-                    for sample in self._since_good:
-                        self._suspect(sample)
-                    self._since_good.clear()
+            except LoadingError:
+                return
+            except UnusableEndpointError:
+                self._doubt()
+                raise
+            except EndpointError:  # the samples' own questions will meet it, too
+                return
+            if holds:
+                # What was done meanwhile may have been asked after the check.
+                del self._since_good[:checked]
+            else:
+                self._doubt()
+
+    def _doubt(self) -> None:
+        self.epoch += 1
+        for sample in self._since_good:
+            self._suspect(sample)
+        self._since_good.clear()

@@ -88,7 +88,6 @@ class Pipeline:
         self._prepared = False
         self._watch = ConventionWatch(teacher.recheck, self._doubt)
         self._boxes_step = next((step for step in stores if step.asks_for_boxes), None)
-        self._asks_for_boxes = any(step.asks_for_boxes for step in stores)
         self._worker = SampleWorker(
             teacher,
             stores,
@@ -200,7 +199,7 @@ class Pipeline:
         async with self._preparing:
             if not self._prepared and not self._stop.is_set():
                 try:
-                    await self._teacher.prepare(boxes=self._asks_for_boxes)
+                    await self._teacher.prepare(boxes=self._boxes_step is not None)
                 except EndpointError as error:  # no sample's fault
                     self._halt(error)
                 self._prepared = True
