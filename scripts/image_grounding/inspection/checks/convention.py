@@ -38,7 +38,7 @@ _SIDE_WORDS_MARGIN = 0.25  # of the expressions that say a side
 _Z_PROOF = 3.29  # quantile for 99.9 %, two-sided
 _REMEDY = (
     "Do not scale. Set vlm.coordinates to auto, which measures the convention, and run again with "
-    "workflow.force_reprocess=true."
+    "workflow.reread=true."
 )
 
 FIRST_PIXEL = Check(
