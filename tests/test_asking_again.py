@@ -168,6 +168,8 @@ def test_absence_is_said(server: Loopback, make_project: Maker) -> None:
         (Answer(text="[]"), Answer(text="[]"), "absent"),
         (absent(), absent(0, 1, 2), "absent"),
         (absent(), absent(), "unanswered"),
+        # What had a box that cannot be used is not unseen because the model falls silent.
+        (boxes(GOOD, FLAT, GOOD), Answer(text="[]"), "reply_unusable"),
         (absent(0, 2, note="x"), Answer(text='[{"bbox_2d": [10, 10, 9'), "reply_truncated"),
     ],
 )  # fmt: skip

@@ -39,6 +39,7 @@ class GroundingState:
         found: the boxes of each expression; None where it is open, none where it is absent.
         family: how the model is asked.
         losses: boxes that could not be used so far, by reason, and those that were clipped.
+        claimed: positions of which a reply said something that cannot be used.
         asks: replies so far that could be read.
         unread: replies so far that could not.
     """
@@ -50,6 +51,7 @@ class GroundingState:
     found: tuple[tuple[Instance, ...] | None, ...]
     family: Family
     losses: Losses = field(default_factory=Losses)
+    claimed: frozenset[int] = frozenset()
     asks: int = 0
     unread: int = 0
 
@@ -214,13 +216,13 @@ def _taken_in(state: GroundingState, reply: GroundingReply) -> GroundingState:
         scores = [score for score in (known.get(box), raw.score) if score is not None]
         known[box] = max(scores, default=None)
     silent = reply.complete and not reply.can_name_absent and state.asks > 0
-    found = list(state.found)
+    found, claimed = list(state.found), set(state.claimed)
     for place, index in enumerate(state.open):
         if place in unusable:
-            continue
-        if place in boxes:
+            claimed.add(index)
+        elif place in boxes:
             found[index] = tuple(Instance(box, score) for box, score in boxes[place].items())
-        elif place in reply.absent or silent:
+        elif place in reply.absent or (silent and index not in claimed):
             found[index] = ()
     still_open = tuple(index for index in state.open if found[index] is None)
     return replace(
@@ -228,6 +230,7 @@ def _taken_in(state: GroundingState, reply: GroundingReply) -> GroundingState:
         open=still_open,
         found=tuple(found),
         losses=Losses(dropped, clipped),
+        claimed=frozenset(claimed),
         asks=state.asks + 1,
     )
 
