@@ -2,8 +2,8 @@
 """Model names as providers write them, and what is known of the family behind each."""
 
 import pytest
-from image_grounding.teachers.transport import transport_for
 
+from image_grounding.asking.transport import transport_for
 from image_grounding.boxes.frames import CONVENTIONS, PIXEL_CONVENTIONS, Frame, fit_size
 from image_grounding.families.families import UNKNOWN, family_of
 from image_grounding.spec import load_spec

@@ -18,6 +18,10 @@ from image_grounding.steps.question import Question, ReplySchema
 
 TEXT, IMAGE, STRUCTURED, TOKENS = "text call", "image call", "structured output", "token limit"
 CAPTION = "In this picture we can see two small dogs on a red sofa next to an open window."
+_REMEDY_LIMIT = (
+    "raise vlm.openai.max_tokens or vlm.gemini.max_output_tokens; a thinking model needs far "
+    "more, or thinking turned off"
+)
 _COLOUR_SCHEMA = ReplySchema(
     "plain_colour",
     {
@@ -84,8 +88,7 @@ async def step_0(asker: Asker, image: EncodedImage | None) -> CheckStep:
             TOKENS,
             Status.FAIL if error.reason == "reply_truncated" else Status.WARN,
             f"a plain caption could not be read out: {error}",
-            "raise vlm.openai.max_tokens or vlm.gemini.max_output_tokens; a thinking model "
-            "needs far more, or thinking turned off",
+            _REMEDY_LIMIT,
         )
     names = ", ".join(found.text for found in driven.result.expressions) or "none"
     if asker.meter.asked_again > before:
