@@ -139,6 +139,22 @@ class LoadingError(UnusableEndpointError):
     remedy = "wait until the weights are loaded: check_endpoint.py --wait 600 looks until then"
 
 
+class RunEndingError(EndpointError):
+    """Ends a run in good order: no sample failed of it, and the next run goes on."""
+
+    fatal = True
+
+
+class OutageError(RunEndingError):
+    """The endpoint had answered, and then did not for longer than the run waits."""
+
+    reason = "outage"
+    remedy = (
+        "what is finished is kept and no sample failed of it: bring the endpoint up, then start "
+        "the same command again; workflow.max_outage is how long a run waits"
+    )
+
+
 class RejectedRequestError(EndpointError):
     """A 4xx for this very request (too long, bad image, a parameter it does not take)."""
 

@@ -140,6 +140,7 @@ class Pipeline:
             requests=traffic.requests,
             retries=traffic.retries,
             tokens=traffic.tokens,
+            silent=traffic.silent,
         )
 
     async def _work(self) -> None:
@@ -221,7 +222,7 @@ class Pipeline:
         end = self._breaker.error_after(step, error, answered=answered)
         if end:
             self._halt(end)
-        if end is error:  # nothing was ever answered: that is not this sample's failure
+        if end is error:  # the endpoint's state is not this sample's failure
             raise RunStopped
         self._fail(sample, step, error)
         if isinstance(error, SampleError):

@@ -34,6 +34,7 @@ class Workflow:
     max_attempts: int
     requests_per_minute: float | None
     tokens_per_minute: float | None
+    max_outage: float
 
     @property
     def most_workers(self) -> int:

@@ -22,6 +22,7 @@ class Traffic:
         retries: repeats among them.
         tokens: sent and received.
         answered: whether anything was answered yet.
+        silent: for how many seconds it has not answered, while that is an outage.
     """
 
     in_flight: int = 0
@@ -30,6 +31,7 @@ class Traffic:
     retries: int = 0
     tokens: int = 0
     answered: bool = True
+    silent: float = 0.0
 
 
 class Teacher(Carrier, Protocol):

@@ -28,7 +28,7 @@ class VlmTeacher:
     def __init__(self, spec: Spec, folder: ResultsFolder, say: Callable[[str], None]) -> None:
         self.capabilities = capabilities_of(spec.vlm.backend)
         self.images = ImageStore()
-        self._asker = make_asker(spec, say)
+        self._asker = make_asker(spec, say, for_run=True)
         self._vlm = spec.vlm
         self._family = asked_family(spec.vlm.model, spec.vlm.coordinates)
         self._named = spec.vlm.coordinates != "auto"
@@ -134,6 +134,7 @@ class VlmTeacher:
             retries=meter.retries,
             tokens=meter.input_tokens + meter.output_tokens,
             answered=self._asker.answered,
+            silent=self._asker.outage.seconds if self._asker.outage else 0.0,
         )
 
     def usage(self) -> dict[str, Any]:
