@@ -155,6 +155,25 @@ class OutageError(RunEndingError):
     )
 
 
+class BudgetError(RunEndingError):
+    """The run has taken what it may.
+
+    Args:
+        message: what it has taken, for a person.
+        limit: the key of ``workflow`` that says how much it may.
+    """
+
+    exit_code = Exit.SOME_FAILED
+    remedy = (
+        "what is finished is kept: the same command again goes on, and counts from nothing; "
+        "raise the limit or set it to null to go on further"
+    )
+
+    def __init__(self, message: str, *, limit: str) -> None:
+        super().__init__(message)
+        self.reason = limit
+
+
 class RejectedRequestError(EndpointError):
     """A 4xx for this very request (too long, bad image, a parameter it does not take)."""
 

@@ -4,9 +4,11 @@
 from collections.abc import Callable
 
 from image_grounding.asking.asker import Asker, RetryPolicy
+from image_grounding.asking.budget import Budget
 from image_grounding.asking.capacity import START, Capacity
 from image_grounding.asking.endpoints.base import Endpoint
 from image_grounding.asking.limits import Gate
+from image_grounding.asking.meter import Meter
 from image_grounding.asking.outage import Outage
 from image_grounding.spec import Spec, Vlm
 
@@ -35,9 +37,13 @@ def make_asker(
     rate_limited_seconds: float = 180.0,
     for_run: bool = False,
 ) -> Asker:
-    """An asker for the spec's endpoint, with its limits; one ``for_run`` waits outages out."""
+    """An asker for the spec's endpoint, with its limits.
+
+    One ``for_run`` waits outages out and keeps to budgets.
+    """
     workflow = spec.workflow
     auto = workflow.max_workers == "auto"
+    meter = Meter()
     gate = Gate(START if auto else workflow.most_workers)
     return Asker(
         lambda: make_endpoint(spec.vlm, say),
@@ -47,4 +53,8 @@ def make_asker(
         workflow.tokens_per_minute,
         Capacity() if auto else None,
         Outage(workflow.max_outage, gate, say) if for_run else None,
+        meter,
+        Budget(meter, spec.vlm.prices, workflow.max_requests, workflow.max_cost)
+        if for_run
+        else None,
     )

@@ -9,6 +9,7 @@ from functools import partial
 
 import tenacity
 
+from image_grounding.asking.budget import Budget
 from image_grounding.asking.capacity import Capacity
 from image_grounding.asking.endpoints.base import Endpoint
 from image_grounding.asking.endpoints.negotiation import Request, Terms
@@ -20,6 +21,7 @@ from image_grounding.errors import (
     EndpointError,
     EndpointTimeoutError,
     RateLimitedError,
+    RunEndingError,
     ServerFaultError,
     UnreachableError,
 )
@@ -91,8 +93,10 @@ class Asker:
         tokens_per_minute: float | None = None,
         capacity: Capacity | None = None,
         outage: Outage | None = None,
+        meter: Meter | None = None,
+        budget: Budget | None = None,
     ) -> None:
-        self.meter = Meter()
+        self.meter = meter or Meter()
         self.gate = gate
         self._make_endpoint = make_endpoint
         self._endpoint: Endpoint | None = None
@@ -101,6 +105,7 @@ class Asker:
         self._tokens = Bucket(tokens_per_minute) if tokens_per_minute else None
         self._capacity = capacity
         self.outage = outage
+        self.budget = budget
 
     @property
     def answered(self) -> bool:
@@ -188,7 +193,7 @@ class Asker:
                 except EndpointError as error:
                     if is_absence(error):
                         outage.confirm(error)
-                    elif own:
+                    elif own or isinstance(error, RunEndingError):
                         raise
 
     async def _negotiate(
@@ -238,6 +243,18 @@ class Asker:
                 self._tokens.spend(used - reserved)
 
     async def _send(self, request: Request, image: EncodedImage | None) -> Reply:
+        """Send within the budget."""
+        if not self.budget:
+            return await self._send_counted(request, image)
+        await self.budget.enter()
+        reply = None
+        try:
+            reply = await self._send_counted(request, image)
+            return reply
+        finally:
+            self.budget.leave(reply)
+
+    async def _send_counted(self, request: Request, image: EncodedImage | None) -> Reply:
         self.meter.requests += 1
         if image:
             self.meter.uploaded_bytes += len(image.data)

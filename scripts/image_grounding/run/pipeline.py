@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from image_grounding.errors import (
+    BudgetError,
     EndpointError,
     ImageGroundingError,
     InputError,
@@ -109,6 +110,10 @@ class Pipeline:
         try:
             await asyncio.wait({everything, stop}, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.wait({everything}, timeout=_GRACE_S)
+            while isinstance(self.stopped_by, BudgetError) and not self.interrupted:
+                # What is under way is paid for.
+                if (await asyncio.wait({everything}, timeout=_GRACE_S))[0]:
+                    break
         finally:
             tasks = (stop, watch, everything, *workers)
             for task in tasks:
@@ -140,6 +145,7 @@ class Pipeline:
             requests=traffic.requests,
             retries=traffic.retries,
             tokens=traffic.tokens,
+            cost=traffic.cost,
             silent=traffic.silent,
         )
 

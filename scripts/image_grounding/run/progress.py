@@ -31,6 +31,7 @@ class Snapshot:
     requests: int
     retries: int
     tokens: int
+    cost: float | None = None
     silent: float = 0.0
 
 
@@ -117,6 +118,7 @@ def _figures(now: Snapshot, rate: float) -> str:
     return (
         f"{now.done} done, {now.failed} failed of {now.total}; in flight {now.in_flight}/"
         f"{now.limit}; {rate:.1f}/s; {now.retries} retries; {now.tokens} tokens"
+        + (f"; cost {now.cost:.4g}" if now.cost is not None else "")
         + (f"; endpoint not answering for {now.silent:.0f} s, trying again" if now.silent else "")
     )
 

@@ -35,6 +35,8 @@ class Workflow:
     requests_per_minute: float | None
     tokens_per_minute: float | None
     max_outage: float
+    max_requests: int | None
+    max_cost: float | None
 
     @property
     def most_workers(self) -> int:

@@ -126,7 +126,7 @@ class VlmTeacher:
 
     def traffic(self) -> Traffic:
         """See ``Teacher.traffic``."""
-        gate, meter = self._asker.gate, self._asker.meter
+        gate, meter, budget = self._asker.gate, self._asker.meter, self._asker.budget
         return Traffic(
             in_flight=gate.in_flight,
             limit=gate.limit,
@@ -134,6 +134,7 @@ class VlmTeacher:
             retries=meter.retries,
             tokens=meter.input_tokens + meter.output_tokens,
             answered=self._asker.answered,
+            cost=budget.cost if budget else None,
             silent=self._asker.outage.seconds if self._asker.outage else 0.0,
         )
 
