@@ -89,7 +89,7 @@ def test_a_limit_can_grow_and_shrink() -> None:
     async def go() -> list[int]:
         found = [await crowd(gate, 10)]
         for limit in (2, 6):
-            await gate.set_limit(limit)
+            gate.set_limit(limit)
             found.append(await crowd(gate, 10))
         return found
 
@@ -108,7 +108,7 @@ def test_a_higher_limit_wakes_those_who_wait() -> None:
         events = [asyncio.Event() for _ in range(3)]
         holders = [asyncio.create_task(hold(event)) for event in events]
         await events[0].wait()
-        await gate.set_limit(3)
+        gate.set_limit(3)
         await asyncio.wait_for(asyncio.gather(*(event.wait() for event in events)), 10)
         for holder in holders:
             holder.cancel()

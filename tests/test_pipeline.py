@@ -457,7 +457,7 @@ def test_an_unusable_endpoint_ends_the_run(
 
 def test_an_endpoint_that_goes_down_ends_the_run(server: Loopback, make_project: Maker) -> None:
     project = make_project(60, size=(64, 48))
-    server.fault = lambda call: Answer(status=503) if call.number > 10 else None
+    server.fault = lambda call: Answer(status=500) if call.number > 10 else None
     ran = project.run(server, "workflow.max_attempts=1")
     assert ran.code == 4
     assert "in a row" in ran.json["error"]

@@ -293,7 +293,7 @@ def test_what_is_finished_outlives_an_endpoint_that_does_not(
     project = make_project(6, size=(64, 48))
     project.run(server)
     before = project.annotations()
-    server.fault = lambda call: Answer(status=503) if call.step else None
+    server.fault = lambda call: Answer(status=500) if call.step else None
     again = ("workflow.force_reprocess=true", "workflow.max_attempts=1")
     ran = project.run(server, *again)
     failed = {entry["sample_id"] for entry in project.failures("0")}

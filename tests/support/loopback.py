@@ -6,10 +6,13 @@ sees each request and may answer in its place.
 """
 
 import base64
+import contextlib
 import json
 import re
+import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -86,8 +89,8 @@ class Loopback:
         self.in_flight = 0
         self.most_in_flight = 0
         self.lock = threading.Lock()
-        handler = type("Handler", (_Handler,), {"server_state": self})
-        self._http = _Server(("127.0.0.1", 0), handler)
+        self._handler = type("Handler", (_Handler,), {"server_state": self})
+        self._http = _Server(("127.0.0.1", 0), self._handler)
         self.port = self._http.server_address[1]
         self.base_url = f"http://127.0.0.1:{self.port}/v1"
         self.gemini_url = f"http://127.0.0.1:{self.port}"
@@ -100,10 +103,31 @@ class Loopback:
         self._http.shutdown()
         self._http.server_close()
 
+    def go_down(self) -> None:
+        """End as a server that is killed: nothing listens, and open connections are reset."""
+        self.__exit__()
+        for connection in list(self._http.connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def come_back(self) -> None:
+        """Listen again, on the same port."""
+        self._http = _Server(("127.0.0.1", self.port), self._handler)
+        self.__enter__()
+
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(address, handler)
+        self.connections: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        self.connections.add(connection)
+        return connection, address
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no news."""

@@ -82,7 +82,7 @@ async def fit_of(convention: str, asker: Asker, family: Family, vlm: Vlm) -> flo
 async def _diagnosing(asker: Asker, vlm: Vlm) -> AsyncIterator[None]:
     """What an endpoint fails with, in words that say what to do; that it is not ready first."""
     try:
-        if vlm.base_url and not is_hosted(vlm.base_url):
+        if vlm.base_url and not is_hosted(vlm.base_url) and not asker.answered:
             await _make_sure_it_is_ready(asker, vlm.base_url)
         yield
     except RejectedRequestError as error:

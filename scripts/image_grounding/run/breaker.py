@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from image_grounding.errors import (
     EndpointError,
     RejectedRequestError,
+    RunEndingError,
     SampleError,
     UnreachableError,
     UnusableEndpointError,
@@ -49,6 +50,8 @@ class Breaker:
             answered: whether the endpoint has answered anything in this run. If it has, even a
                 refused key may be one sample's own (a firewall that dislikes a caption).
         """
+        if isinstance(error, RunEndingError):
+            return error
         if isinstance(error, EndpointError) and (error.fatal or error.transient):
             never_there = error.fatal or isinstance(error, UnreachableError)
             if never_there and not answered:

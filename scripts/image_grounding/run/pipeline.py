@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from image_grounding.errors import (
+    BudgetError,
     EndpointError,
     ImageGroundingError,
     InputError,
@@ -108,6 +109,10 @@ class Pipeline:
         try:
             await asyncio.wait({everything, stop}, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.wait({everything}, timeout=_GRACE_S)
+            while isinstance(self.stopped_by, BudgetError) and not self.interrupted:
+                # What is under way is paid for.
+                if (await asyncio.wait({everything}, timeout=_GRACE_S))[0]:
+                    break
         finally:
             tasks = (stop, watch, everything, *workers)
             for task in tasks:
@@ -139,6 +144,8 @@ class Pipeline:
             requests=traffic.requests,
             retries=traffic.retries,
             tokens=traffic.tokens,
+            cost=traffic.cost,
+            silent=traffic.silent,
         )
 
     async def _work(self) -> None:
@@ -220,7 +227,7 @@ class Pipeline:
         end = self._breaker.error_after(step, error, answered=answered)
         if end:
             self._halt(end)
-        if end is error:  # nothing was ever answered: that is not this sample's failure
+        if end is error:  # the endpoint's state is not this sample's failure
             raise RunStopped
         self._fail(sample, step, error)
         if isinstance(error, SampleError):

@@ -20,7 +20,7 @@ _LIVE_EVERY_S = 0.25
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Where a run is: samples, requests, tokens so far."""
+    """Where a run is: samples, requests, tokens so far; seconds without any answer."""
 
     total: int
     done: int
@@ -31,6 +31,8 @@ class Snapshot:
     requests: int
     retries: int
     tokens: int
+    cost: float | None = None
+    silent: float = 0.0
 
 
 class Reporter(Protocol):
@@ -116,6 +118,8 @@ def _figures(now: Snapshot, rate: float) -> str:
     return (
         f"{now.done} done, {now.failed} failed of {now.total}; in flight {now.in_flight}/"
         f"{now.limit}; {rate:.1f}/s; {now.retries} retries; {now.tokens} tokens"
+        + (f"; cost {now.cost:.4g}" if now.cost is not None else "")
+        + (f"; endpoint not answering for {now.silent:.0f} s, trying again" if now.silent else "")
     )
 
 

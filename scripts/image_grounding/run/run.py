@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from image_grounding.errors import Exit, ImageGroundingError, InputError
+from image_grounding.errors import BudgetError, Exit, ImageGroundingError, InputError
 from image_grounding.input.samples import SampleReader
 from image_grounding.input.selection import Pilot, Selection
 from image_grounding.results.failures import INPUT_REASONS, FailureLog
@@ -115,7 +115,7 @@ def _run(
         spec, teacher, pipeline, written, failures,
         previous=folder.read_summary(),
         selection=selection.pilot.plain() if selection.pilot else None,
-        status=_STATUS[code], seconds=time.monotonic() - started,
+        status=_status(code, pipeline), seconds=time.monotonic() - started,
     )  # fmt: skip
     folder.write_summary(summary)
     _say_what_matters(reporter, summary)
@@ -180,6 +180,11 @@ def _exit_code(pipeline: Pipeline, failures: dict[AnyStep, FailureLog]) -> Exit:
         return Exit.BUG
     failed = any(log.by_reason for log in failures.values())
     return Exit.SOME_FAILED if failed else Exit.DONE
+
+
+def _status(code: Exit, pipeline: Pipeline) -> str:
+    budget = isinstance(pipeline.stopped_by, BudgetError) and not pipeline.interrupted
+    return "budget reached" if budget else _STATUS[code]
 
 
 def _say_what_matters(reporter: Reporter, summary: dict[str, Any]) -> None:

@@ -38,6 +38,8 @@ def make_summary(
     usage = teacher.usage() or {**dict.fromkeys(_ADDED, 0), "cost": None}
     return {
         "status": status,
+        # What ended the run before its time: a budget, an outage, another error; else None.
+        "stopped_by": getattr(pipeline.stopped_by, "reason", None),
         "results_dir": str(spec.results_dir),
         # Relative paths in here and in the spec start from it.
         "working_folder": str(Path.cwd()),

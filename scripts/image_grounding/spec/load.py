@@ -71,6 +71,8 @@ def load_spec(
     if problems:
         raise SpecError("\n".join(problems))
     own = values[_PREFIX]
+    if own["workflow"]["max_cost"] is not None and None in own["vlm"]["prices"].values():
+        raise SpecError("workflow.max_cost needs vlm.prices.input and vlm.prices.output")
     written = _plain(config)[_PREFIX]["vlm"]["openai"]
     own["vlm"]["openai"] = _with_extras(own["vlm"]["openai"], written)
     return Spec(

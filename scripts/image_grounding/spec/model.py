@@ -34,6 +34,9 @@ class Workflow:
     max_attempts: int
     requests_per_minute: float | None
     tokens_per_minute: float | None
+    max_outage: float
+    max_requests: int | None
+    max_cost: float | None
 
     @property
     def most_workers(self) -> int:

@@ -22,6 +22,8 @@ class Traffic:
         retries: repeats among them.
         tokens: sent and received.
         answered: whether anything was answered yet.
+        cost: of the run so far; None where the prices are unknown.
+        silent: for how many seconds it has not answered, while that is an outage.
     """
 
     in_flight: int = 0
@@ -30,6 +32,8 @@ class Traffic:
     retries: int = 0
     tokens: int = 0
     answered: bool = True
+    cost: float | None = None
+    silent: float = 0.0
 
 
 class Teacher(Carrier, Protocol):

@@ -28,7 +28,7 @@ class VlmTeacher:
     def __init__(self, spec: Spec, folder: ResultsFolder, say: Callable[[str], None]) -> None:
         self.capabilities = capabilities_of(spec.vlm.backend)
         self.images = ImageStore()
-        self._asker = make_asker(spec, say)
+        self._asker = make_asker(spec, say, for_run=True)
         self._vlm = spec.vlm
         self._family = asked_family(spec.vlm.model, spec.vlm.coordinates)
         self._named = spec.vlm.coordinates != "auto"
@@ -126,7 +126,7 @@ class VlmTeacher:
 
     def traffic(self) -> Traffic:
         """See ``Teacher.traffic``."""
-        gate, meter = self._asker.gate, self._asker.meter
+        gate, meter, budget = self._asker.gate, self._asker.meter, self._asker.budget
         return Traffic(
             in_flight=gate.in_flight,
             limit=gate.limit,
@@ -134,6 +134,8 @@ class VlmTeacher:
             retries=meter.retries,
             tokens=meter.input_tokens + meter.output_tokens,
             answered=self._asker.answered,
+            cost=budget.cost if budget else None,
+            silent=self._asker.outage.seconds if self._asker.outage else 0.0,
         )
 
     def usage(self) -> dict[str, Any]:
