@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from image_grounding.cli.common import LateChoice
+from image_grounding.cli.evaluate import evaluate_command
+from image_grounding.cli.export import export_command
+from image_grounding.cli.inspect import inspect_command
+from image_grounding.exports import FORMATS
 from support.scripts import PRELOADED, ROOT, SCRIPTS, clean_environment, run_script
 
 TOOLS = sorted(path.name for path in SCRIPTS.glob("*.py"))
@@ -20,6 +25,42 @@ def test_help_from_another_folder(name: str, tmp_path: Path) -> None:
     assert ran.code == 0, ran.err
     assert "Examples:" in ran.out
     assert "Exit codes:" in ran.out
+
+
+HEAVY = {
+    *("PIL", "google.genai", "httpx", "jinja2", "jsonschema", "omegaconf", "openai", "pydantic"),
+    *("questionary", "rapidfuzz", "rich", "tenacity", "yaml"),
+}
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_help_loads_no_heavy_package(name: str, tmp_path: Path) -> None:
+    """Each takes longer than all the rest of ``--help``."""
+    report = tmp_path / "modules"
+    (tmp_path / "sitecustomize.py").write_text(
+        "import atexit, os, sys\n"
+        "atexit.register(lambda: open(os.environ['REPORT'], 'w').write(' '.join(sys.modules)))\n"
+    )
+    ran = run_script(name, "--help", PYTHONPATH=str(tmp_path), REPORT=str(report))
+    assert ran.code == 0
+    loaded = set(report.read_text().split())
+    assert loaded & HEAVY == set()
+    ours = {module for module in loaded if module.startswith("image_grounding.")}
+    assert len(ours) < 15
+
+
+def test_what_help_names_is_what_there_is() -> None:
+    """The values of options are written out in ``--help``, which does not load them."""
+    checked = []
+    for command in (export_command, inspect_command, evaluate_command):
+        for option in command.params:
+            if isinstance(option.type, LateChoice) and option.name != "only":
+                assert option.metavar == f"[{'|'.join(option.type.values())}]"
+                checked.append(option.name)
+    assert checked == ["name", "convention", "step", "step", "truth_format"]
+    assert export_command.epilog
+    for name, exporter in FORMATS.items():
+        assert f"  {name:<13} {exporter.summary}\n" in export_command.epilog
 
 
 @pytest.mark.parametrize(
@@ -107,6 +148,8 @@ def test_every_source_file_names_its_licence() -> None:
     [
         (["inspect.py"], "RESULTS_DIR"),
         (["export.py", "results", "--format", "yolo", "-o", "x"], "'yolo' is not one of"),
+        (["inspect.py", "results", "--only", "nothing"], "'nothing' is not one of"),
+        (["evaluate.py", "results", "--truth", "x", "--truth-format", "y"], "'y' is not one of"),
         (["run_pipeline.py", "--limit", "2", "--sample", "3"], "exclude each other"),
         (["run_pipeline.py", "--check-images", "some"], "takes a number, or all"),
         (["run_pipeline.py", "spec.yaml"], "-e spec.yaml"),

@@ -23,7 +23,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "scripts"
-_TOOLS = ("check", "evaluate", "export", "inspect", "make_input", "run", "setup")
+_TOOLS = ("check", "evaluate", "export", "inspect", "run", "setup")
 _STREAMS = ("in", "out", "err")
 
 _FORKS = multiprocessing.get_context("forkserver")
@@ -35,7 +35,9 @@ _LATE = (
 )
 PRELOADED = [
     *(f"image_grounding.asking.endpoints.{name}" for name in ("openai", "gemini")),
-    *(f"image_grounding.cli.{tool}" for tool in _TOOLS),
+    *(f"image_grounding.cli.{tool}" for tool in (*_TOOLS, "status", "make_input")),
+    *(f"image_grounding.cli.work.{tool}" for tool in _TOOLS),
+    "image_grounding.run.status",
     *_LATE,
 ]
 _FORKS.set_forkserver_preload(PRELOADED)

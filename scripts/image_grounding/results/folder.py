@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from image_grounding.files import exclusive, to_json, write_atomic
+from image_grounding.plain import from_plain, to_plain
 from image_grounding.results.checkpoints import CheckpointStore
 from image_grounding.results.failures import FailureLog
+from image_grounding.results.run_state import RunState
 from image_grounding.steps.step import Step
 from image_grounding.steps.table import AnyStep
 
@@ -17,6 +19,7 @@ R = TypeVar("R")
 RECORDS_NAME = "annotations.jsonl"
 FAILURES_NAME = "failures.jsonl"
 SUMMARY_NAME = "run_summary.json"
+STATE_NAME = "run_state.json"
 CONVENTION_NAME = "box_convention.json"
 
 
@@ -62,6 +65,17 @@ class ResultsFolder:
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write the summary of a run; raises OutputError."""
         self._write(SUMMARY_NAME, summary)
+
+    def read_state(self) -> RunState | None:
+        """Where the latest run is; None where none can be read."""
+        try:
+            return from_plain(RunState, self._read(STATE_NAME))
+        except ValueError:
+            return None
+
+    def write_state(self, state: RunState) -> None:
+        """Write where a run is; raises OutputError."""
+        self._write(STATE_NAME, to_plain(RunState, state))
 
     def read_conventions(self) -> list[dict[str, Any]]:
         """The measured box conventions; empty where none can be read."""

@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +48,7 @@ class RunTally:
     resumed: int = 0
     failed: int = 0
     internal_errors: int = 0
+    steps_done: int = 0
 
 
 async def _all(tasks: Iterable[asyncio.Task[None]], then: Callable[[], Awaitable[None]]) -> None:
@@ -87,18 +89,20 @@ class Pipeline:
         self._stop = asyncio.Event()
         self._preparing = asyncio.Lock()
         self._prepared = False
+        self._asking_since: float | None = None
         self._watch = ConventionWatch(teacher.recheck, self._doubt)
         self._boxes_step = next((step for step in stores if step.asks_for_boxes), None)
         self._worker = SampleWorker(
             teacher,
             stores,
             ready=self._ready,
-            succeeded=self._breaker.succeeded,
+            succeeded=self._succeeded,
             say=say,
             force=force,
             reread=reread,
         )
         self.findings = self._worker.findings
+        self._steps = len(stores)
 
     async def run(self, reporter: Reporter) -> None:
         """Work until the input ends or something stops it; then see the attributes."""
@@ -134,11 +138,17 @@ class Pipeline:
     def snapshot(self) -> Snapshot:
         """Where the run is."""
         tally, traffic = self.tally, self._teacher.traffic()
+        since = self._asking_since
         return Snapshot(
             total=max(tally.total, tally.lines),
             done=tally.done,
             failed=tally.failed,
+            repeated=tally.repeated,
             resumed=tally.resumed,
+            steps=self._steps,
+            steps_done=tally.steps_done,
+            half_done=self._worker.half_done,
+            asking_s=time.monotonic() - since if since else 0.0,
             in_flight=traffic.in_flight,
             limit=traffic.limit or self._workers,
             requests=traffic.requests,
@@ -210,9 +220,14 @@ class Pipeline:
                 except EndpointError as error:  # no sample's fault
                     self._halt(error)
                 self._prepared = True
+                self._asking_since = time.monotonic()
         await self._watch.wait()
         if self._stop.is_set():
             raise RunStopped
+
+    def _succeeded(self, step: AnyStep) -> None:
+        self.tally.steps_done += 1
+        self._breaker.succeeded(step)
 
     def _failed(self, sample: Sample, step: AnyStep, error: Exception) -> None:
         if isinstance(error, EndpointError) and self._stop.is_set():

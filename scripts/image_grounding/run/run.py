@@ -20,6 +20,7 @@ from image_grounding.results.folder import ResultsFolder
 from image_grounding.results.outputs import write_annotations
 from image_grounding.run.pipeline import Pipeline
 from image_grounding.run.progress import Reporter
+from image_grounding.run.state_keeper import StateKeeper
 from image_grounding.run.summary import make_summary
 from image_grounding.spec import Spec
 from image_grounding.steps.table import AnyStep, chosen_steps, given_steps
@@ -64,8 +65,10 @@ def run(spec: Spec, reporter: Reporter, pilot: Pilot | None = None) -> RunResult
         for step in steps:
             folder.checkpoints(step).create()
         failures = folder.open_failures(steps)
+        keeper = StateKeeper(folder, reporter, selection, steps)
         try:
-            return _run(spec, reporter, selection, folder, failures)
+            with keeper.kept():
+                return _run(spec, keeper, selection, folder, failures)
         finally:
             for log in failures.values():
                 log.close()
@@ -89,13 +92,13 @@ def input_of(spec: Spec, steps: Sequence[AnyStep]) -> SampleReader:
 
 def _run(
     spec: Spec,
-    reporter: Reporter,
+    reporter: StateKeeper,
     selection: Selection,
     folder: ResultsFolder,
     failures: dict[AnyStep, FailureLog],
 ) -> RunResult:
     started = time.monotonic()
-    teacher = make_teacher(spec, reporter.say)
+    teacher = reporter.teacher = make_teacher(spec, reporter.say)
     pipeline = asyncio.run(_work(spec, reporter, selection, folder, failures, teacher))
     stopped = pipeline.interrupted or pipeline.stopped_by is not None
     pilot = selection.pilot is not None
@@ -118,6 +121,7 @@ def _run(
         status=_status(code, pipeline), seconds=time.monotonic() - started,
     )  # fmt: skip
     folder.write_summary(summary)
+    reporter.end(_STATUS[code], pipeline.stopped_by)
     _say_what_matters(reporter, summary)
     for log in failures.values():
         if log.by_reason:

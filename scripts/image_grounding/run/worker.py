@@ -101,6 +101,8 @@ class SampleWorker:
         reread: bool = False,
     ) -> None:
         self.findings = Findings()
+        # Finished steps of samples that are not through yet.
+        self.half_done = 0
         self._teacher = teacher
         self._stores = stores
         self._first = next(iter(stores))
@@ -118,13 +120,18 @@ class SampleWorker:
         """
         with _within(self._first):
             done = load_finished(sample, list(self._stores.values()), recall=self._recall)
-        earlier = done.earlier
-        for step, store in self._stores.items():
-            with _within(step):
-                if found := done.checkpoints.get(step):
-                    self._compare_teachers(found.provenance)
-                else:
-                    earlier = earlier.plus(step, await self._do(step, store, sample, earlier))
+        earlier, through = done.earlier, 0
+        try:
+            for step, store in self._stores.items():
+                with _within(step):
+                    if found := done.checkpoints.get(step):
+                        self._compare_teachers(found.provenance)
+                    else:
+                        earlier = earlier.plus(step, await self._do(step, store, sample, earlier))
+                through += 1
+                self.half_done += 1
+        finally:
+            self.half_done -= through
         resumed = len(done.checkpoints) == len(self._stores)
         self.findings.usable_inputs += resumed
         asked = [step for step in self._stores if step.asks_for_boxes]

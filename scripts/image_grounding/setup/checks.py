@@ -20,7 +20,8 @@ from image_grounding.input.samples import BadLine, Sample, SampleReader, locate_
 from image_grounding.results.folder import ResultsFolder
 from image_grounding.setup.answers import backend_of
 from image_grounding.setup.existing import count_existing
-from image_grounding.setup.models import GEMINI_MODELS, fit_for_boxes, list_models, reached
+from image_grounding.setup.gemini_models import GEMINI_MODELS
+from image_grounding.setup.models import fit_for_boxes, list_models, reached
 from image_grounding.setup.parsing import resolved
 from image_grounding.setup.starting import how_to_start, reference
 from image_grounding.setup.state import Doubted, Refused, State

@@ -11,21 +11,11 @@ from image_grounding.asking import make_endpoint
 from image_grounding.asking.endpoints.retired import retirement
 from image_grounding.errors import EndpointError, ServerFaultError
 from image_grounding.families.families import UNKNOWN, family_of
+from image_grounding.setup.gemini_models import GEMINI_MODELS
 from image_grounding.spec import Vlm, load_spec
 
 _TIMEOUT_S = 5.0
 _MOST = 500
-
-# As of November 2026, the default first; any other name can be given.
-GEMINI_MODELS = (
-    "gemini-3.5-flash-lite",
-    "gemini-3.8-flash",
-    "gemini-3.7-flash",
-    "gemini-3.6-flash",
-    "gemini-3.5-flash",
-    "gemini-3.1-pro-preview",
-    "gemini-3.1-flash-lite",
-)
 
 
 def list_models(backend: str, base_url: str, key_variable: str) -> tuple[str, ...]:

@@ -3,11 +3,28 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
-from image_grounding.setup import checks, parsing
-from image_grounding.setup.models import GEMINI_MODELS
+from image_grounding.setup.gemini_models import GEMINI_MODELS
 from image_grounding.setup.state import Refused, State
+
+
+class _Late:
+    """Functions of a module that is loaded with the first call: ``--help`` needs none of them."""
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def function(*arguments: Any) -> Any:
+            return getattr(import_module(self._module), name)(*arguments)
+
+        return function
+
+
+checks = _Late("image_grounding.setup.checks")
+parsing = _Late("image_grounding.setup.parsing")
 
 # Answers (or facts, see State) and the values of which each must have one.
 Condition = Mapping[str, tuple[str, ...]]

@@ -4,9 +4,11 @@
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from image_grounding.input.samples import Sample
-from image_grounding.setup.existing import ExistingWork
+if TYPE_CHECKING:
+    from image_grounding.input.samples import Sample
+    from image_grounding.setup.existing import ExistingWork
 
 
 class Refused(Exception):
@@ -64,8 +66,8 @@ class State:
     gemini_base_url: str = ""
     answers: dict[str, str] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
-    samples: list[Sample] = field(default_factory=list)
-    existing: tuple[ExistingWork, ...] = ()
+    samples: "list[Sample]" = field(default_factory=list)
+    existing: "tuple[ExistingWork, ...]" = ()
     served: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 

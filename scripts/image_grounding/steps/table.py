@@ -19,6 +19,11 @@ def all_steps() -> tuple[AnyStep, ...]:
     return tuple(_STEPS)
 
 
+def step_numbers() -> list[str]:
+    """The number of every step, in order."""
+    return [step.number for step in _STEPS]
+
+
 def register(step: AnyStep) -> None:
     """Add a step behind the others; one of the same number takes the other's place."""
     _STEPS[:] = [known for known in _STEPS if known.number != step.number]
