@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Image files to the bytes that are sent, with the frame they are in."""
 
-import base64
 import io
 import math
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,9 +45,9 @@ class EncodedImage:
     rotated: bool = False
 
     @cached_property
-    def data_url(self) -> str:
-        """The bytes as a ``data:`` URL."""
-        return f"data:{self.mime_type};base64,{base64.b64encode(self.data).decode()}"
+    def base64(self) -> bytes:
+        """``data`` in base64, as it stands in every request with this picture."""
+        return b64encode(self.data)
 
 
 def encode_image(source: Source, transport: Transport) -> EncodedImage:

@@ -7,11 +7,14 @@ import os
 import re
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import cached_property
 from typing import Any
 
+import aiohttp
 from google import genai
 from google.genai import errors, types
 
+from image_grounding.asking.endpoints.connections import lost_connection, open_session
 from image_grounding.asking.endpoints.errors import (
     network_error,
     redact,
@@ -52,7 +55,7 @@ def gemini_key(settings: Gemini) -> str:
 
 
 class GeminiEndpoint:
-    """``generate_content`` with one image; the SDK's own retries are off."""
+    """``generate_content`` with one image, on aiohttp; the SDK's own retries are off."""
 
     parameters: tuple[str, ...] = (
         "temperature",
@@ -68,7 +71,7 @@ class GeminiEndpoint:
         structured_output: AutoBool = "auto",
         say: Callable[[str], None] = print,
     ) -> None:
-        """Make a client; raises KeyRefusedError where there is no key to send."""
+        """Look for the key; raises KeyRefusedError where there is none to send."""
         self._settings = settings
         self._key = gemini_key(settings)
         if not self._key:
@@ -81,15 +84,24 @@ class GeminiEndpoint:
         self._structured = structured_output is not False
         fixed = ("schema",) if structured_output is True else ()
         self.negotiation = Negotiation(fixed, say)
-        self._client = genai.Client(
+        self._session: aiohttp.ClientSession | None = None
+
+    @cached_property
+    def _client(self) -> genai.Client:
+        """Made by the first request: its session belongs to the event loop."""
+        settings = self._settings
+        self._session = open_session(settings.address or GOOGLE)
+        return genai.Client(
             api_key=self._key,
             vertexai=False,
             http_options=types.HttpOptions(
                 base_url=settings.address or None,
                 api_version=API_VERSION,
                 timeout=int(settings.timeout * 1000),
-                # Given, or aiohttp (where installed) retries once behind our back.
+                # Given, or the SDK repeats a request on aiohttp once behind our back.
                 retry_options=types.HttpRetryOptions(attempts=1),
+                # Its own would read .netrc and the proxy's variables for every request.
+                aiohttp_client=self._session,
             ),
         )
 
@@ -162,6 +174,11 @@ class GeminiEndpoint:
             raise status_error(
                 error.code, message, headers, reason=reason, retry_after=delay
             ) from None
+        except aiohttp.ClientError as error:  # some are ValueErrors, too
+            if lost := lost_connection(error):
+                raise network_error(lost, address) from None
+            message = f"no answer from {address} within {timeout:g} s"
+            raise EndpointTimeoutError(message) from None
         except _ODD_ANSWERS as error:
             text = scrub(str(error), self._key)
             raise ServerFaultError(f"the endpoint's answer cannot be read: {text}") from None
@@ -200,7 +217,9 @@ class GeminiEndpoint:
 
     async def close(self) -> None:
         """Let connections go."""
-        await self._client.aio.aclose()
+        if self._session:
+            await self._client.aio.aclose()
+            await self._session.close()
 
 
 def _name(value: Any) -> str:
