@@ -23,12 +23,26 @@ _PACE_OVER_S = 60.0
 
 @dataclass(frozen=True)
 class Snapshot:
-        f"{now.done} done, {now.failed} failed of {now.total}; {now.requests} requests, in flight "
-        f"{now.in_flight}/{now.limit}; {pace.rate(now):.1f}/s; {now.retries} retries; "
-        f"{now.tokens} tokens"
-        + (f"; cost {now.cost:.4g}" if now.cost is not None else "")
-        + eta
-        + (f"; endpoint not answering for {now.silent:.0f} s, trying again" if now.silent else "")
+    """Where a run is: samples, requests, tokens so far.
+
+    Attributes:
+        total: samples and bad lines of the input.
+        done: through all steps.
+        failed: did not get through.
+        repeated: lines whose pair stands in the input before; nothing is asked for them.
+        resumed: of those done, what was there already.
+        steps: that each sample goes through.
+        steps_done: steps that were asked for and done, of all samples.
+        half_done: steps that samples which are not through yet have behind them.
+        asking_s: seconds since the first question about a sample could be asked, or 0.
+        in_flight: requests now.
+        limit: how many there may be.
+        requests: sent so far.
+        retries: repeats among them.
+        tokens: sent and received.
+        cost: of those tokens, or None where a price is unknown.
+        silent: seconds for which the endpoint has not answered, or 0.
+    """
 
     total: int
     done: int
