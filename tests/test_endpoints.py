@@ -343,6 +343,17 @@ def test_extras_are_passed_on_with_every_request(server: Loopback) -> None:
     assert server.gets == ["/v1/models?api-version=2024-10-21"]
 
 
+def test_the_body_is_json_whatever_is_in_it(server: Loopback, picture: EncodedImage) -> None:
+    prompt = 'a "cup" \\ {"x": 1}]}], \n \u00e9 \ud83d \u4e2d'
+    extras = {"response_format": {"type": "text"}, "seed": 7}
+    endpoint = make_endpoint("openai", server, extra_body=extras)
+    send(endpoint, Question(prompt, schema=extraction_schema()), picture)
+    (call,) = server.calls
+    assert call.prompt == prompt
+    assert call.image == picture.data
+    assert {name: call.body[name] for name in extras} == extras
+
+
 @pytest.mark.parametrize("name", ["Authorization", "authorization"])
 def test_a_header_of_the_spec_wins(name: str, server: Loopback) -> None:
     server.key = "another"

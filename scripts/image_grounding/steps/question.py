@@ -5,9 +5,11 @@ Nothing here knows of files, clocks, SDKs or event loops, so that a question can
 and be carried by another process.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Generic, Literal, TypeVar
 
 from image_grounding.boxes.frames import Transport
@@ -21,6 +23,11 @@ class ReplySchema:
 
     name: str
     schema: Mapping[str, Any]
+
+    @cached_property
+    def text(self) -> bytes:
+        """The schema as JSON, as it stands in every request with it."""
+        return json.dumps(self.schema).encode()
 
 
 @dataclass(frozen=True)

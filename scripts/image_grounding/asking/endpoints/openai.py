@@ -35,7 +35,7 @@ from image_grounding.images.encoding import EncodedImage
 from image_grounding.spec import OpenAI
 from image_grounding.spec.model import AutoBool
 from image_grounding.spec.secrets import names_credential
-from image_grounding.steps.question import Question, Reply
+from image_grounding.steps.question import Question, Reply, ReplySchema
 
 # Where a key may come from when the spec names none: only for hosts that it belongs to.
 _KEY_VARIABLES = {".nvidia.com": "NVIDIA_API_KEY", ".openai.com": "OPENAI_API_KEY"}
@@ -84,15 +84,25 @@ def _value(answer: httpx2.Response) -> Any:
         return answer.text
 
 
-def _body(prompt: str, image: EncodedImage | None, others: Mapping[str, Any]) -> bytes:
+def _body(
+    prompt: str,
+    image: EncodedImage | None,
+    schema: ReplySchema | None,
+    others: Mapping[str, Any],
+) -> bytes:
     """The body of a chat completion; the picture's base64 is copied, not walked over."""
     parts = [b'{"messages":[{"role":"user","content":[']
     if image:
         head = f'{{"type":"image_url","image_url":{{"url":"data:{image.mime_type};base64,'
         parts += [head.encode(), image.base64, b'"}},']
     text = json.dumps({"type": "text", "text": prompt}).encode()
-    # Behind the messages, so that one among the spec's own extras replaces them.
-    parts += [text, b"]}],", json.dumps(others).encode().removeprefix(b"{")]
+    parts += [text, b"]}],"]
+    if schema:
+        name = json.dumps(schema.name).encode()
+        parts += [b'"response_format":{"type":"json_schema","json_schema":{"strict":true,"name":']
+        parts += [name, b',"schema":', schema.text, b"}},"]
+    # Last, so that what is among the spec's own extras, too, is replaced by it.
+    parts.append(json.dumps(others).encode().removeprefix(b"{"))
     return b"".join(parts)
 
 
@@ -171,13 +181,9 @@ class OpenAIEndpoint:
             optional.add("temperature")
         schema = question.schema if self._structured and terms.supports("schema") else None
         if schema:
-            body["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": schema.name, "schema": schema.schema, "strict": True},
-            }
             optional.add("schema")
         body |= self._settings.extra_body
-        sent = _body(question.prompt, image, body)
+        sent = _body(question.prompt, image, schema, body)
         return Request(sent, frozenset(optional), limit, schema.name if schema else None)
 
     async def send(self, request: Request) -> Reply:
