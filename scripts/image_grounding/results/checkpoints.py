@@ -74,6 +74,7 @@ class CheckpointStore(Generic[R]):
     def __init__(self, step: Step[R], step_folder: Path) -> None:
         self.step = step
         self._folder = step_folder / ".ckpt"
+        self._start = f"{self._folder}{os.sep}"
 
     def create(self) -> None:
         """Make the folder; raises OutputError where that cannot be done."""
@@ -93,7 +94,8 @@ class CheckpointStore(Generic[R]):
     def load(self, sample: Sample, earlier: Earlier) -> Checkpoint[R] | None:
         """The sample's checkpoint if there is a whole one that still holds, else None."""
         try:
-            values = json.loads(self._path(sample).read_text(encoding="utf-8"))
+            with open(self._path(sample), "rb") as file:
+                values = json.loads(file.read().decode("utf-8"))
             basis = self.step.basis(sample, earlier)
             if values["format"] not in _READABLE or values["basis"] != basis:
                 return None
@@ -124,7 +126,7 @@ class CheckpointStore(Generic[R]):
             "replies": [_kept(reply) for reply in checkpoint.replies],
             "transport": to_plain(_TRANSPORT, checkpoint.transport),
         }
-        write_atomic(self._path(sample), to_json(values))
+        write_atomic(Path(self._path(sample)), to_json(values))
 
     def reply_texts(self, sample_id: str) -> list[str]:
         """What the model wrote about a sample; empty where it was not kept or is unreadable."""
@@ -140,10 +142,10 @@ class CheckpointStore(Generic[R]):
     def discard(self, sample: Sample) -> None:
         """Forget a checkpoint that does not hold any more."""
         with contextlib.suppress(OSError):
-            self._path(sample).unlink()
+            os.unlink(self._path(sample))
 
-    def _path(self, sample: Sample) -> Path:
-        return self._folder / f"{sample.sample_id}.json"
+    def _path(self, sample: Sample) -> str:
+        return f"{self._start}{sample.sample_id}.json"
 
 
 def _kept(reply: Reply) -> dict[str, Any]:

@@ -56,6 +56,8 @@ class DryRun:
         self._selection = Selection(input_of(spec, steps), pilot)
         folder = ResultsFolder(spec.results_dir)
         self._stores = [folder.checkpoints(step) for step in steps]
+        kept = any(store.count() for store in self._stores)
+        self._recall = kept and not spec.workflow.force_reprocess
         teacher = make_teacher(spec, reporter.say)
         self._profile = teacher.profile
         self._asks = teacher.capabilities.needs_endpoint
@@ -98,15 +100,19 @@ class DryRun:
 
     def _with_sizes(self) -> Iterator[tuple[Sample | BadLine, Size | SampleError]]:
         """Each item with the size of its image, or what is wrong with it; some are read ahead."""
-        measure = lru_cache(_SIZES_KEPT)(self._measure)
         ahead: deque[tuple[Sample | BadLine, Future[Size | SampleError] | None]] = deque()
         with ThreadPoolExecutor(_THREADS, "images") as pool:
+
+            @lru_cache(_SIZES_KEPT)
+            def measured(image: str, whole: bool) -> Future[Size | SampleError]:
+                return pool.submit(self._measure, image, whole)
+
             for item in self._selection:
                 if isinstance(item, BadLine):
                     ahead.append((item, None))
                 else:
                     whole = self._is_decoded(item.image)
-                    ahead.append((item, pool.submit(measure, item.image, whole)))
+                    ahead.append((item, measured(item.image, whole)))
                 if len(ahead) == _AHEAD:
                     yield _settled(*ahead.popleft())
             while ahead:
@@ -128,8 +134,7 @@ class DryRun:
             return SampleError(error.reason, str(error))  # without a traceback, which holds a lot
 
     def _look_at(self, sample: Sample, size: Size | SampleError) -> None:
-        recall = not self._spec.workflow.force_reprocess
-        done = load_finished(sample, self._stores, recall=recall)
+        done = load_finished(sample, self._stores, recall=self._recall)
         if len(done.checkpoints) == len(self._stores):
             self._finished += 1  # whatever has become of its image
             return

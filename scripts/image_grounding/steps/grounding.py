@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from image_grounding.boxes.frames import Frame, Size
@@ -171,7 +172,7 @@ class GroundingStep(Step[Grounding]):
             text = text_tokens(grounding_prompt(texts, profile.family))
         else:
             count = expected_expressions(sample.caption)
-            text = text_tokens(grounding_prompt((), profile.family))
+            text = _empty_prompt_tokens(profile.family)
             text += text_tokens(sample.caption) + count * text_tokens(_EXPRESSION_IN_PROMPT)
         return Cost(text, GROUNDED_TOKENS * count, profile.transport) if count else None
 
@@ -181,6 +182,11 @@ class GroundingStep(Step[Grounding]):
 
 
 GROUNDING = GroundingStep()
+
+
+@lru_cache(maxsize=16)
+def _empty_prompt_tokens(family: Family) -> int:
+    return text_tokens(grounding_prompt((), family))
 
 
 def boxes_question(texts: Sequence[str], picture: PictureRef | None, family: Family) -> Question:
