@@ -300,15 +300,24 @@ def test_axes_that_are_right_are_left_alone(make_project: Maker, server: Loopbac
     assert not [check for check in levels(inspect(project.results)) if "convention" in check]
 
 
-def portraits(folder: Path) -> Path:
-    """Tall things in upright pictures, wide things in others: as if axes were exchanged."""
+def portraits(folder: Path, *, exchanged: bool = False) -> Path:
+    """Tall things in upright pictures, wide things in others: as if axes were exchanged.
+
+    Or squares in both, whose axes are exchanged, which makes just such shapes of them.
+    """
     lines = []
     for number in range(14):
         upright = number % 2 == 0
         size = (300, 400) if upright else (400, 300)
-        left, top = 20 + 9 * (number % 5), 30 + 7 * (number % 7)
-        box = (left, top, left + 40, top + 150) if upright else (left, top, left + 150, top + 40)
+        left, top = 20 + 9 * (number % 5), 130 + 7 * (number % 7)
+        long = 40 if exchanged else 150
+        wide, high = (40, long) if upright else (long, 40)
+        box = (left, top, left + wide, top + high)
         Scene(size, (("red", box),)).save(folder / f"{number}.png")
+        if exchanged:
+            (x1, y1, x2, y2), (width, height) = box, size
+            across, down = width / height, height / width
+            box = (int(y1 * across), int(x1 * down), int(y2 * across), int(x2 * down))
         lines.append(make_line(number, [("a thing", [box])], size=size))
     return write_results(folder, lines, images=False)
 
@@ -316,6 +325,15 @@ def portraits(folder: Path) -> Path:
 def test_shapes_alone_are_refuted_by_the_pictures(tmp_path: Path) -> None:
     ran = inspect(portraits(tmp_path), "--threshold", "min_boxes=10")
     assert "convention_axes" not in levels(ran)
+
+
+def test_shapes_and_few_pictures_together_fail(tmp_path: Path) -> None:
+    results = portraits(tmp_path, exchanged=True)
+    for number in range(6, 14):  # the six that are left prove nothing by themselves
+        (tmp_path / f"{number}.png").unlink()
+    ran = inspect(results, "--threshold", "min_boxes=10")
+    assert levels(ran)["convention_axes"] == "fail"
+    assert "follow those of the images with a slope" in sentence_of(ran, "convention_axes")
 
 
 def test_shapes_warn_where_there_is_no_picture(tmp_path: Path) -> None:

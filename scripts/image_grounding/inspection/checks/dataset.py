@@ -170,8 +170,8 @@ class DatasetCounts:
             # A measurement takes no convention below the minimum, so that one was named.
             if iou < MIN_IOU or coordinates not in (None, "auto"):
                 detail = f"It is {convention}; on a probe the mean IoU was {iou:.2f}."
-                level = Level.FAIL if iou < MIN_IOU else Level.WARN
-                limit = MIN_IOU if iou < MIN_IOU else GOOD_IOU
+                poor = iou < MIN_IOU
+                level, limit = (Level.FAIL, MIN_IOU) if poor else (Level.WARN, GOOD_IOU)
                 yield _finding(UNMEASURED_CONVENTION, detail, level, iou, limit)
             else:
                 yield _finding(COARSE_BOXES, f"Mean IoU {iou:.2f}.", Level.WARN, iou, GOOD_IOU)
