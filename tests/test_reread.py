@@ -11,6 +11,7 @@ import pytest
 from conftest import Project
 from support.loopback import Answer, Call, Loopback
 from support.model import Model
+from support.scripts import run_script
 
 Maker = Callable[..., Project]
 AGAIN = "workflow.reread=true"
@@ -114,3 +115,28 @@ def test_a_key_in_a_reply_is_not_kept(server: Loopback, make_project: Maker) -> 
     assert "cleaned_caption" in step_0["replies"][0]["text"]
     for path in project.results.rglob("*.json*"):
         assert key not in path.read_text()
+
+
+def test_boxes_of_two_conventions_in_one_folder_are_named(
+    make_project: Maker, tmp_path: Path
+) -> None:
+    """The run that mixes them says so, inspect fails, the export warns; rereading mends it."""
+    project = make_project(6)
+    with Loopback(Model("norm1000_yxyx")) as server:
+        trusted = ("--limit", "3", "vlm.coordinates_trusted=true")
+        assert project.run(server, *trusted).code == 0
+        ran = project.run(server, "vlm.coordinates=auto")
+        assert ran.code == 0, ran.err
+        assert ran.json["checkpoints_of_another_teacher"] == {"convention": 3}
+        assert "the boxes of 3 finished samples were read in another convention" in ran.err
+        seen = run_script("inspect.py", str(project.results), "--quiet").json
+        assert seen["verdict"] == "fail"
+        assert "mixed_conventions" in {finding["check"] for finding in seen["findings"]}
+        out = ("--format", "odvg", "-o", str(tmp_path / "out"), "--quiet")
+        exported = run_script("export.py", str(project.results), *out).json
+        assert any("read in another convention" in text for text in exported["warnings"])
+        assert project.run(server, AGAIN, "vlm.coordinates=auto").code == 0
+        usual = project.run(server, "vlm.coordinates=auto")
+        assert (usual.code, usual.json["checkpoints_of_another_teacher"]) == (0, {})
+        seen = run_script("inspect.py", str(project.results), "--quiet").json
+        assert "mixed_conventions" not in {finding["check"] for finding in seen["findings"]}

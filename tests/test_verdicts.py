@@ -189,7 +189,7 @@ def test_what_a_killed_run_keeps_is_said(
     more = ["--truth", str(project.input)] if script == "evaluate.py" else []
     ran = run_script(script, str(project.results), *more)
     assert ran.code == 2
-    assert f"{kept} finished samples are kept; the same command writes them" in ran.err
+    assert f"{kept} finished samples are kept; the same run_pipeline.py command" in ran.err
     assert "annotations.jsonl" not in ran.err
     server.fault = lambda call: None
     assert project.run(server).json["counts"]["from_checkpoints"] == kept
@@ -203,7 +203,7 @@ def test_a_run_that_was_killed_before_any_box(make_project: Maker, server: Loopb
         path.unlink()
     ran = inspect(project.results)
     assert ran.code == 2
-    assert "6 samples are past step 0; the same command goes on there" in ran.err
+    assert "6 samples are past step 0; the same run_pipeline.py command goes on there" in ran.err
     step_0 = inspect(project.results, "--step", "0")
     assert "6 finished samples are kept" in step_0.err
 

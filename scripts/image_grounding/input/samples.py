@@ -261,7 +261,8 @@ def _violation(fields: dict[str, Any]) -> str | None:
             case _:
                 allowed: Any = error.validator_value
                 kinds = allowed if isinstance(allowed, str) else " or ".join(allowed)
-                return f"{name} must be {kinds}, not {type(error.instance).__name__}"
+                given = "null" if error.instance is None else type(error.instance).__name__
+                return f"{name} must be {kinds}, not {given}"
     if not fields["image_path"].strip():
         return "image_path is empty"
     if "\x00" in fields["image_path"]:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from image_grounding.boxes.frames import CONVENTIONS
-from image_grounding.boxes.geometry import PixelBox, round_out
+from image_grounding.boxes.geometry import MIN_IOU, PixelBox, round_out
 from image_grounding.errors import InputError
 from image_grounding.files import json_lines
 from image_grounding.input.samples import locate_image
@@ -151,7 +151,19 @@ class Results:
                 f"that boxes come as {named} was not measured: if it is wrong, so is every box. "
                 "Measure it with check_endpoint.py, or look with inspect.py"
             ]
-        return []
+        found = []
+        iou = self.teacher.get("convention_iou")
+        if isinstance(iou, int | float) and iou < MIN_IOU:
+            found.append(
+                f"boxes were read as {convention}, which a probe contradicts (mean IoU {iou:.2f}): "
+                "if it is wrong, so is every box. check_endpoint.py measures it"
+            )
+        if mixed := count_in(self.summary, "checkpoints_of_another_teacher", "convention"):
+            found.append(
+                f"the boxes of {mixed} samples were read in another convention than the others: "
+                "run again with workflow.reread=true"
+            )
+        return found
 
     def image_of(self, record: Record) -> Path:
         """Where a record's image should be on this machine; it may be gone."""
@@ -206,8 +218,11 @@ def _records_file(path: Path, step: AnyStep | None) -> Path:
     for candidate in candidates:  # a run that was killed leaves its checkpoints
         if candidate and (kept := folder.checkpoints(candidate).count()):
             if step is None and candidate is EXTRACTION:
-                raise InputError(f"{kept} samples are past step 0; the same command goes on there")
-            raise InputError(f"{kept} finished samples are kept; the same command writes them")
+                what = f"{kept} samples are past step 0"
+                raise InputError(f"{what}; the same run_pipeline.py command goes on there")
+            raise InputError(
+                f"{kept} finished samples are kept; the same run_pipeline.py command writes them"
+            )
     searched = " or ".join(str(file.parent) for file in files)
     raise InputError(f"no annotations.jsonl in {searched}")
 

@@ -194,6 +194,12 @@ def _status(code: Exit, pipeline: Pipeline) -> str:
 def _say_what_matters(reporter: Reporter, summary: dict[str, Any]) -> None:
     counts = summary["counts"]
     for name, count in summary["checkpoints_of_another_teacher"].items():
+        if name == "convention":
+            reporter.say(
+                f"warning: the boxes of {count} finished samples were read in another convention; "
+                "workflow.reread=true derives them anew from the kept replies"
+            )
+            continue
         reporter.say(
             f"{count} finished steps were made with another {name}; they are kept. "
             "workflow.force_reprocess=true asks for them again"

@@ -63,7 +63,7 @@ def make_summary(
             "clipped_boxes": written.clipped_boxes,
         },
         "teacher": teacher.facts(),
-        "checkpoints_of_another_teacher": dict(findings.foreign),
+        "checkpoints_of_another_teacher": findings.foreign(teacher.provenance()),
         "usage": usage,
         "usage_of_all_runs": _added_up(previous, usage),
         "seconds": round(seconds, 2),

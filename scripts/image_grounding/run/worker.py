@@ -27,14 +27,23 @@ class Findings:
     Attributes:
         usable_inputs: steps of samples whose line and image could be read.
         wrong_sizes: lines whose width or height is not that of the file.
-        foreign: finished steps that another teacher made, by what differs.
+        recalled: finished steps that were recalled, by what made them: a name of
+            ``Teacher.provenance`` and its value.
         dropped_boxes: boxes of samples that failed for them, by reason.
     """
 
     usable_inputs: int = 0
     wrong_sizes: int = 0
-    foreign: Counter[str] = field(default_factory=Counter)
+    recalled: Counter[tuple[str, Any]] = field(default_factory=Counter)
     dropped_boxes: Counter[str] = field(default_factory=Counter)
+
+    def foreign(self, provenance: Mapping[str, Any]) -> dict[str, int]:
+        """Recalled steps that another teacher made than that of ``provenance``, by what differs."""
+        found: Counter[str] = Counter()
+        for (name, value), count in self.recalled.items():
+            if provenance.get(name) is not None and provenance[name] != value:
+                found[name] += count
+        return dict(found)
 
 
 class RunStopped(Exception):
@@ -125,7 +134,7 @@ class SampleWorker:
             for step, store in self._stores.items():
                 with _within(step):
                     if found := done.checkpoints.get(step):
-                        self._compare_teachers(found.provenance)
+                        self._count_recalled(step, found.provenance)
                     else:
                         earlier = earlier.plus(step, await self._do(step, store, sample, earlier))
                 through += 1
@@ -211,9 +220,8 @@ class SampleWorker:
             if self.findings.wrong_sizes <= _WRONG_SIZES_SHOWN:
                 self._say(f"{warning}; the file's size is used")
 
-    def _compare_teachers(self, provenance: Mapping[str, Any]) -> None:
-        """Count a finished step where another teacher made it."""
-        for name, value in self._teacher.provenance().items():
-            # A convention that was not looked for yet is no difference.
-            if value is not None and provenance.get(name) != value:
-                self.findings.foreign[name] += 1
+    def _count_recalled(self, step: AnyStep, provenance: Mapping[str, Any]) -> None:
+        for name, value in provenance.items():
+            # A convention says nothing of a step that asks for no boxes.
+            if name != "convention" or step.asks_for_boxes:
+                self.findings.recalled[name, value] += 1

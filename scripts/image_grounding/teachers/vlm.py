@@ -66,13 +66,17 @@ class VlmTeacher:
             return
         convention = self.profile.convention
         fit = await self._fit()
-        where = "as the spec says" if self._named else "as measured before"
-        self._say(f"boxes come as {convention}, {where} (mean IoU {fit:.2f} on a probe)")
         self._named_iou = fit if self._named else None
         if fit >= MIN_IOU:
+            where = "as the spec says" if self._named else "as measured before"
+            self._say(f"boxes come as {convention}, {where} (mean IoU {fit:.2f} on a probe)")
             return
         if self._vlm.coordinates_trusted and self._named:
-            self._say("warning: the boxes of the probe are elsewhere; vlm.coordinates is trusted")
+            self._say(
+                f"warning: the boxes of the probe are elsewhere (mean IoU {fit:.2f} as "
+                f"{convention}); vlm.coordinates is trusted. check_endpoint.py says what the "
+                "endpoint answers in"
+            )
             return
         await self._measure()
 

@@ -15,6 +15,7 @@ from image_grounding.inspection.checks.dataset_checks import (
     EMBEDDED_ANNOTATOR,
     FAILED_SHARE,
     INCOMPLETE,
+    MIXED_CONVENTIONS,
     NO_BOXES,
     NO_EXPRESSIONS,
     NO_RECORDS,
@@ -159,6 +160,8 @@ class DatasetCounts:
         convention, iou = teacher.get("convention"), teacher.get("convention_iou")
         if not self.grounding_ran:
             return
+        if mixed := count_in(summary, "checkpoints_of_another_teacher", "convention"):
+            yield _finding(MIXED_CONVENTIONS, f"It is {mixed} samples.", Level.FAIL, mixed, 0)
         if capabilities_of(str(teacher.get("backend"))).is_demonstration:
             yield _finding(EMBEDDED_ANNOTATOR, "", Level.WARN, None, None)
         elif not isinstance(iou, int | float):

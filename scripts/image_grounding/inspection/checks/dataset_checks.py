@@ -68,6 +68,12 @@ UNMEASURED_CONVENTION = Check(
     "Set vlm.coordinates to auto, or see what check_endpoint.py measures.",
     dataset=True,
 )
+MIXED_CONVENTIONS = Check(
+    "mixed_conventions",
+    "The boxes of some samples were read in another convention than the others: one part is wrong.",
+    "Run again with workflow.reread=true: it derives all boxes anew from the kept replies.",
+    dataset=True,
+)
 COARSE_BOXES = Check(
     "coarse_boxes",
     "The convention was measured, but boxes of flat rectangles fit it badly.",
@@ -92,6 +98,7 @@ DATASET_CHECKS = (
     *CONVENTION_CHECKS,
     EMBEDDED_ANNOTATOR,
     UNMEASURED_CONVENTION,
+    MIXED_CONVENTIONS,
     COARSE_BOXES,
     WIDESPREAD_FLAG,
     CHECKS_NOT_MADE,
