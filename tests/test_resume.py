@@ -229,8 +229,8 @@ def test_what_a_repeated_line_dropped_counts_once(server: Loopback, make_project
     write_jsonl(project.input, read_jsonl(project.input) * 3)
     listed = [{"id": i, "bbox_2d": [10, 10, 90, 90]} for i in range(3)]
     listed += [{"id": 0, "bbox_2d": [10, 10, 10, 90]}]
-    text = json.dumps({"instances": listed})
-    server.fault = lambda call: Answer(text=text) if call.step == "1" else None
+    replies = [Answer(text=json.dumps({"instances": boxes})) for boxes in (listed, listed[:1])]
+    server.fault = lambda call: replies.pop(0) if call.step == "1" else None
     ran = project.run(server)
     assert ran.code == 0, ran.err
     assert len(project.annotations()) == 3

@@ -10,7 +10,23 @@ from image_grounding.replies.lenient import (
     CutObject,
     LossyObject,
     RepeatedObject,
-    read_values,
+)
+from image_grounding.replies.members import (
+    ABSENT_KEYS,
+    ID_KEYS,
+    KIND_KEYS,
+    LABEL_KEYS,
+    LONG_KEYS,
+    SCORE_KEYS,
+    SEEN_KEYS,
+    answer_list,
+    describes,
+    is_box_text,
+    is_empty,
+    is_example,
+    is_flat,
+    json_in,
+    not_seen,
 )
 from image_grounding.replies.numbers import (
     BOX_KEYS,
@@ -22,40 +38,10 @@ from image_grounding.replies.numbers import (
     box_of_members,
     box_of_points,
     boxes_in,
-    boxes_in_text,
     has_box,
-    says_none,
 )
 from image_grounding.replies.phrases import Asked, is_neutral
-from image_grounding.replies.text import MAX_LEVELS, PLACEHOLDERS, Shape, first, lowered
-
-_LIST_KEYS = (
-    "instances", "objects", "detections", "results", "annotations", "groundings", "predictions",
-    "detected_objects", "regions",
-)  # fmt: skip
-_SCORE_KEYS = ("score", "scores", "confidence", "confidences", "conf", "bbox_score", "prob")
-# What names the phrase, what names its kind, and what describes the thing at length.
-_LABEL_KEYS = (
-    "label", "labels", "text", "phrase", "expression", "name", "names", "referring_expression",
-    "query", "ref", "target", "text_content",
-)  # fmt: skip
-_KIND_KEYS = (
-    "category", "class", "class_name", "category_name", "object", "object_name", "entity",
-    "sub_label", "sublabel", "noun", "noun_chunk",
-)  # fmt: skip
-_LONG_KEYS = ("description", "desc", "caption")
-_ID_KEYS = (
-    "id", "expression_id", "index", "expression_index", "ids", "phrase_id", "idx", "query_id",
-)  # fmt: skip
-_ABSENT_KEYS = (
-    "absent", "absent_ids", "not_visible", "not_found", "not_present", "missing", "unseen",
-    "invisible", "absent_expressions", "not_in_image",
-)  # fmt: skip
-_SEEN_KEYS = (
-    "visible", "is_visible", "found", "present", "is_present", "exists", "detected", "in_image",
-    "visibility", "status", "seen", "presence",
-)  # fmt: skip
-_NOT_SEEN = frozenset({"false", "no", "none", "0", "not_detected", "hidden"})
+from image_grounding.replies.text import MAX_LEVELS, Shape, first, lowered
 
 
 @dataclass(frozen=True)
@@ -110,9 +96,9 @@ class Reader:
     def shape(self, value: Any) -> Shape:
         """How much ``value`` looks like an answer; see ``Shape``."""
         if isinstance(value, dict):
-            listed = _listed(lowered(value))
+            listed = listed(lowered(value))
             if isinstance(listed, list):
-                return Shape.NONE if listed and all(map(_is_example, listed)) else Shape.STRONG
+                return Shape.NONE if listed and all(map(is_example, listed)) else Shape.STRONG
         if isinstance(value, CutList) and any(self.shape(part) is Shape.STRONG for part in value):
             return Shape.NONE  # a stray bracket before the answer
         if value == []:
@@ -154,9 +140,9 @@ class Reader:
             yield from self._read_object(value, outer, level)
         elif isinstance(value, list):
             yield from self._read_list(value, outer, level)
-        elif isinstance(value, str) and value.lstrip()[:1] in ("[", "{") and _json_in(value):
-            yield from self._read(_json_in(value), outer, level + 1)
-        elif value is None or (isinstance(value, str) and _is_box_text(value)):
+        elif isinstance(value, str) and value.lstrip()[:1] in ("[", "{") and json_in(value):
+            yield from self._read(json_in(value), outer, level + 1)
+        elif value is None or (isinstance(value, str) and is_box_text(value)):
             item = _item([(reading, None) for reading in boxes_in(value)])
             if outer.owned or item.boxes:
                 yield item.under(outer)
@@ -173,7 +159,7 @@ class Reader:
         elif isinstance(value, CutList) or not (value or outer.owned):
             if outer.owned:
                 yield replace(outer, cut=True)
-        elif is_box or _is_flat(value):
+        elif is_box or is_flat(value):
             yield _item([(one, None) for one in readings]).under(outer)
         else:
             for part in value:
@@ -184,7 +170,7 @@ class Reader:
 
     def _row(self, value: list[Any]) -> Item | None:
         """A name and its box in one list: ``["a dog", 1, 2, 3, 4]``, maybe with more texts."""
-        texts = [part for part in value if isinstance(part, str) and not _is_box_text(part)]
+        texts = [part for part in value if isinstance(part, str) and not is_box_text(part)]
         rest = [part for part in value if not any(part is text for text in texts)]
         if not texts or not rest or isinstance(value, CutList):
             return None
@@ -195,15 +181,15 @@ class Reader:
         return replace(_item([(box, None) for box in readings]), labels=tuple(names or texts))
 
     def _read_object(self, value: Mapping[str, Any], outer: Item, level: int) -> Iterator[Item]:
-        if not value or _is_example(value):
+        if not value or is_example(value):
             return
         keys = lowered(value)
-        for name in _ABSENT_KEYS:
+        for name in ABSENT_KEYS:
             if isinstance(keys.get(name), list | dict | str):
                 yield from self._absences(keys[name])
                 keys.pop(name)
-        listed = _listed(keys)
-        described = _describes(keys)
+        listed = answer_list(keys)
+        described = describes(keys)
         keyed = not described and any(self.asked.holds(name) for name in value)
         if keyed or not (described or has_box(keys) or isinstance(listed, list | dict)):
             for name, part in value.items():
@@ -220,13 +206,13 @@ class Reader:
         """What an object says of itself: id, names, and whether it is to be seen."""
         labels, kinds, long = (
             self._telling(keys[name] for name in names if isinstance(keys.get(name), str))
-            for names in (_LABEL_KEYS, _KIND_KEYS, _LONG_KEYS)
+            for names in (LABEL_KEYS, KIND_KEYS, LONG_KEYS)
         )
         labels = labels or (() if kinds else long)
         telling = tuple(label for label in labels if self.asked.named(label))
-        item = Item(labels=telling or labels[:1], kinds=kinds, unseen=_not_seen(keys))
-        number = first(keys, _ID_KEYS)
-        label = first(keys, _LABEL_KEYS)
+        item = Item(labels=telling or labels[:1], kinds=kinds, unseen=not_seen(keys))
+        number = first(keys, ID_KEYS)
+        label = first(keys, LABEL_KEYS)
         if number is None and not labels and isinstance(label, str):
             number = label if label.strip().isdecimal() else None
         given = _with_id(number, item)
@@ -245,7 +231,7 @@ class Reader:
                     yield replace(entry, unseen=True, apart=True)
                 else:
                     yield from map(self._absent, part)
-            elif part is not None and not (isinstance(part, str) and _is_empty(part)):
+            elif part is not None and not (isinstance(part, str) and is_empty(part)):
                 yield self._absent(part)
 
     def _absent(self, entry: Any) -> Item:
@@ -264,13 +250,13 @@ class Reader:
             yield from self._read(inside, own, level + 1)
             return
         readings = box_of_members(keys)
-        scores = first(keys, _SCORE_KEYS)
+        scores = first(keys, SCORE_KEYS)
         scores = scores if isinstance(scores, list) else [scores] * len(readings)
         scored = [
             (reading, as_score(scores[place]) if place < len(scores) else None)
             for place, reading in enumerate(readings)
         ]
-        labels, ids = first(keys, _LABEL_KEYS + _KIND_KEYS), first(keys, _ID_KEYS)
+        labels, ids = first(keys, LABEL_KEYS + KIND_KEYS), first(keys, ID_KEYS)
         if inside == [] in (labels, ids):
             return
         if isinstance(labels, list) or isinstance(ids, list):
@@ -286,7 +272,7 @@ class Reader:
     def _are_objects(self, value: Any) -> bool:
         """Whether under a box's key stand whole entries."""
         if isinstance(value, dict):
-            return isinstance(value, RepeatedObject) or _describes(lowered(value))
+            return isinstance(value, RepeatedObject) or describes(lowered(value))
         if not isinstance(value, list) or not value:
             return False
         return all(
@@ -312,7 +298,7 @@ class Reader:
 
 def _unless_seen(item: Item, keys: Mapping[str, Any]) -> Item:
     """The item, unless what it says of being seen and its boxes contradict each other."""
-    seen = [keys[name] for name in _SEEN_KEYS if name in keys]
+    seen = [keys[name] for name in SEEN_KEYS if name in keys]
     if item.unseen and item.boxes:
         # A box from the corner on is a placeholder; another one contradicts.
         placeholder = all(box.numbers[:2] == (0, 0) for box, _ in item.boxes)
@@ -341,67 +327,3 @@ def _with_id(value: Any, item: Item) -> Item:
     if number is None or not number.is_integer():
         return item
     return replace(item, id=int(number))
-
-
-def _not_seen(keys: Mapping[str, Any]) -> bool:
-    """Whether an object says that its phrase is not to be seen."""
-    if any(keys.get(name) is True for name in _ABSENT_KEYS):
-        return True
-    for name in _SEEN_KEYS:
-        value = keys.get(name)
-        if value is False or (value == 0 and not isinstance(value, str) and value is not None):
-            return True
-        if isinstance(value, str):
-            text = value.strip().lower().replace(" ", "_")
-            if text in _NOT_SEEN or says_none(value):
-                return True
-    return False
-
-
-def _describes(keys: Mapping[str, Any]) -> bool:
-    """Whether an object has an id or a name, or lists of them."""
-    for name in (*_LABEL_KEYS, *_KIND_KEYS, *_ID_KEYS):
-        value = keys.get(name)
-        if isinstance(value, list) and not any(isinstance(part, dict | list) for part in value):
-            return True
-        if name in keys and not isinstance(value, dict | list):
-            return True
-    return False
-
-
-def _is_empty(text: str) -> bool:
-    return not text.strip() or says_none(text)
-
-
-def _listed(keys: Mapping[str, Any]) -> Any:
-    """The list of an answer; a text may hold it."""
-    listed = first(keys, _LIST_KEYS)
-    if isinstance(listed, str) and listed.lstrip()[:1] in ("[", "{"):
-        return _json_in(listed)
-    return listed
-
-
-def _json_in(text: str) -> Any:
-    values = read_values(text)
-    return values[0].value if values and values[0].end >= len(text.rstrip()) else None
-
-
-def _is_flat(value: list[Any]) -> bool:
-    """Whether a list holds numbers, nothing, or texts that are boxes."""
-    numbers = any(as_number(part) is not None for part in value)
-    return numbers or all(part is None or _is_box_text(part) for part in value)
-
-
-def _is_box_text(value: Any) -> bool:
-    return isinstance(value, str) and No.SENSE not in boxes_in_text(value)
-
-
-def _is_example(item: Any) -> bool:
-    """Whether an item is the prompt's own, echoed."""
-    if not isinstance(item, dict):
-        return False
-    keys = lowered(item)
-    label = first(keys, _LABEL_KEYS)
-    if not isinstance(label, str) or label not in PLACEHOLDERS:
-        return False
-    return not any(isinstance(reading, RawBox) for reading in box_of_members(keys))
