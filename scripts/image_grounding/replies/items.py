@@ -96,7 +96,7 @@ class Reader:
     def shape(self, value: Any) -> Shape:
         """How much ``value`` looks like an answer; see ``Shape``."""
         if isinstance(value, dict):
-            listed = listed(lowered(value))
+            listed = answer_list(lowered(value))
             if isinstance(listed, list):
                 return Shape.NONE if listed and all(map(is_example, listed)) else Shape.STRONG
         if isinstance(value, CutList) and any(self.shape(part) is Shape.STRONG for part in value):
