@@ -20,7 +20,7 @@ from image_grounding.replies import (
     read_extraction,
     read_grounding,
 )
-from image_grounding.replies.lenient import read_values
+from image_grounding.replies.lenient import LOST, read_values
 from image_grounding.steps.prompts import (
     extraction_prompt,
     extraction_schema,
@@ -483,7 +483,7 @@ def test_an_extraction_cut_anywhere_keeps_only_what_is_whole() -> None:
 VALUES = [
     ("{}[]", [{}, []]),
     ('a {"b": [1, -2.5e3, "c"]} d', [{"b": [1, -2500.0, "c"]}, [1, -2500.0, "c"]]),
-    ("{'a': 1, b: 2, \"c\": , 'd': null}", [{"a": 1, "b": 2, "c": None, "d": None}]),
+    ("{'a': 1, b: 2, \"c\": , 'd': null}", [{"a": 1, "b": 2, "c": LOST, "d": None}]),
     ("[True, false, None, NaN, x1, ...]", [[True, False, None, None, "x1", "..."]]),
     ('[\'a\\\'b\', "a\\"b", "\\u00e9\\n\\q"]', [["a'b", 'a"b', "é\nq"]]),
     ("[10%, 3px, 1_0, 007, +5, 5.]", [["10%", "3px", "1_0", 7, 5, 5.0]]),

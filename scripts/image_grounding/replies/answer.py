@@ -22,8 +22,8 @@ from image_grounding.replies.text import (
     without_thoughts,
 )
 
-_N = r"[-+]?(?:\d++\.?\d*+|\.\d++)"
-_QUAD = re.compile(rf"[\[(]\s*{_N}\s*(?:,\s*{_N}\s*){{3}}[\])]")
+_N = r"(?<![\w.])[-+]?(?:\d++\.?\d*+|\.\d++)(?:[eE][-+]?\d++)?+"
+_RUN = re.compile(rf"{_N}(?:[^\w\n]{{1,4}}\s*{_N}){{2,}}")
 _NATIVE = re.compile(r"<\|?(?:ref|object_ref_start|box_start|det)\|?>|<b?box>[^<]*\d")
 _WIDE = re.compile(r"[\uff3b\uff5b]")
 _NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
@@ -52,7 +52,7 @@ class Answer:
         denied_loosely: phrases that its sentences seem to call unseen.
         vague: phrases in sentences with more than one reading.
         refuses: it says that the work was not done, or reports an error.
-        boxes_in_text: at least so many boxes stand in it.
+        runs: runs of numbers in it, of which each is part of a box that was read, or is lost.
         open_ended: as in ``Found``.
     """
 
@@ -62,7 +62,7 @@ class Answer:
     denied_loosely: frozenset[int] = frozenset()
     vague: frozenset[int] = frozenset()
     refuses: bool = False
-    boxes_in_text: int = 0
+    runs: tuple[frozenset[float], ...] = ()
     open_ended: bool = False
 
 
@@ -115,7 +115,11 @@ def _mended(text: str, asked: Asked) -> str:
 
 def _structured(found: Found, reader: Reader) -> Answer:
     """The answer in JSON."""
-    named = [pair for pair in found.values if pair[0] is not Shape.BARE]
+    named = [
+        (shape, value)
+        for shape, value in found.values
+        if shape is not Shape.BARE or isinstance(value.value, dict)
+    ]
     values = named or list(found.values)
     ends = [0, *(value.end for _, value in values)]
     starts = [*(value.start for _, value in values), len(found.text)]
@@ -125,15 +129,15 @@ def _structured(found: Found, reader: Reader) -> Answer:
         # An echo of what was asked says nothing beside an answer.
         blocks = [block for block in blocks if not _is_echo(block)]
     strict, loose = _denials(prose, reader.asked)
-    in_text = 0
-    if found.status is ReplyStatus.REPAIRED:
-        in_text = len(_QUAD.findall(found.text, values[0][1].start))
+    repaired = found.status is ReplyStatus.REPAIRED
+    # Before an answer of the form that was asked for stand drafts.
+    start = values[0][1].start if found.shape is Shape.STRONG else 0
     return Answer(
         found.status,
         tuple(blocks),
         denied=strict,
         denied_loosely=loose,
-        boxes_in_text=in_text,
+        runs=tuple(_runs(found.text[start:])) if repaired else (),
         open_ended=found.open_ended,
     )
 
@@ -149,7 +153,7 @@ def _blocks(
         heading = name_in(plain_lines(lead).strip().rpartition("\n")[2], reader.asked)
         if not any(item.owned for item in items) and reader.asked.named(heading):
             items = [item.under(Item(labels=(heading,))) for item in items]
-        entry = shape is Shape.WEAK and isinstance(value.value, dict) and len(items) == 1
+        entry = shape <= Shape.WEAK and isinstance(value.value, dict) and len(items) == 1
         if pending and not (entry and _ENTRIES.fullmatch(lead)):
             yield Block(tuple(pending), correcting)
             pending = []
@@ -174,9 +178,7 @@ def _in_prose(text: str, asked: Asked) -> Block | None:
 
 
 def _is_echo(block: Block) -> bool:
-    return bool(block.items) and all(
-        item.unread and not item.boxes and not item.unseen for item in block.items
-    )
+    return bool(block.items) and all(item.mute and not item.unseen for item in block.items)
 
 
 def _denials(prose: Sequence[str], asked: Asked) -> tuple[frozenset[int], frozenset[int]]:
@@ -214,8 +216,14 @@ def _laid_out(text: str, reader: Reader, found: Found | None) -> Answer | None:
         denied=strict,
         denied_loosely=loose,
         vague=vague,
+        runs=tuple(_runs(text)),
         open_ended=True,
     )
+
+
+def _runs(text: str) -> Iterator[frozenset[float]]:
+    for run in _RUN.finditer(text):
+        yield frozenset(map(float, re.findall(_N, run[0])))
 
 
 def _are_clear(items: Sequence[Item], asked: Asked) -> bool:

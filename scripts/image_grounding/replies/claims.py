@@ -9,18 +9,23 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from rapidfuzz import fuzz
+
 from image_grounding.boxes.geometry import box_iou, order_corners
 from image_grounding.replies.answer import Answer
 from image_grounding.replies.items import Item
 from image_grounding.replies.matching import Match, Matcher
 from image_grounding.replies.numbers import RawBox
-from image_grounding.replies.phrases import Asked
+from image_grounding.replies.phrases import Asked, Phrase, folded, place_of, words_of
 from image_grounding.replies.text import ReplyStatus
 
 # So many boxes of a single thing, in a reply without end, are a loop.
 _LOOP = 4
 # Lists that overlap more than this are two tries at the same things.
 _SAME_PLACE = 0.3
+
+_ALIKE = 80.0
+_LONGEST = 400  # letters of a name that is looked into
 
 Scored = tuple[RawBox, float | None]
 
@@ -48,6 +53,8 @@ class Claims:
         self.dropped: Counter[str] = Counter()
         self.doubtful: set[int] = set()
         self._asked = asked
+        self._aside: list[str] = []  # names of what was not asked for
+        self._lost = False  # a box that may belong to anything
         self._blocks: dict[int, dict[int, _Claim]] = {}
         self._final: dict[int, _Claim] = {}
         flat = [(place, item) for place, block in enumerate(answer.blocks) for item in block.items]
@@ -61,9 +68,8 @@ class Claims:
                 match.owner for (_, item), match in zip(flat, matches, strict=True) if item.boxes
             ]
             self._contradict(self._endless(owners))
-        self._contradict(self._too_few())
-        read = sum(len(item.boxes) + item.unread for _, item in flat)
-        self.dropped["unread"] += max(answer.boxes_in_text - read, 0)
+        self.dropped["unread"] += _lost_runs(answer, [item for _, item in flat])
+        self._contradict(self._too_few(lost=self._lost or self.dropped["unread"] > 0))
         self.dropped += Counter()  # without zeros
 
     def boxes(self) -> Iterator[tuple[int, RawBox, float | None]]:
@@ -81,6 +87,9 @@ class Claims:
         self.doubtful |= match.doubtful
         self.dropped["malformed"] += item.unread
         if match.owner is None:
+            named = item.labels or item.kinds
+            self._lost = self._lost or item.unread > 0 or bool(item.boxes and not named)
+            self._aside.extend(named)
             if not item.cut:
                 self.dropped["unmatched"] += len(item.boxes) or (item.unseen and not item.unread)
             return
@@ -146,19 +155,42 @@ class Claims:
             if loops or (plural and owners[-1:] == [index]):
                 yield index
 
-    def _too_few(self) -> Iterator[int]:
-        """Phrases of which boxes are missing while there are boxes that nobody owns."""
-        if self.dropped["unmatched"] or self.dropped["malformed"]:
-            for index, claim in self._final.items():
-                count = self._asked.phrases[index].count or 0
-                if claim.boxes and len(_distinct(claim.boxes)) < count:
-                    yield index
+    def _too_few(self, *, lost: bool) -> Iterator[int]:
+        """Phrases that may own a box that nobody owns: by their count, or groups if it is lost."""
+        if not (lost or self.dropped["unmatched"]):
+            return
+        aside = [name for name in self._aside if len(name) < _LONGEST]
+        for index, claim in self._final.items():
+            phrase, found = self._asked.phrases[index], len(_distinct(claim.boxes))
+            several = phrase.plural or found > 1
+            hidden = lost or any(_hides(name, phrase) for name in aside)
+            if found and (found < (phrase.count or 0) or (several and hidden)):
+                yield index
 
     def _contradict(self, indexes: Iterable[int]) -> None:
         """Of these phrases the reply says two things."""
         new = set(indexes) - self.doubtful
         self.dropped["contradictory"] += len(new)
         self.doubtful |= new
+
+
+def _hides(name: str, phrase: Phrase) -> bool:
+    """Whether a name that means no phrase holds this one, or is hardly another."""
+    name = folded(name)
+    held = place_of(phrase.words, words_of(name)) is not None
+    return held or fuzz.ratio(name, phrase.folded) > _ALIKE
+
+
+def _lost_runs(answer: Answer, items: Sequence[Item]) -> int:
+    """How many runs of numbers in the text belong to no box, nor to one that cannot be read."""
+    read = {
+        number
+        for item in items
+        for box, score in item.boxes
+        for number in (*(box.written or box.numbers), score)
+    }
+    lost = sum(not run <= read for run in answer.runs)
+    return max(lost - sum(item.unread for item in items), 0)
 
 
 def _distinct(boxes: Sequence[Scored]) -> set[RawBox]:

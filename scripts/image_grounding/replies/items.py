@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from image_grounding.replies.lenient import (
+    LOST,
     CutList,
     CutObject,
     LossyObject,
@@ -55,6 +56,7 @@ class Item:
         boxes: its boxes, each with its score.
         unseen: it says that its phrase is not to be seen.
         unread: how many things in the place of a box cannot be read.
+        mute: it has nothing in the place of a box.
         cut: the end of the reply cuts it.
         apart: an entry of a list of what is absent.
     """
@@ -65,6 +67,7 @@ class Item:
     boxes: tuple[tuple[RawBox, float | None], ...] = ()
     unseen: bool = False
     unread: int = 0
+    mute: bool = False
     cut: bool = False
     apart: bool = False
 
@@ -119,7 +122,9 @@ class Reader:
 
     def _telling(self, names: Iterable[str]) -> tuple[str, ...]:
         """The names that name something."""
-        return tuple(name for name in names if not is_neutral(name) or self.asked.holds(name))
+        return tuple(
+            name for name in names if not is_neutral(name) or self.asked.named_exactly(name)
+        )
 
     def _called(self, name: str, outer: Item) -> Item:
         """What stands under a key, which may be a name, an id, or nothing of that."""
@@ -142,6 +147,8 @@ class Reader:
             yield from self._read_list(value, outer, level)
         elif isinstance(value, str) and value.lstrip()[:1] in ("[", "{") and json_in(value):
             yield from self._read(json_in(value), outer, level + 1)
+        elif value is LOST and outer.owned:
+            yield replace(outer, unread=1)
         elif value is None or (isinstance(value, str) and is_box_text(value)):
             item = _item([(reading, None) for reading in boxes_in(value)])
             if outer.owned or item.boxes:
@@ -164,7 +171,7 @@ class Reader:
         else:
             for part in value:
                 if isinstance(part, str) and self.asked.holds(part):
-                    yield Item(labels=(part,), unread=1)
+                    yield Item(labels=(part,), unread=1, mute=True)
                 else:
                     yield from self._read(part, outer, level + 1)
 
@@ -262,10 +269,10 @@ class Reader:
         if isinstance(labels, list) or isinstance(ids, list):
             yield from self._in_columns(labels, ids, scored)
             return
-        item = _item(scored).under(own)
+        item = replace(_item(scored), mute=not has_box(keys)).under(own)
         if isinstance(value, LossyObject):
-            item = replace(item, unread=item.unread + 1)
-        if item.unseen and item.unread and not has_box(keys):
+            item = replace(item, unread=item.unread + 1, mute=False)
+        if item.unseen and item.mute:
             item = replace(item, unread=0)
         yield _unless_seen(item, keys)
 

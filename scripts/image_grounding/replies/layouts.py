@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from image_grounding.replies.lenient import from_pairs
+from image_grounding.replies.lenient import LOST, Lost, from_pairs
 from image_grounding.replies.text import MAX_LEVELS
 
 _TAG = re.compile(
@@ -53,6 +53,8 @@ def table(text: str) -> list[dict[str, Any]] | None:
         if len(set(header)) < len(header):
             continue
         cells = [[_cell(cell) for cell in _split(line, separator)] for line in lines[1:]]
+        if separator == "|" and rows[0].endswith("|") and not rows[-1].endswith("|"):
+            cells.pop()  # cut by the end of the reply
         if all(len(row) == len(header) for row in cells):
             return [dict(zip(header, row, strict=True)) for row in cells]
     return None
@@ -88,6 +90,11 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
     return from_pairs([(str(key), value) for key, value in pairs])
 
 
+def _text(loader: _Loader, node: yaml.ScalarNode) -> str | Lost:
+    return LOST if node.value == "" and node.style is None else str(node.value)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG, _text)
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 

@@ -18,7 +18,7 @@ _MAX_DEPTH = 40
 _CLOSERS = {"{": "}", "[": "]", "(": ")"}
 
 # A quote ends a string where something of JSON follows; else it belongs to the string.
-_ENDS = r"""(?=\s*(?:[,:\]})“”]|//|/\*|\#|\Z)|\s+["']|["'][\w\s-]{1,40}["']\s*:)"""
+_ENDS = r"""(?=\s*(?:[,:\]})“”]|\[+\s*[-\d]|//|/\*|\#|\Z)|\s+["']|["'][\w\s-]{1,40}["']\s*:)"""
 _TOKEN = re.compile(
     rf"""
       (?P<space>   \s+ | //[^\n]*+ | \#[^\n]*+ | /\*(?:.*?\*/|.*+) )
@@ -42,9 +42,21 @@ _MEMBER_FOLLOWS = re.compile(
 )
 # A text without quotes, up to what ends a value.
 _BARE = re.compile(r"""[^\s,\[\]{}"“”][^,\[\]{}"“”\n]*""")
+_BRACKETS = re.compile(r"[\[\]{}]")
 _NO_TEXT = {"null", "none", "nan", "undefined", "infinity", "-infinity", "inf", "-inf"}
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
+
+
+class Lost:
+    """What stands in the place of a value that is not there; null says something."""
+
+    def __repr__(self) -> str:
+        """As it shows in tests."""
+        return "LOST"
+
+
+LOST = Lost()
 
 
 class CutObject(dict[str, Any]):
@@ -66,12 +78,12 @@ class LossyObject(dict[str, Any]):
 class RepeatedObject(dict[str, Any]):
     """An object that has a key twice; ``parts`` are the objects it may be made of, in order."""
 
-    def __init__(self, pairs: Sequence[tuple[str, Any]]) -> None:
+    def __init__(self, pairs: Sequence[tuple[str, Any]], part: type[dict[str, Any]] = dict) -> None:
         super().__init__(pairs)
-        self.parts: list[dict[str, Any]] = [{}]
+        self.parts = [part()]
         for key, value in pairs:
             if key in self.parts[-1]:
-                self.parts.append({})
+                self.parts.append(part())
             self.parts[-1][key] = value
 
 
@@ -114,7 +126,14 @@ class _Open:
         elif not self.pairs and isinstance(value, dict):  # "{{...}}"
             self.pairs.extend(value.items())
         else:
-            self.lossy = True
+            self.taint()
+
+    def taint(self) -> None:
+        """Something belongs to no key; it may be a part of the value before it."""
+        self.lossy = True
+        if self.pairs and isinstance(self.pairs[-1][1], list | None):
+            key, value = self.pairs[-1]
+            self.pairs[-1] = (key, [value, LOST])
 
     def goes_on(self, number: int | float) -> bool:
         """Take a number behind one that is a value: their brackets were forgotten."""
@@ -129,14 +148,19 @@ class _Open:
 
     def end_member(self) -> None:
         if self.key is not None:  # a key without a value
-            self.add(None)
+            self.add(LOST)
+            self.lossy = True
 
     def value(self, *, cut: bool) -> Any:
         if self.bracket != "{":
             return CutList(self.items) if cut else self.items
         if cut:
             return CutObject(self.pairs)
-        return LossyObject(self.pairs) if self.lossy else from_pairs(self.pairs)
+        if not self.lossy and not any(_BRACKETS.search(key) for key, _ in self.pairs):
+            return from_pairs(self.pairs)
+        lossy = LossyObject(self.pairs)
+        whole = len(lossy) == len(self.pairs)
+        return lossy if whole else RepeatedObject(self.pairs, LossyObject)
 
 
 def read_values(text: str, start: int = 0) -> list[Value]:
@@ -151,6 +175,8 @@ def read_values(text: str, start: int = 0) -> list[Value]:
 
     def close(end: int, *, cut: bool = False) -> None:
         done = stack.pop()
+        if not cut:
+            done.end_member()
         value = done.value(cut=cut)
         found.append(Value(value, done.start, end))
         if stack:
@@ -174,6 +200,8 @@ def read_values(text: str, start: int = 0) -> list[Value]:
             stack.append(_Open(token[0], begin))
         elif kind == "close":
             for _ in range(_closed_by(token[0], stack, text, position)):
+                if stack[-1].bracket == "[" and token[0] != "]" and not stack[-1].items:
+                    stack[-1].add(LOST)  # no list that was left empty
                 close(position)
         elif kind == "unclosed":
             break

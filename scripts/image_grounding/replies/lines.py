@@ -36,6 +36,9 @@ _BOX = re.compile(
     rf"|(?P<bare>(?<![\w.,%-])(?<!\d[ ,]){_N}(?:{_GAP}{_N}){{3}}(?![\w%]|\.\d|\s*,?\s*{_N}))",
     re.DOTALL | re.IGNORECASE,
 )
+_UNKNOWN = "\ufffd"  # something that is no name
+_BROKEN = re.compile(r"[<>{}]|\|(?:ref|det)|object_ref")  # what is left of a tag
+_NUMBERS = re.compile(rf"{_N}(?:[^\w\n]{{1,4}}{_N}){{2}}")
 _REF = re.compile(
     r"<\|?(?:ref|object_ref_start|phrase)\|?>(.*?)<\|?/?(?:ref|object_ref_end|phrase)\|?>",
     re.DOTALL,
@@ -107,9 +110,17 @@ def read_lines(text: str, asked: Asked) -> Lines:
             if unseen := _unseen(line, asked):
                 items.append(unseen)
                 continue
-            heading = name_in(line, asked) or heading
+            if numbers := _NUMBERS.search(line):  # a box that cannot be read
+                name = name_in(line[: numbers.start()], asked)
+                items.append(Item(labels=(name,) if name else (), unread=1))
+                continue
+            name = name_in(line, asked)
+            heading = heading if name in ("", _UNKNOWN) else name
             continue
         found = list(_of_line(line, boxes, heading, asked))
+        rest = _BOX.sub(lambda match: " " if _is_box(match) else match[0], line)
+        if _NUMBERS.search(rest):
+            found.append(Item(unread=1))
         named = [asked.named(name) for item in found for name in item.labels]
         if len(set(named)) > 1 and () in named:
             vague.update(index for names in named for index in names)
@@ -153,7 +164,8 @@ def _of_line(
     ends = [match.end() for match in boxes]
     before = [line[end:start] for end, start in zip([0, *ends], starts, strict=False)]
     after = [line[end:start] for end, start in zip(ends, [*starts[1:], len(line)], strict=True)]
-    behind = not heading and not name_in(before[0], asked) and asked.named(name_in(after[0], asked))
+    bare = not (heading or boxes[0]["tag"] or _BROKEN.search(before[0]) or _strip(before[0], asked))
+    behind = bare and bool(asked.named(name_in(after[0], asked)))
     last = heading
     inline = False
     for match, prefix, suffix in zip(boxes, before, after, strict=True):
@@ -170,7 +182,7 @@ def _item(match: re.Match[str], name: str, score: float | None) -> Item:
     readings: list[Reading] = boxes_in_text(match["inside"] if match["tag"] else match[0])
     boxes = tuple((reading, score) for reading in readings if isinstance(reading, RawBox))
     return Item(
-        labels=(name,) if name else (),
+        labels=() if name in ("", _UNKNOWN) else (name,),
         boxes=boxes,
         unseen=No.BOX in readings,
         unread=readings.count(No.SENSE),
@@ -184,6 +196,8 @@ def name_in(text: str, asked: Asked) -> str:
     name = _strip(text, asked)
     if asked.named(name):
         return name
+    if name and _BROKEN.search(text):
+        return _UNKNOWN
     sentence = _strip(re.split(r"[.!?]\s", text)[-1], asked)
     *before, clause = re.split(r",\s", sentence)
     clause = _strip(clause, asked)

@@ -38,66 +38,62 @@ class Matcher:
         self._alone = len(asked) == 1 and not any(item.owned for item in items)
         self._base = self._counts_from()
         self._turns = self._equal_phrases_in_turn()
-        self._bare_ids = Counter(
-            item.id
-            for item, names in zip(items, self._named, strict=True)
-            if names is None and not item.apart
-        )
+        own = [(item, names) for item, names in self._pairs() if not item.apart]
+        self._bare_ids = Counter(item.id for item, names in own if names is None)
+        self._by_its_name = {names[0] for item, names in own if names and self._is_exact(item)}
 
     def matches(self) -> list[Match]:
         """One match for each item."""
         return [self._match(place) for place in range(len(self._items))]
 
+    def _pairs(self) -> list[tuple[Item, tuple[int, ...] | None]]:
+        return list(zip(self._items, self._named, strict=True))
+
     def _names(self, item: Item) -> tuple[int, ...] | None:
         """The phrases that an item's names mean; none for other things; None without a name."""
-        labels, kinds = item.labels, item.kinds
-        if not labels and not kinds:
+        if not item.labels and not item.kinds:
             return None
-        named = [found for label in labels if (found := self._asked.named(label))]
-        if labels and not self._asked.named(labels[-1]) and len(labels) > 1:
-            # The nearest name is of another thing: an object inside of what was asked for.
-            return ()
-        if not named:
-            known = [kind for kind in kinds if self._asked.holds(kind) or not labels]
-            named = [found for kind in known if (found := self._asked.named(kind))]
-        if not named:
-            return ()
-        common = set(named[0]).intersection(*named[1:])
-        return tuple(index for index in named[0] if index in common)
+        if len(item.labels) > 1 and not self._asked.named(item.labels[-1]):
+            return ()  # the nearest name is of another thing inside of what was asked for
+        kinds = [kind for kind in item.kinds if self._asked.holds(kind) or not item.labels]
+        for names in (item.labels, kinds):
+            named = [found for name in names if (found := self._asked.named(name))]
+            if named:
+                common = set(named[0]).intersection(*named[1:])
+                return tuple(index for index in named[0] if index in common)
+        return ()
+
+    def _is_exact(self, item: Item) -> bool:
+        return any(map(self._asked.named_exactly, item.labels or item.kinds))
 
     def _counts_from(self) -> int | None:
         """0 or 1: what ids start at; None where they are no ids of phrases."""
         given = {item.id for item in self._items if item.id is not None}
         if not given:
             return 0
-        named = [
-            (item.id, names)
-            for item, names in zip(self._items, self._named, strict=True)
-            if item.id is not None and names
+        named = [(item.id, names) for item, names in self._pairs() if item.id is not None and names]
+        agreeing = [sum(number - base in names for number, names in named) for base in (0, 1)]
+        fitting = [
+            base for base in (0, 1) if min(given) >= base and max(given) - base < len(self._asked)
         ]
-        agreeing = {base: sum(n - base in names for n, names in named) for base in (0, 1)}
-        first = 1 if 0 not in given and len(self._asked) in given else 0
-        best = (
-            first if agreeing[0] == agreeing[1] else max(agreeing, key=lambda base: agreeing[base])
-        )
-        outside = any(not 0 <= number - best < len(self._asked) for number in given)
-        disagree = any(number - best not in names for number, names in named)
+        if fitting:
+            return max(fitting, key=lambda base: agreeing[base])
         # Ids that go on past the last phrase count the items.
         running = given == set(range(min(given), min(given) + len(given)))
-        return None if outside and (disagree or running) else best
+        return None if running or agreeing[0] < len(named) else 0
 
     def _equal_phrases_in_turn(self) -> dict[int, Match]:
         """Items that name one of several equal phrases, and have no id: one each, in order."""
         turns: dict[int, Match] = {}
-        groups = Counter(names for names in self._named if names and len(names) > 1)
+        groups = {names for names in self._named if names and len(names) > 1}
+        taken = {names[0] for names in self._named if names and len(names) == 1}
         for group in groups:
             places = [
                 place
-                for place, (item, names) in enumerate(zip(self._items, self._named, strict=True))
+                for place, (item, names) in enumerate(self._pairs())
                 if names == group and (item.id is None or self._base is None)
             ]
-            own = {names[0] for names in self._named if names and len(names) == 1}
-            free = [index for index in group if index not in own]
+            free = [index for index in group if index not in taken]
             single = all(len(self._items[place].boxes) == 1 for place in places)
             fits = single and len(places) <= len(free)
             for turn, place in enumerate(places):
@@ -110,16 +106,26 @@ class Matcher:
             return self._turns[place]
         index = self._index(item.id)
         if names is None:
-            if index is not None:
-                # Nothing but its id speaks for a second box of a single thing.
-                twice = self._bare_ids[item.id] > 1 and self._asked.phrases[index].count == 1
-                return Match(None, frozenset({index})) if twice else Match(index)
-            return Match(0) if self._alone and item.id is None else Match()
+            return self._by_id(item, index)
         if index is None:
-            return Match(names[0]) if len(names) == 1 else Match()
+            return self._by_name(item, names)
         if index in names or (not names and self._is_kin(item, index)):
             return Match(index)
         return Match(None, frozenset({index, *names}))
+
+    def _by_id(self, item: Item, index: int | None) -> Match:
+        if index is None:
+            return Match(0) if self._alone and item.id is None else Match()
+        # Nothing but its id speaks for a second box of a single thing.
+        twice = self._bare_ids[item.id] > 1 and self._asked.phrases[index].count == 1
+        return Match(None, frozenset({index})) if twice else Match(index)
+
+    def _by_name(self, item: Item, names: tuple[int, ...]) -> Match:
+        if len(names) != 1:
+            return Match()
+        # Beside items that bear its very name, one with another name may be another thing.
+        odd = names[0] in self._by_its_name and not self._is_exact(item)
+        return Match(None, frozenset(names)) if odd else Match(names[0])
 
     def _index(self, number: int | None) -> int | None:
         if number is None or self._base is None:

@@ -8,7 +8,7 @@ unreadable. None of them is ever taken for another.
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from itertools import pairwise
 from typing import Any
@@ -101,12 +101,13 @@ class No(Enum):
 class RawBox:
     """Four numbers; (x1, y1, x2, y2) where each came under its ``name``, else as a list.
 
-    ``score`` is one that stands with them.
+    ``score`` is one that stands with them, ``written`` are the numbers as the text has them.
     """
 
     numbers: Box
     named: bool = False
     score: float | None = None
+    written: Box | None = field(default=None, compare=False)
 
 
 Reading = RawBox | No
@@ -191,9 +192,9 @@ def _in_style(reading: Reading, style: str) -> Reading:
     if not isinstance(reading, RawBox) or reading.named:
         return reading
     if re.search(r"cxcywh|yolo|cent(?:er|re)", style):
-        return RawBox(_from_centre(*reading.numbers), named=True, score=reading.score)
+        return RawBox(_from_centre(*reading.numbers), True, reading.score, reading.numbers)
     if re.search(r"xywh|ltwh|coco", style):
-        return RawBox(_from_sides(*reading.numbers), named=True, score=reading.score)
+        return RawBox(_from_sides(*reading.numbers), True, reading.score, reading.numbers)
     if re.search(r"yxyx|y_?min,? ?x_?min", style):
         y1, x1, y2, x2 = reading.numbers
         return RawBox((x1, y1, x2, y2), named=True, score=reading.score)

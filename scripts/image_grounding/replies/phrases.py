@@ -27,7 +27,8 @@ _RUNNING = re.compile(
     re.IGNORECASE,
 )
 _NUMBERED = re.compile(
-    r"^(?:(?:id|expression|phrase|object|item|no\.?)\s*)?[\[(#]?\d{1,3}\s*[.):\]-]+\s*(?=[^\W\d])",
+    r"^(?:(?:(?:id|expression|phrase|object|item|no\.?)\s*)?[\[(#]?\d{1,3}\s*[.):\]-]+"
+    r"(?:\s+(?=\S)|(?=[^\W\d])))+",
     re.IGNORECASE,
 )
 _ASIDE = re.compile(r"\s*[(\[][^()\[\]]*[)\]]\s*$")
@@ -259,6 +260,10 @@ class Asked:
         if label not in self._named:
             self._named[label] = self._find(label)
         return self._named[label]
+
+    def named_exactly(self, label: str) -> bool:
+        """Whether ``label`` is one of the phrases as it was asked, but for its number."""
+        return len(label) <= self._longest and any(map(self.holds, _readings(label)))
 
     def holds(self, label: str) -> bool:
         """Whether ``label`` is one of the phrases as it was asked, but for trifles."""

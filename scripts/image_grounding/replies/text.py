@@ -97,7 +97,13 @@ def find_json(text: str, shape_of: Callable[[Any], Shape]) -> Found | None:
     if not found:
         return None
     strongest = max(shape for shape, _ in found)
-    first = next(place for place, (shape, _) in enumerate(found) if shape is strongest)
+    # Before an answer of the form that was asked for stand drafts; other entries are as good.
+    first = next(
+        place
+        for place, (shape, value) in enumerate(found)
+        if shape is strongest
+        or (strongest is Shape.WEAK and shape is Shape.BARE and isinstance(value.value, dict))
+    )
     # What looks only weakly like an answer may be a part of one that has no end.
     weak_part = strongest < Shape.STRONG and inside_cut
     cut = weak_part or isinstance(found[-1][1].value, CutObject | CutList)
