@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from image_grounding.replies import ReplyStatus, read_grounding
-from support.mutations import ANY, STRUCTURED, Good, Writer, damaged, good_replies, mutated
+from support.mutations import (
+    ANY,
+    STRUCTURED,
+    Good,
+    Writer,
+    damaged,
+    good_replies,
+    mutated,
+    numbered,
+)
 from support.replies import in_pixels, may_look_absent, outcomes
 
 
@@ -33,7 +42,11 @@ def check(good: Good, text: str, *, cut: bool = False, spoiled: bool = False) ->
         assert not boxed & may_look_absent(reply, found), (good.asked, text, reply)
 
 
-@pytest.mark.parametrize("writer", ANY, ids=lambda writer: writer.__name__)
+# "1. two dogs" may count or number: a plural in a numbered list is asked for again.
+READ_IN_FULL = [writer for writer in ANY if writer is not numbered]
+
+
+@pytest.mark.parametrize("writer", READ_IN_FULL, ids=lambda writer: writer.__name__)
 @settings(max_examples=25)
 @given(data=st.data())
 def test_a_good_reply_is_read_in_full(writer: Writer, data: st.DataObject) -> None:
@@ -48,7 +61,7 @@ def test_a_good_reply_is_read_in_full(writer: Writer, data: st.DataObject) -> No
     check(good, writer(good))
 
 
-@settings(max_examples=500)
+@settings(max_examples=250)
 @given(data=st.data())
 def test_entries_that_went_wrong(data: st.DataObject) -> None:
     writer = data.draw(st.sampled_from(ANY))
@@ -58,7 +71,7 @@ def test_entries_that_went_wrong(data: st.DataObject) -> None:
     check(good, writer(good))
 
 
-@settings(max_examples=700)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_texts_that_went_wrong(data: st.DataObject) -> None:
     writer = data.draw(st.sampled_from(ANY))
@@ -67,7 +80,7 @@ def test_texts_that_went_wrong(data: st.DataObject) -> None:
     check(good, text, cut=cut)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_both_went_wrong(data: st.DataObject) -> None:
     writer = data.draw(st.sampled_from(STRUCTURED))

@@ -234,7 +234,8 @@ def test_what_a_repeated_line_dropped_counts_once(server: Loopback, make_project
     ran = project.run(server)
     assert ran.code == 0, ran.err
     assert len(project.annotations()) == 3
-    assert ran.json["counts"]["dropped_boxes"] == {"no_area": 1}
+    # Two boxes for one thing, without a label: neither is sure.
+    assert ran.json["counts"]["dropped_boxes"] == {"unmatched": 2}
 
 
 def test_repetitions_of_a_failed_line_are_listed(server: Loopback, make_project: Maker) -> None:

@@ -12,7 +12,7 @@ from image_grounding.replies.items import Item, Reader
 from image_grounding.replies.lenient import Value, read_values
 from image_grounding.replies.lines import name_in, plain_lines, read_lines, undecorated
 from image_grounding.replies.phrases import Asked
-from image_grounding.replies.prose import corrects, denied, is_error, refuses
+from image_grounding.replies.prose import corrects, denied, is_error, refuses, withdrawn
 from image_grounding.replies.text import (
     Found,
     ReplyStatus,
@@ -137,6 +137,7 @@ def _structured(found: Found, reader: Reader) -> Answer:
         tuple(blocks),
         denied=strict,
         denied_loosely=loose,
+        vague=withdrawn(prose[-1], reader.asked),
         runs=tuple(_runs(found.text[start:])) if repaired else (),
         open_ended=found.open_ended,
     )

@@ -27,7 +27,7 @@ LABEL_KEYS = (
 )  # fmt: skip
 KIND_KEYS = (
     "category", "class", "class_name", "category_name", "object", "object_name", "entity",
-    "sub_label", "sublabel", "noun", "noun_chunk",
+    "sub_label", "sublabel", "noun", "noun_chunk", "type", "kind", "tag",
 )  # fmt: skip
 LONG_KEYS = ("description", "desc", "caption")
 ID_KEYS = (

@@ -32,6 +32,11 @@ _CORRECTION = re.compile(
     r"|(?:^|[.!\n]\s*)no[,:. ]|\u66f4\u6b63|\u4fee\u6b63|\u7ea0\u6b63",
     re.IGNORECASE,
 )
+_WITHDRAWAL = re.compile(
+    r"\b(?:disregard|ignore|retract\w*|withdraw\w*|made (?:\w+ ){0,3}up|invented|fabricated|"
+    r"(?:is|are|was|were) (?:wrong|incorrect|not (?:right|correct|reliable)))\b",
+    re.IGNORECASE,
+)
 _ERROR_KEYS = ("error", "errors", "error_message", "exception", "refusal")
 _FAILURES = frozenset({"error", "failed", "failure", "refused", "rejected"})
 _SENTENCE = re.compile(r"[.!?;\n]+(?=\s|$)|\n")
@@ -76,6 +81,20 @@ def is_error(value: Any) -> bool:
 def corrects(text: str) -> bool:
     """Whether a text announces that what follows replaces what was before."""
     return _CORRECTION.search(text) is not None
+
+
+def withdrawn(text: str, asked: Asked) -> frozenset[int]:
+    """The phrases whose boxes a text behind them takes back: those that it names, else all."""
+    sentences = [part for part in _SENTENCE.split(text) if _WITHDRAWAL.search(part)]
+    if not sentences:
+        return frozenset()
+    named = frozenset(
+        index
+        for index, phrase in enumerate(asked.phrases)
+        for sentence in sentences
+        if place_of(phrase.words, words_of(folded(sentence))) is not None
+    )
+    return named or frozenset(range(len(asked.phrases)))
 
 
 def denied(text: str, asked: Asked) -> Iterator[tuple[int, bool]]:
