@@ -103,6 +103,7 @@ _NO_MESSAGES = {
     "In one sentence of plain prose, say which colour fills this image",
     "%Y-%m-%d %H:%M UTC",
     "does not exist",
+    '{"type":"image_url","image_url":{"url":"data',
     "the whole of it",
     "no reason given",
     "no model named",
