@@ -11,7 +11,6 @@ from image_grounding.errors import SpecError
 from image_grounding.resources import load_schema, spec_path
 from image_grounding.spec import Spec, load_spec
 from image_grounding.spec.capabilities import capabilities_of
-from image_grounding.steps import steps
 
 SECRET = "sk-Sup3rSecret0123456789"
 GIVEN = ("results_dir=out", "data.input_jsonl=in.jsonl")
@@ -455,14 +454,6 @@ def test_wrong_step_is_named():
     assert problems(*GIVEN, "workflow.steps=[0, 2]") == [
         "image_grounding.workflow.steps.1 must be one of 0, 1, not '2'"
     ]
-
-
-def test_a_step_that_is_registered_later_may_be_named(monkeypatch):
-    third = steps.Step("2", "step2_toy", "step_2_toy")
-    monkeypatch.setattr(steps, "STEPS", (*steps.STEPS, third))
-    assert load_spec(None, [*GIVEN, "workflow.steps=[0, 2]"]).workflow.steps == ["0", "2"]
-    (sentence,) = problems(*GIVEN, "workflow.steps=[3]")
-    assert sentence.endswith("must be one of 0, 1, 2, not '3'")
 
 
 def test_what_backends_can_do():
