@@ -48,7 +48,7 @@ READ_IN_FULL = [writer for writer in ANY if writer not in (numbered, table)]
 
 
 @pytest.mark.parametrize("writer", READ_IN_FULL, ids=lambda writer: writer.__name__)
-@settings(max_examples=25)
+@settings(max_examples=25, derandomize=True)
 @given(data=st.data())
 def test_a_good_reply_is_read_in_full(writer: Writer, data: st.DataObject) -> None:
     good = data.draw(good_replies())
@@ -62,7 +62,7 @@ def test_a_good_reply_is_read_in_full(writer: Writer, data: st.DataObject) -> No
     check(good, writer(good))
 
 
-@settings(max_examples=250)
+@settings(max_examples=250, derandomize=True)
 @given(data=st.data())
 def test_entries_that_went_wrong(data: st.DataObject) -> None:
     writer = data.draw(st.sampled_from(ANY))
@@ -72,7 +72,7 @@ def test_entries_that_went_wrong(data: st.DataObject) -> None:
     check(good, writer(good))
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, derandomize=True)
 @given(data=st.data())
 def test_texts_that_went_wrong(data: st.DataObject) -> None:
     writer = data.draw(st.sampled_from(ANY))
@@ -81,7 +81,7 @@ def test_texts_that_went_wrong(data: st.DataObject) -> None:
     check(good, text, cut=cut)
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, derandomize=True)
 @given(data=st.data())
 def test_both_went_wrong(data: st.DataObject) -> None:
     writer = data.draw(st.sampled_from(STRUCTURED))
