@@ -3,14 +3,16 @@
 # /// script
 # requires-python = ">=3.11"
 # dependencies = [
+#   "aiohttp>=3.14.4,<4",
 #   "click>=8.1",
 #   "filelock>=3.16",
 #   "google-genai>=3.4,<4",
 #   "jinja2>=3.1",
 #   "jsonschema>=4.23",
 #   "omegaconf>=2.3",
-#   "openai>=3.50,<4",
+#   "openai[aiohttp]>=3.57,<4",
 #   "pillow>=11",
+#   "pydantic>=2.11",
 #   "questionary>=2.1",
 #   "rapidfuzz>=3.9",
 #   "rich>=13.9",

@@ -68,8 +68,8 @@ def test_a_bad_reply_is_asked_for_again(
         ("0", HALF, HALF, "reply_truncated", 2),
         ("1", HALF, HALF, "reply_truncated", 2),
         ("1", FILLED, FILLED, "reply_truncated", 2),
-        ("1", EXCUSE, EXCUSE, "reply_unparseable", 1),
-        ("1", HALF, EXCUSE, "reply_unparseable", 2),
+        ("1", EXCUSE, EXCUSE, "reply_refused", 1),
+        ("1", HALF, EXCUSE, "reply_refused", 2),
         ("1", EXCUSE, HALF, "reply_truncated", 1),
     ],
     ids=["step 0", "cut", "blanks", "excuse", "cut, then excuse", "excuse, then cut"],
@@ -87,7 +87,7 @@ def test_only_then_is_it_a_failure(
     assert project.annotations() == []
     (failure,) = project.failures(step)
     assert (failure["reason"], failure["attempts"]) == (reason, 2)
-    start = {"reply_unparseable": "I am sorry"}.get(reason, "{")
+    start = {"reply_refused": "I am sorry"}.get(reason, "{")
     assert failure["reply_excerpt"].startswith(start)
     assert len(failure["reply_excerpt"]) <= 300
     assert (failure["image_path"], failure["line"]) == ("scene0.png", 1)
@@ -105,10 +105,17 @@ def test_boxes_that_cannot_be_used_are_asked_for_again(
     assert len(limits(server, "1")) == 2
 
 
-def boxes(first: list[int], second: list[int], third: list[int]) -> Answer:
-    """A reply with one box for each expression of a scene."""
-    listed = [{"id": i, "bbox_2d": box} for i, box in enumerate((first, second, third))]
+def boxes(*given: list[int]) -> Answer:
+    """A reply with one box for each expression that is asked for."""
+    listed = [{"id": i, "bbox_2d": box} for i, box in enumerate(given)]
     return Answer(text=json.dumps({"instances": listed}))
+
+
+def asked_for(server: Loopback) -> list[list[str]]:
+    """The expressions that each question of step 1 lists."""
+    prompts = [call.prompt for call in server.calls if call.step == "1"]
+    listed = [json.loads(prompt.rpartition("EXPRESSIONS: ")[2]) for prompt in prompts]
+    return [[expression["text"] for expression in found] for found in listed]
 
 
 GOOD, OUTSIDE, FLAT, SHORT = [10, 10, 90, 90], [2000, 10, 2100, 90], [10, 10, 10, 90], [10, 20, 30]
@@ -121,17 +128,68 @@ def test_an_expression_whose_boxes_are_all_bad_is_not_unseen(
     bad: list[int], reason: str, server: Loopback, make_project: Maker
 ) -> None:
     project = make_project(1)
-    server.fault = first_times("1", boxes(GOOD, bad, GOOD), boxes(GOOD, GOOD, GOOD))
+    server.fault = first_times("1", boxes(GOOD, bad, GOOD), boxes(GOOD))
     assert project.run(server).code == 0
     (record,) = project.annotations()
+    texts = [one["text"] for one in record["expressions"]]
+    assert asked_for(server) == [texts, texts[1:2]]
     assert [len(one["instances"]) for one in record["expressions"]] == [1, 1, 1]
-    server.fault = first_times("1", boxes(GOOD, bad, GOOD), boxes(GOOD, GOOD, bad))
+    server.fault = first_times("1", boxes(GOOD, bad, GOOD), boxes(bad))
     ran = project.run(server, "workflow.force_reprocess=true")
     assert ran.code == 3
     (failure,) = project.failures("1")
-    assert failure["reason"] == "reply_unusable" and f"1 x {reason}" in failure["message"]
-    assert ran.json["counts"]["dropped_boxes"] == {reason: 1}
+    assert failure["reason"] == "reply_unusable" and f"2 x {reason}" in failure["message"]
+    assert ran.json["counts"]["dropped_boxes"] == {reason: 2}
     assert project.annotations() == []
+
+
+def absent(*ids: int, **fields: Any) -> Answer:
+    return Answer(text=json.dumps({"instances": [], "absent": list(ids), **fields}))
+
+
+def test_absence_is_said(server: Loopback, make_project: Maker) -> None:
+    server.fault = first_times("1", absent(0, 1, 2))
+    project = make_project(1)
+    assert project.run(server).code == 0
+    (record,) = project.annotations()
+    assert [one["status"] for one in record["expressions"]] == ["absent"] * 3
+    assert len(limits(server, "1")) == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "status"),
+    [
+        # What is not answered is asked for alone; then only a word, or a list that has no place
+        # for absence, makes it absent.
+        (absent(0, 2), absent(0), "absent"),
+        (absent(0, 2), boxes(GOOD), "grounded"),
+        (absent(0, 2), absent(), "unanswered"),
+        (absent(0, 2), Answer(text="[]"), "absent"),
+        (Answer(text="[]"), Answer(text="[]"), "absent"),
+        (absent(), absent(0, 1, 2), "absent"),
+        (absent(), absent(), "unanswered"),
+        # What had a box that cannot be used is not unseen because the model falls silent.
+        (boxes(GOOD, FLAT, GOOD), Answer(text="[]"), "reply_unusable"),
+        (absent(0, 2, note="x"), Answer(text='[{"bbox_2d": [10, 10, 9'), "reply_truncated"),
+    ],
+)  # fmt: skip
+def test_what_is_not_answered_is_asked_for_alone(
+    first: Answer, second: Answer, status: str, server: Loopback, make_project: Maker
+) -> None:
+    server.fault = first_times("1", first, second, second)
+    project = make_project(1)
+    ran = project.run(server)
+    whole = first.text in ("[]", absent().text)
+    count = len(asked_for(server)[1])
+    assert count == (3 if whole else 1)
+    if status in ("absent", "grounded"):
+        assert ran.code == 0, ran.err
+        (record,) = project.annotations()
+        assert record["expressions"][1]["status"] == status
+    else:
+        assert ran.code == 3
+        assert project.annotations() == []
+        assert [one["reason"] for one in project.failures("1")] == [status]
 
 
 def test_a_reply_cut_between_two_lines_is_cut(server: Loopback, make_project: Maker) -> None:

@@ -19,7 +19,8 @@ from image_grounding.errors import (
     UnusableEndpointError,
 )
 from image_grounding.run.breaker import Breaker
-from image_grounding.steps.steps import EXTRACTION, GROUNDING
+from image_grounding.steps.extraction import EXTRACTION
+from image_grounding.steps.grounding import GROUNDING
 from support.loopback import Answer, Call, Loopback
 
 Maker = Callable[..., Project]
@@ -28,7 +29,7 @@ Maker = Callable[..., Project]
 def ends(breaker: Breaker, error: Exception, *, answered: bool) -> int | None:
     """At which of 100 samples a failure ends the run."""
     results: Iterator[EndpointError | None] = (
-        breaker.failed(GROUNDING, error, answered=answered) for _ in range(100)
+        breaker.error_after(GROUNDING, error, answered=answered) for _ in range(100)
     )
     return next((number for number, end in enumerate(results, 1) if end), None)
 
@@ -66,13 +67,13 @@ def test_only_failures_in_a_row_count_each_step_for_itself() -> None:
     breaker, fault = Breaker(3), ServerFaultError("no")
     for _ in range(10):
         for _ in range(2):
-            assert breaker.failed(GROUNDING, fault, answered=True) is None
+            assert breaker.error_after(GROUNDING, fault, answered=True) is None
         breaker.succeeded(GROUNDING)
-    assert breaker.failed(GROUNDING, fault, answered=True) is None
+    assert breaker.error_after(GROUNDING, fault, answered=True) is None
     breaker.succeeded(EXTRACTION)
-    assert breaker.failed(GROUNDING, fault, answered=True) is None
+    assert breaker.error_after(GROUNDING, fault, answered=True) is None
     breaker.succeeded(EXTRACTION)
-    end = breaker.failed(GROUNDING, fault, answered=True)
+    end = breaker.error_after(GROUNDING, fault, answered=True)
     assert "3 samples in a row" in str(end)
 
 
@@ -101,6 +102,22 @@ def test_a_grounding_step_that_never_works_ends_the_run(
     assert ran.code == 4, ran.err
     assert "in a row" in ran.json["error"]
     assert ran.json["counts"]["failed"] < 20
+
+
+def test_one_worker_meets_no_more_than_others_may(server: Loopback, make_project: Maker) -> None:
+    """A few failures in a row are a few samples' own, however little is asked at once."""
+    project = make_project(10, size=(64, 48))
+    grounded: list[Call] = []
+
+    def outage(call: Call) -> Answer | None:
+        if call.step == "1":
+            grounded.append(call)
+        return Answer(status=500) if call.step == "1" and 2 < len(grounded) <= 7 else None
+
+    server.fault = outage
+    ran = project.run(server, "workflow.max_attempts=1", "workflow.max_workers=1")
+    assert ran.code == 3, ran.err
+    assert (ran.json["counts"]["annotated"], ran.json["counts"]["failed"]) == (5, 5)
 
 
 def test_expressions_alone_need_no_model_that_sees(server: Loopback, make_project: Maker) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import sysconfig
 import tomllib
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,15 +57,20 @@ class Installed:
         return set(self.bundle.rglob("*"))
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
-    """Its list of dependencies is emptied, so that set-up downloads nothing."""
-    folder = tmp_path_factory.mktemp("user")
+def install(folder: Path, dependencies: Sequence[str]) -> Installed:
+    """A copy that depends on these alone."""
     copy = Installed(folder / "project", folder / "home")
     shutil.copytree(ROOT, copy.bundle, ignore=_NOT_IN_A_COPY)
     pyproject = copy.bundle / "pyproject.toml"
-    text = pyproject.read_text()
-    pyproject.write_text(re.sub(r"(?ms)^dependencies = \[.*?^\]", "dependencies = []", text))
+    text, listed = pyproject.read_text(), f"dependencies = {json.dumps(dependencies)}"
+    pyproject.write_text(re.sub(r"(?ms)^dependencies = \[.*?^\]", listed, text))
+    return copy
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
+    """Its list of dependencies is emptied, so that set-up downloads nothing."""
+    copy = install(tmp_path_factory.mktemp("user"), [])
     for path in [copy.bundle, *copy.files()]:
         path.chmod(path.stat().st_mode & ~0o222)
     yield copy
@@ -110,6 +116,27 @@ def test_set_up_and_run(installed: Installed) -> None:
     (record,) = read_jsonl(installed.project / "results" / "annotations.jsonl")
     assert record["expressions"][0]["instances"]
     assert installed.files() == before, "a read-only bundle stays as it is"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_quiet_set_up_speaks_only_of_failures(there: bool, tmp_path: Path) -> None:
+    wheel = tmp_path / "tiny-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("tiny.py", "")
+        archive.writestr(
+            "tiny-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1"
+        )
+        archive.writestr(
+            "tiny-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any"
+        )
+        archive.writestr("tiny-1.dist-info/RECORD", "")
+    copy = install(tmp_path, [f"tiny @ {(wheel if there else tmp_path / 'gone.whl').as_uri()}"])
+    ran = copy.run("setup_env.py", "--quiet")
+    if there:
+        assert (ran.code, ran.err, ran.json["status"]) == (0, "", "ready")
+    else:
+        assert (ran.code, ran.json["status"]) == (2, "error")
+        assert "gone.whl" in ran.err.partition("its own message is above")[0]
 
 
 @pytest.mark.parametrize("name", [name for name in TOOLS if name != "setup_env.py"])

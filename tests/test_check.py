@@ -117,7 +117,7 @@ CAUSES: list[tuple[str, dict[str, Any], dict[str, Any], str, list[str]]] = [
     ("no list, wrong key", {}, {"key": "right-key-123", "paths": {"/v1/models": (403, b"{}")}},
      "key", ["refused the key"]),
     ("llama.cpp without eyes", {}, to_images(500, "you may need to provide the mmproj"),
-     "image call", ["rejects a request with a plain image (HTTP 500", "vision-language"]),
+     "image call", ["rejects a request with a plain image (HTTP 500", "--mmproj"]),
     ("OpenRouter, text only", {}, to_images(404, "No endpoints found that support image input"),
      "image call", ["rejects a request with a plain image (HTTP 404", "vision-language"]),
     ("rejected, but not without image", {}, to_images(400, "bad request"),

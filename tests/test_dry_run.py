@@ -10,7 +10,8 @@ import pytest
 from conftest import Project, read_jsonl, write_jsonl
 from image_grounding.boxes.frames import Transport
 from image_grounding.errors import SampleError
-from image_grounding.images.encoding import encode_image, upright_size
+from image_grounding.images.encoding import encode_image
+from image_grounding.images.pixels import upright_size
 from image_grounding.run.dry_run import DryRun
 from image_grounding.run.progress import Quiet
 from image_grounding.spec import load_spec
@@ -173,6 +174,7 @@ def test_step_1_alone(server: Loopback, make_project: Maker) -> None:
     assert plan["estimate"]["requests_by_step"] == {"1": 2}
 
 
+TEXT_ALONE = "vlm.image.step_0=false"
 OPENAI = ("vlm.backend=openai", "vlm.openai.base_url=http://127.0.0.1:9/v1",
           "vlm.openai.api_key=${oc.env:A_VARIABLE_THAT_IS_NOT_SET}")  # fmt: skip
 
@@ -180,13 +182,15 @@ OPENAI = ("vlm.backend=openai", "vlm.openai.base_url=http://127.0.0.1:9/v1",
 @pytest.mark.parametrize(
     ("settings", "image_tokens"),
     [
-        # 640x480: Qwen3-VL sees 20x15 patches of 32 pixels, Qwen2.5-VL 23x17 of 28.
-        ((*OPENAI, "vlm.openai.model_name=Qwen3-VL-8B"), 20 * 15),
-        ((*OPENAI, "vlm.openai.model_name=Qwen2.5-VL-7B"), 23 * 17),
+        # 640x480: Qwen3-VL sees 20x15 patches of 32 pixels, Qwen2.5-VL 23x17 of 28; in step 0
+        # those of at most 512x512 pixels.
+        ((*OPENAI, "vlm.openai.model_name=Qwen3-VL-8B", TEXT_ALONE), 20 * 15),
+        ((*OPENAI, "vlm.openai.model_name=Qwen3-VL-8B"), 20 * 15 + 18 * 13),
+        ((*OPENAI, "vlm.openai.model_name=Qwen2.5-VL-7B"), 23 * 17 + 21 * 15),
         ((*OPENAI, "vlm.openai.model_name=a-model"), None),
-        (("vlm.gemini.model=gemini-3.5-flash-lite",), 1120),
-        (("vlm.gemini.media_resolution=MEDIA_RESOLUTION_LOW",), 280),
-        (("vlm.image.step_0=true",), 2 * 1120),
+        (("vlm.gemini.model=gemini-3.5-flash-lite", TEXT_ALONE), 1120),
+        (("vlm.gemini.model=gemini-3.5-flash-lite",), 1120 + 280),
+        (("vlm.gemini.media_resolution=MEDIA_RESOLUTION_LOW",), 2 * 280),
         (("vlm.gemini.model=gemini-2.0-flash",), None),
     ],
 )

@@ -4,14 +4,15 @@
 import asyncio
 import json
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from image_grounding.asking import Finish, Question, Reply, Usage
 from image_grounding.asking.asker import Asker, RetryPolicy
 from image_grounding.asking.capacity import START, Capacity
 from image_grounding.asking.endpoints.gemini import GeminiEndpoint
@@ -31,7 +32,9 @@ from image_grounding.errors import (
 )
 from image_grounding.images.encoding import EncodedImage, encode_image
 from image_grounding.spec import Gemini, OpenAI
+from image_grounding.spec.secrets import Secret
 from image_grounding.steps.prompts import extraction_prompt, extraction_schema
+from image_grounding.steps.question import Finish, Question, Reply, Usage
 from support.loopback import Answer, Call, Loopback
 from support.scenes import make_scene
 
@@ -68,11 +71,13 @@ def make_endpoint(
     return GeminiEndpoint(gemini_settings(server, **changes), structured, say)
 
 
-def send(endpoint: OpenAIEndpoint | GeminiEndpoint, question: Question) -> Reply:
+def send(
+    endpoint: OpenAIEndpoint | GeminiEndpoint, question: Question, image: EncodedImage | None = None
+) -> Reply:
     async def go() -> Reply:
         asker = Asker(lambda: endpoint, Gate(1), RetryPolicy(attempts=1))
         try:
-            return await asker.ask(question)
+            return await asker.ask(question, image)
         finally:
             await asker.close()
 
@@ -108,7 +113,7 @@ def test_a_reply_has_text_usage_and_latency(backend: str, server: Loopback) -> N
 def test_the_image_arrives_byte_for_byte(
     backend: str, server: Loopback, picture: EncodedImage
 ) -> None:
-    send(make_endpoint(backend, server), Question("look", picture))
+    send(make_endpoint(backend, server), Question("look"), picture)
     assert server.calls[0].image == picture.data
     assert server.calls[0].mime_type == "image/png"
 
@@ -116,7 +121,7 @@ def test_the_image_arrives_byte_for_byte(
 def test_gemini_settings_reach_the_request(server: Loopback, picture: EncodedImage) -> None:
     settings = {"media_resolution": "MEDIA_RESOLUTION_LOW", "temperature": 0.25}
     endpoint = make_endpoint("gemini", server, **settings, max_output_tokens=321)
-    send(endpoint, Question("look", picture, extraction_schema()))
+    send(endpoint, Question("look", schema=extraction_schema()), picture)
     sent = server.calls[0].body["generationConfig"]
     assert sent["mediaResolution"] == "MEDIA_RESOLUTION_LOW"
     assert sent["temperature"] == 0.25
@@ -243,6 +248,52 @@ def test_openai_tells_blocked_and_cut_apart(server: Loopback) -> None:
     assert send(make_endpoint("openai", server), QUESTION).finish is Finish.LENGTH
 
 
+THOUGHTS = {"role": "assistant", "content": None, "reasoning_content": '{"instances": []}'}
+ODD_ANSWERS: list[tuple[str, dict[str, Any], type[EndpointError], str]] = [
+    ("thoughts alone", {"choices": [{"message": THOUGHTS, "finish_reason": "stop"}]},
+     ServerFaultError, "thoughts alone"),
+    ("an error beside choices", {"error": {"code": 429, "message": "slow down"}},
+     RateLimitedError, "slow down"),
+    ("an error in a choice",
+     {"choices": [{"error": {"code": 502, "message": "upstream died"}, "message": THOUGHTS}]},
+     ServerFaultError, "upstream died"),
+    ("a code as text", {"choices": [], "error": {"code": "401", "message": "no"}},
+     KeyRefusedError, "refused the key"),
+    ("an error of one word", {"error": "overloaded"}, ServerFaultError, "overloaded"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("patch", "kind", "words"),
+    [row[1:] for row in ODD_ANSWERS],
+    ids=[row[0] for row in ODD_ANSWERS],
+)
+def test_a_200_that_is_no_answer(
+    patch: dict[str, Any], kind: type[EndpointError], words: str, server: Loopback
+) -> None:
+    server.fault = lambda call: Answer(patch=patch)
+    with pytest.raises(kind, match=words):
+        send(make_endpoint("openai", server), QUESTION)
+
+
+def test_thoughts_alone_name_the_reasoning_parser(server: Loopback) -> None:
+    server.fault = lambda call: Answer(patch=ODD_ANSWERS[0][1])
+    with pytest.raises(ServerFaultError) as caught:
+        send(make_endpoint("openai", server), QUESTION)
+    assert "--reasoning-parser" in str(caught.value.remedy)
+
+
+@pytest.mark.parametrize(
+    "wait", [{"retry_after": 7}, {"metadata": {"headers": {"Retry-After": "7"}}}]
+)
+def test_the_pause_of_an_error_in_a_200_is_kept(wait: dict[str, Any], server: Loopback) -> None:
+    error = {"code": 429, "message": "slow down", **wait}
+    server.fault = lambda call: Answer(patch={"error": error})
+    with pytest.raises(RateLimitedError) as caught:
+        send(make_endpoint("openai", server), QUESTION)
+    assert caught.value.retry_after == 7
+
+
 def test_gemini_without_a_key_says_which_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GOOGLE_API_KEY", raising=False)
     monkeypatch.delenv("GEMINI_API_KEY", raising=False)
@@ -269,6 +320,76 @@ def test_the_users_openai_key_goes_to_no_other_host(
     monkeypatch.setenv("NVIDIA_API_KEY", KEY)
     send(make_endpoint("openai", server, api_key=""), QUESTION)
     assert server.calls[0].headers["authorization"] == "Bearer EMPTY"
+
+
+def test_extras_are_passed_on_with_every_request(server: Loopback) -> None:
+    extras = {
+        "extra_body": {
+            "enable_thinking": False,
+            "chat_template_kwargs": {"enable_thinking": False},
+        },
+        "extra_query": {"api-version": "2024-10-21"},
+        "extra_headers": {"api-key": KEY, "X-Title": "me"},
+    }
+    send(make_endpoint("openai", server, api_key="", **extras), QUESTION)
+    (call,) = server.calls
+    assert call.body["enable_thinking"] is False
+    assert call.body["chat_template_kwargs"] == {"enable_thinking": False}
+    assert call.body["model"] == "test-vlm"
+    assert call.query == "api-version=2024-10-21"
+    assert (call.headers["api-key"], call.headers["x-title"]) == (KEY, "me")
+    assert "authorization" not in call.headers  # a filler beside the credential may be refused
+    asyncio.run(make_endpoint("openai", server, **extras).models())
+    assert server.gets == ["/v1/models?api-version=2024-10-21"]
+
+
+def test_the_body_is_json_whatever_is_in_it(server: Loopback, picture: EncodedImage) -> None:
+    prompt = 'a "cup" \\ {"x": 1}]}], \n \u00e9 \ud83d \u4e2d'
+    extras = {"response_format": {"type": "text"}, "seed": 7}
+    endpoint = make_endpoint("openai", server, extra_body=extras)
+    send(endpoint, Question(prompt, schema=extraction_schema()), picture)
+    (call,) = server.calls
+    assert call.prompt == prompt
+    assert call.image == picture.data
+    assert {name: call.body[name] for name in extras} == extras
+
+
+@pytest.mark.parametrize("name", ["Authorization", "authorization"])
+def test_a_header_of_the_spec_wins(name: str, server: Loopback) -> None:
+    server.key = "another"
+    send(make_endpoint("openai", server, extra_headers={name: "Bearer another"}), QUESTION)
+    assert server.calls[0].headers["authorization"] == "Bearer another"
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_secrets_of_the_extras_are_in_no_text(status: int, server: Loopback) -> None:
+    text = f'{{"expressions": [{{"text": "{KEY}"}}]}}'
+    server.fault = lambda call: Answer(status=status, text=text, message=f"who is {KEY}?")
+    endpoint = make_endpoint(
+        "openai", server, api_key="", extra_headers={"X-Token": Secret(f"Bearer {KEY}")}
+    )
+    if status == 200:
+        assert KEY not in send(endpoint, QUESTION).text
+    else:
+        with pytest.raises(RejectedRequestError) as caught:
+            send(endpoint, QUESTION)
+        assert KEY not in str(caught.value) + caught.value.server_text
+        assert "who is (key)?" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"), [({"api_key": ""}, True), ({"extra_headers": {"api-key": "x"}}, False)]
+)
+def test_a_refusal_tells_of_the_openai_key_that_was_not_sent(
+    changes: dict[str, Any], named: bool, server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.key = KEY
+    for there in (True, False):
+        monkeypatch.setenv("OPENAI_API_KEY", KEY if there else "")
+        with pytest.raises(KeyRefusedError) as caught:
+            send(make_endpoint("openai", server, **{"api_key": "", **changes}), QUESTION)
+        wanted = "vlm.openai.api_key='${oc.env:OPENAI_API_KEY}'"
+        assert (wanted in caught.value.remedy) == (named and there)
 
 
 QUICK = RetryPolicy(attempts=4, first_pause=0.01)
@@ -302,14 +423,13 @@ def test_a_refused_parameter_is_given_up_once_and_remembered(
     server.refused = {parameter: message}
     said: list[str] = []
     endpoint = make_endpoint(backend, server, said)
-    question = Question(QUESTION.prompt, picture, QUESTION.schema)
 
     async def twice() -> None:
         asker = Asker(lambda: endpoint, Gate(1))
-        await asker.ask(question)
+        await asker.ask(QUESTION, picture)
         asked = len(server.calls)
         assert asker.meter.requests == asked, "every request is counted"
-        await asker.ask(question)
+        await asker.ask(QUESTION, picture)
         assert len(server.calls) == asked + 1, "what was learnt was forgotten"
         await asker.close()
 
@@ -381,7 +501,7 @@ def test_a_long_prompt_costs_the_others_nothing(
     asker = in_turn(server, *questions)
     assert [call.body["max_tokens"] for call in server.calls] == limits
     assert asker.meter.requests == len(limits), "every request is counted"
-    assert asker.takes()["token_limit"]
+    assert asker.supported()["token_limit"]
 
 
 def test_a_token_limit_that_is_too_high_for_the_model_is_lowered_for_all(
@@ -394,7 +514,7 @@ def test_a_token_limit_that_is_too_high_for_the_model_is_lowered_for_all(
     server.fault = fault
     asker = in_turn(server, PLAIN, PLAIN)
     assert [call.body["max_tokens"] for call in server.calls] == [512, 200, 200]
-    assert not asker.takes()["token_limit"]
+    assert not asker.supported()["token_limit"]
 
 
 @pytest.mark.parametrize(
@@ -410,7 +530,7 @@ def test_a_server_that_fails_over_a_schema_is_asked_without(
 
     server.fault = fault
     asker = in_turn(server, QUESTION, QUESTION)
-    assert not asker.takes()["schema"]
+    assert not asker.supported()["schema"]
     assert len(server.calls) == requests + 1, "it is remembered"
 
 
@@ -418,7 +538,7 @@ def test_a_guess_that_does_not_help_teaches_nothing(server: Loopback) -> None:
     server.fault = lambda call: Answer(400, "bad picture") if call.number < 2 else None
     asker = in_turn(server, QUESTION, QUESTION)
     assert ["response_format" in call.body for call in server.calls] == [True, False, True]
-    assert asker.takes()["schema"]
+    assert asker.supported()["schema"]
 
 
 def test_what_the_user_asked_for_is_not_given_up(server: Loopback) -> None:
@@ -497,6 +617,21 @@ def test_retry_after_holds_everyone_back(server: Loopback) -> None:
     assert all(isinstance(one, Reply) for one in outcome)
     assert asker.meter.requests == 5
     assert asker.gate.opened_at > 0
+
+
+def test_the_pause_that_a_busy_server_asks_for_is_waited(server: Loopback) -> None:
+    """Not less than it: a clock that sleeps never wakes early."""
+    seen: list[float] = []
+
+    def busy(call: Call) -> Answer | None:
+        seen.append(time.monotonic())
+        return Answer(503, headers={"Retry-After": "0.2"}) if 0 < call.number < 4 else None
+
+    server.fault = busy
+    _, outcome = ask(server, gate=1, count=2)
+    assert all(isinstance(one, Reply) for one in outcome)
+    _, *asked = seen
+    assert [later - earlier >= 0.2 for earlier, later in pairwise(asked)] == [True] * 3
 
 
 def test_no_more_requests_in_flight_than_allowed(server: Loopback) -> None:
@@ -626,5 +761,5 @@ def test_the_capacity_of_a_server_is_found(server: Loopback) -> None:
     asker, outcome = ask(server, gate=START, count=400, capacity=capacity, longest_pause=0.05)
     assert all(isinstance(one, Reply) for one in outcome)
     assert server.most_in_flight <= 12
-    assert asker.gate.limit == capacity.limit <= 8
+    assert asker.gate.limit == capacity.limit <= 12
     assert asker.gate.most_in_flight > START

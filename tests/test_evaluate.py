@@ -16,7 +16,6 @@ from image_grounding.errors import InputError
 from image_grounding.evaluation.evaluate import Evaluation, evaluate
 from image_grounding.evaluation.truth import NEEDS, read_truth
 from image_grounding.exports import Plan, Setting, export_run
-from image_grounding.exports.images import Paths
 from image_grounding.exports.split import parse_split
 from image_grounding.results.reading import Results
 from support.loopback import Loopback
@@ -37,7 +36,7 @@ def run_evaluate(run: Path, truth: Path, *more: str, **environment: str) -> Ran:
 
 
 def values(evaluation: Evaluation) -> dict[str, float | None]:
-    return {name: one.value for name, one in evaluation.metrics.items()}
+    return {name: figure.value for name, figure in evaluation.metrics.items()}
 
 
 def full(image: str = "9.jpg") -> dict[str, Any]:
@@ -77,9 +76,9 @@ def coco(folder: Path) -> Path:
 def coco_by_category(folder: Path) -> Path:
     content = coco_truth("9.jpg")
     content["categories"] = [{"id": n, "name": x} for n, x in enumerate(["car", "dog", "man"])]
-    for one, category in zip(content["annotations"], [0, 1, 1, 2], strict=True):
-        del one["tokens_positive"]
-        one["category_id"] = category
+    for box, category in zip(content["annotations"], [0, 1, 1, 2], strict=True):
+        del box["tokens_positive"]
+        box["category_id"] = category
     path = folder / "instances.json"
     path.write_text(json.dumps(content))
     return path
@@ -141,8 +140,8 @@ TRUTHS = {
 def test_perfect_in_every_format(tmp_path: Path, name: str) -> None:
     run = full()
     if "categories" in name:
-        for one, noun in zip(run["expressions"], ["car", "dogs", "man"], strict=True):
-            one["noun_chunk"] = noun
+        for item, noun in zip(run["expressions"], ["car", "dogs", "man"], strict=True):
+            item["noun_chunk"] = noun
     results = write_jsonl(tmp_path / "run.jsonl", [run])
     evaluation = evaluated(results, TRUTHS[name](tmp_path))
     found = values(evaluation)
@@ -351,7 +350,7 @@ def test_files_table_and_plots(tmp_path: Path) -> None:
     folder = results / "evaluation"
     assert ran.code == 0, ran.err
     written = json.loads((folder / "evaluation.json").read_text())
-    values = {name: one["value"] for name, one in written["metrics"].items()}
+    values = {name: figure["value"] for name, figure in written["metrics"].items()}
     assert values == ran.json["metrics"]
     assert written.keys() >= {"reliability", "iou_histogram"} and len(ran.out) < 3000
     assert "any_box.recall_at_1" in ran.err
@@ -428,9 +427,9 @@ def test_a_real_run_against_its_scenes(
     # The same boxes as if x and y were exchanged: a wrong convention shows.
     rows = read_jsonl(project.results / "annotations.jsonl")
     for row in rows:
-        for one in (box for item in row["expressions"] for box in item["instances"]):
-            x1, y1, x2, y2 = one["bbox"]
-            one["bbox"] = [y1, x1, y2, x2]
+        for box in (box for item in row["expressions"] for box in item["instances"]):
+            x1, y1, x2, y2 = box["bbox"]
+            box["bbox"] = [y1, x1, y2, x2]
     wrong = values(evaluated(write_jsonl(tmp_path / "wrong.jsonl", rows), truth))
     assert wrong["any_box.recall_at_1"] is not None
     assert wrong["any_box.recall_at_1"] < 0.5
@@ -450,7 +449,7 @@ def by_category(folder: Path, project: Project, name: str) -> Path:
             {"id": number, "file_name": file, "width": scene.size[0], "height": scene.size[1]}
             for number, (file, scene) in enumerate(project.scenes.items())
         ],
-        "categories": [{"id": number, "name": one} for number, one in enumerate(names)],
+        "categories": [{"id": number, "name": noun} for number, noun in enumerate(names)],
         "annotations": [
             {"id": number, "image_id": image, "category_id": names.index(name.format(colour)),
              "bbox": [a, b, c - a, d - b], "area": (c - a) * (d - b), "iscrowd": 0}
@@ -497,30 +496,32 @@ def test_a_tenth_of_the_truth_is_too_little(tmp_path: Path) -> None:
 
 
 def own_results(folder: Path) -> Path:
-    """Two images of one name, one of them with captions that say the same of other things."""
+    """Two images of one name, one with captions of the same words for other things."""
     dog, cap = "A dog", "A dog, a dog; the man's hat"
     dogs = [expression("dog", [box], cap) for box in (DOG, DOG2)]
     dogs[1] |= {"expression_id": "second", "char_span": [9, 12]}
-    told = [
+    rows = [
         full("a/9.jpg"),
         record("b/9.jpg", [*dogs, expression("man's hat", [MAN], cap)], caption=cap),
         record("b/9.jpg", [expression(dog, [CAR, FAR], "A dog {here}")], caption="A dog {here}"),
         record("b/9.jpg", [expression(dog, [DOG2], "A dog: \u201c狗\u201d")],
                caption="A dog: \u201c狗\u201d"),
     ]  # fmt: skip
-    for number, one in enumerate(told):
-        one |= {"image_id": len(told) - number, "sample_id": f"s{number}"}
-        path = folder / one["image_path"]
+    for number, row in enumerate(rows):
+        row |= {"image_id": len(rows) - number, "sample_id": f"s{number}"}
+        path = folder / row["image_path"]
         path.parent.mkdir(exist_ok=True)
         Image.new("L", (200, 100), number).save(path)
-    return write_jsonl(folder / "run.jsonl", told)
+    return write_jsonl(folder / "run.jsonl", rows)
 
 
-@pytest.mark.parametrize("images", [Paths.RECORDS, Paths.COPIES])
+@pytest.mark.parametrize("copy_images", [False, True])
 @pytest.mark.parametrize("name", ["coco", "odvg", "flickr30k", "refcoco", "tao"])
-def test_a_run_against_its_own_export_is_perfect(tmp_path: Path, name: str, images: Paths) -> None:
+def test_a_run_against_its_own_export_is_perfect(
+    tmp_path: Path, name: str, copy_images: bool
+) -> None:
     run, exported = own_results(tmp_path), tmp_path / name
-    export_run(Results(run), Plan(name, paths=images), exported)
+    export_run(Results(run), Plan(name, copy_images=copy_images), exported)
     evaluation = evaluated(run, exported)
     found = values(evaluation)
     assert found["any_box.accuracy"] == found["boxes.precision"] == found["boxes.recall"] == 1.0
@@ -529,7 +530,7 @@ def test_a_run_against_its_own_export_is_perfect(tmp_path: Path, name: str, imag
     assert evaluation.counts["records_of_captions_not_in_truth"] == several // 2
     assert evaluation.counts["expressions_not_in_truth"] == several // 2
     assert evaluation.counts["images_evaluated"] == 2
-    assert evaluation.details["images_found_by"] == ("path" if images is Paths.RECORDS else "copy")
+    assert evaluation.details["images_found_by"] == ("copy" if copy_images else "path")
 
 
 def test_a_part_of_an_export_must_be_named(tmp_path: Path) -> None:

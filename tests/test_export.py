@@ -13,7 +13,7 @@ import datasets
 import pandas
 import pyarrow.parquet
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
 from pycocotools.coco import COCO
@@ -23,8 +23,8 @@ from image_grounding.boxes.frames import CONVENTIONS, Frame
 from image_grounding.boxes.geometry import box_iou, to_original
 from image_grounding.errors import InputError, OutputError, SpecError
 from image_grounding.exports import FORMATS, Plan, Setting, export_run
+from image_grounding.exports.filter import BoxFilter
 from image_grounding.exports.images import Paths
-from image_grounding.exports.select import Selection
 from image_grounding.exports.split import Split, parse_split
 from image_grounding.exports.vlm_sft import STYLES, in_square, write_box
 from image_grounding.results.reading import Results
@@ -90,10 +90,10 @@ def export_here(results, name, output, **changes):
 def boxes_of(lines):
     """(caption, phrase, box) of every instance, as often as it is there."""
     return Counter(
-        (line["cleaned_caption"], item["text"], tuple(one["bbox"]))
+        (line["cleaned_caption"], item["text"], tuple(instance["bbox"]))
         for line in lines
         for item in line["expressions"]
-        for one in item["instances"]
+        for instance in item["instances"]
     )
 
 
@@ -110,7 +110,7 @@ def test_counts_and_card(tmp_path):
         "records": 4, "images": 3, "expressions": 7, "boxes": 6, "left_out": {},
         "read": {"records": 4, "expressions": 7, "boxes": 6}, "warnings": ran.json["warnings"],
         "parts": {"all": {"records": 4, "images": 3, "expressions": 7, "boxes": 6}},
-        "files": ["dataset_card.md", "annotations.jsonl"],
+        "files": ["dataset_card.md", "README.md", "annotations.jsonl"],
     }  # fmt: skip
     assert sorted(ran.json["files"]) == sorted(path.name for path in out.iterdir())
     card = (out / "dataset_card.md").read_text()
@@ -127,11 +127,11 @@ def test_counts_and_card(tmp_path):
     assert f"warning: {warning}\n" in ran.err and "norm1000_xyxy was not measured" in warning
 
 
-def test_empty_part_is_told(tmp_path):
+def test_empty_part_is_a_warning(tmp_path):
     results = write_results(tmp_path, some_lines()[:2])
     ran, out = export(results, "coco", "--split", "0.5/0.5")
     assert ran.code == 0 and "the part val is empty" in ran.err
-    assert ran.json["files"] == ["dataset_card.md", "train.json", "val.json"]
+    assert ran.json["files"] == ["dataset_card.md", "README.md", "train.json", "val.json"]
     assert COCO(str(out / "val.json")).anns == {}
 
 
@@ -207,44 +207,44 @@ def test_a_broken_record_leaves_nothing_behind(results):
 
 
 @pytest.mark.parametrize(
-    ("selection", "kept", "left_out"),
+    ("box_filter", "kept", "left_out"),
     [
-        (Selection(), 6, {}),
-        (Selection(drop_ungrounded=True), 6, {
+        (BoxFilter(), 6, {}),
+        (BoxFilter(drop_ungrounded=True), 6, {
             "expressions_without_box": 2, "records_without_expressions": 1,
         }),
-        (Selection(min_score=0.54), 3, {
+        (BoxFilter(min_score=0.54), 3, {
             "boxes_below_min_score": 2, "boxes_without_score": 1,
             "expressions_left_without_box": 2,
         }),
     ],
 )  # fmt: skip
-def test_selection(results, tmp_path, selection, kept, left_out):
-    report = export_here(results, "tao", tmp_path / "out", selection=selection)
+def test_selection(results, tmp_path, box_filter, kept, left_out):
+    report = export_here(results, "tao", tmp_path / "out", box_filter=box_filter)
     assert report["boxes"] == kept
     assert report["left_out"] == left_out
     lines = read_jsonl(tmp_path / "out" / "annotations.jsonl")
-    left = [one for line in lines for item in line["expressions"] for one in item["instances"]]
+    left = [box for line in lines for item in line["expressions"] for box in item["instances"]]
     assert len(left) == kept
-    if selection.min_score:
-        assert min(one["bbox_score"] for one in left) >= selection.min_score
+    if box_filter.min_score:
+        assert min(box["bbox_score"] for box in left) >= box_filter.min_score
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_what_is_read_is_exported_or_left_out_for_a_reason(tmp_path, name):
     caption = "two dogs and a big dog"
-    said = [("two dogs", [DOG, CAT], [0.9, 0.1]), ("a big dog", [TREE]), ("dog", [(5, 5, 5, 9)])]
-    lines = [*some_lines(), make_line(4, said, caption=caption), make_line(5, [], grounded=False)]
-    lines.append(make_line(6, [("gone", [DOG])]))
+    phrases = [("two dogs", [DOG, CAT], [0.9, 0.1]), ("a big dog", [TREE]), ("dog", [(5, 5, 5, 9)])]
+    lines = [*some_lines(), make_line(4, phrases, caption=caption)]
+    lines += [make_line(5, [], grounded=False), make_line(6, [("gone", [DOG])])]
     results = write_results(tmp_path, lines)
     (tmp_path / "6.png").unlink()
     split = parse_split("0.5/0.5", 0)
-    plans = itertools.product((None, 0.54), (False, True), (split, Split()), Paths)
-    for number, (least, drop, parts, paths) in enumerate(plans):
+    plans = itertools.product((None, 0.54), (False, True), (split, Split()), (False, True))
+    for number, (least, drop, parts, copies) in enumerate(plans):
         out = tmp_path / f"out{number}"
         report = export_here(
-            results, name, out, selection=Selection(least, drop), split=parts, paths=paths,
-            setting=Setting(parts.parts),
+            results, name, out, box_filter=BoxFilter(least, drop), split=parts,
+            copy_images=copies, setting=Setting(parts.parts),
         )  # fmt: skip
         for kind in ("records", "expressions", "boxes"):
             left = sum(n for why, n in report["left_out"].items() if why.startswith(f"{kind}_"))
@@ -255,9 +255,9 @@ def test_what_is_read_is_exported_or_left_out_for_a_reason(tmp_path, name):
 
 
 def test_two_dogs_do_not_become_one_by_their_scores(tmp_path):
-    said = [("two dogs", [DOG, CAT], [0.9, 0.1]), ("a tree", [TREE], [0.8]), ("a cat", [])]
-    results = write_results(tmp_path, [make_line(0, said)])
-    report = export_here(results, "refcoco", tmp_path / "out", selection=Selection(0.5))
+    phrases = [("two dogs", [DOG, CAT], [0.9, 0.1]), ("a tree", [TREE], [0.8]), ("a cat", [])]
+    results = write_results(tmp_path, [make_line(0, phrases)])
+    report = export_here(results, "refcoco", tmp_path / "out", box_filter=BoxFilter(0.5))
     refs = json.loads((tmp_path / "out" / "refs.json").read_text())
     assert [ref["sentences"][0]["raw"] for ref in refs] == ["a tree"]
     assert report["left_out"] == {
@@ -266,7 +266,7 @@ def test_two_dogs_do_not_become_one_by_their_scores(tmp_path):
     }  # fmt: skip
 
 
-def test_boxes_of_others_that_are_none(tmp_path):
+def test_boxes_outside_the_image_are_left_out(tmp_path):
     lines = [make_line(0, [("a dog", [DOG, (5, 5, 5, 9), (0, 0, 700, 10), (9, 9, 4, 20)])])]
     report = export_here(write_results(tmp_path, lines), "odvg", tmp_path / "out")
     assert (report["boxes"], report["left_out"]) == (1, {"boxes_outside_image": 3})
@@ -361,7 +361,9 @@ def test_copies_have_safe_names_of_their_own(tmp_path):
     rows = read_jsonl(out / "annotations.jsonl")
     copies = [row["filename"] for row in rows]
     assert len(set(copies)) == len(names)
-    assert {path.name for path in (out / "images").iterdir()} == {Path(one).name for one in copies}
+    assert {path.name for path in (out / "images").iterdir()} == {
+        Path(copy).name for copy in copies
+    }
     for name, copy in zip(names, copies, strict=True):
         assert (out / copy).read_bytes() == (inside / name).read_bytes()
         assert all(char.isascii() and (char.isalnum() or char in "-./") for char in copy)
@@ -394,11 +396,28 @@ def test_copies_are_upright(tmp_path):
     picture.save(tmp_path / "0.jpg", exif=exif, quality=95)
     lines = [make_line(0, [("a square", [(80, 0, 100, 20)])], size=(100, 200), image="0.jpg")]
     results = write_results(tmp_path, lines, images=False)
-    export_here(results, "odvg", tmp_path / "out", paths=Paths.COPIES)
+    report = export_here(results, "odvg", tmp_path / "out", copy_images=True)
+    assert report["warnings"] == []
     (row,) = read_jsonl(tmp_path / "out" / "annotations.jsonl")
     with Image.open(tmp_path / "out" / row["filename"]) as copy:
         assert copy.size == (100, 200) and copy.getexif().get(0x0112, 1) == 1
         assert copy.getpixel((90, 10))[0] > 200 and copy.getpixel((10, 190))[0] < 50
+
+
+@pytest.mark.parametrize("paths", Paths)
+def test_turned_originals_are_a_warning(tmp_path, paths):
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    images = ["0.jpg", "0.png", "1.jpg", "1.jpg", "1.png", "gone.jpg"]
+    for name in images[:-1]:
+        picture = Image.new("RGB", (640, 480))
+        picture.save(tmp_path / name, exif=exif if "1" in name else Image.Exif())
+    lines = [make_line(i, [("a dog", [DOG])], image=name) for i, name in enumerate(images)]
+    results = write_results(tmp_path, lines, images=False)
+    report = export_here(results, "odvg", tmp_path / "out", paths=paths)
+    (warning,) = report["warnings"]
+    assert warning.startswith("2 images are stored turned (EXIF)") and "--copy-images" in warning
+    assert f"- {warning}.\n" in (tmp_path / "out" / "dataset_card.md").read_text()
 
 
 def test_absolute_paths_and_prefix(results, tmp_path):
@@ -408,6 +427,10 @@ def test_absolute_paths_and_prefix(results, tmp_path):
     export_here(results, "odvg", tmp_path / "b", setting=Setting(image_prefix="s3://bucket/"))
     rows = read_jsonl(tmp_path / "b" / "annotations.jsonl")
     assert rows[0]["filename"] == "s3://bucket/0.png"
+    ran, out = export(results, "odvg", "--copy-images", "--paths", "absolute")
+    assert ran.code == 0, ran.err
+    names = {row["filename"] for row in read_jsonl(out / "annotations.jsonl")}
+    assert names == {str(path) for path in (out / "images").iterdir()} and len(names) == 2
 
 
 # --- formats
@@ -448,8 +471,8 @@ def test_odvg(any_results, tmp_path):
 
 
 def test_odvg_captions_are_stripped_as_mmdetection_strips_them(tmp_path):
-    said = [("a dog", [DOG]), ("\u3000 two", [CAT])]
-    line = make_line(0, said, caption="\n \u3000 two, \u0130ki a dog \t")
+    phrases = [("a dog", [DOG]), ("\u3000 two", [CAT])]
+    line = make_line(0, phrases, caption="\n \u3000 two, \u0130ki a dog \t")
     export_here(write_results(tmp_path, [line]), "odvg", tmp_path / "out")
     (row,) = read_jsonl(tmp_path / "out" / "annotations.jsonl")
     text = row["grounding"]["caption"]
@@ -461,6 +484,16 @@ def test_odvg_captions_are_stripped_as_mmdetection_strips_them(tmp_path):
 
 def test_llava_boxes_are_of_the_padded_square():
     assert write_box((0, 0, 200, 100), (200, 100), STYLES["llava"]) == [0, 0.25, 1, 0.75]
+
+
+def test_llava_is_asked_for_boxes_of_the_padded_square(results, tmp_path):
+    questions = {}
+    for style in STYLES:
+        export_here(results, "vlm-sft", tmp_path / style, setting=Setting(convention=style))
+        (row, *_) = read_jsonl(tmp_path / style / "annotations.jsonl")
+        questions[style] = row["conversations"][0]["value"]
+    assert "the image padded to a square" in questions.pop("llava")
+    assert all("square" not in question for question in questions.values())
 
 
 def test_absolute_and_relative_paths_are_one_image(tmp_path):
@@ -485,37 +518,71 @@ def test_absolute_and_relative_paths_are_one_image(tmp_path):
 def test_coco(any_results, tmp_path, categories):
     export_here(any_results, "coco", tmp_path / "out", setting=Setting(categories=categories))
     coco = COCO(str(tmp_path / "out" / "annotations.json"))
-    captions = {one["id"]: one for one in coco.dataset["captions"]}
-    said = [(one["caption"], one["original_caption"]) for one in captions.values()]
-    assert Counter(said) == Counter(
-        (line["cleaned_caption"], line["caption"])
-        for line in lines_of(any_results)
-        if any(item["instances"] for item in line["expressions"])
-    )
+    lines = lines_of(any_results)
+    with_boxes = [line for line in lines if any(item["instances"] for item in line["expressions"])]
+    assert [
+        (image["file_name"], image["caption"], image["original_caption"], image["original_img_id"])
+        for image in coco.loadImgs(coco.getImgIds())
+    ] == [
+        (line["image_path"], line["cleaned_caption"], line["caption"], line["image_id"])
+        for line in with_boxes
+    ]
     found = Counter()
     for box in coco.loadAnns(coco.getAnnIds()):
         x, y, w, h = box["bbox"]
         assert box["area"] == w * h and box["iscrowd"] == 0
         mask = coco.annToMask(box)
         assert mask.sum() == w * h == mask[y : y + h, x : x + w].sum()
-        image = coco.loadImgs(box["image_id"])[0]["file_name"]
-        caption = captions[box["caption_id"]]
-        assert caption["image_id"] == box["image_id"]
+        (image,) = coco.loadImgs(box["image_id"])
+        assert box["caption"] == image["caption"]
         for start, end in box["tokens_positive"]:
-            assert caption["caption"][start:end] == box["phrase"]
-        found[image, box["phrase"], (x, y, x + w, y + h)] += 1
+            assert image["caption"][start:end] == box["phrase"]
+        found[image["file_name"], box["phrase"], (x, y, x + w, y + h)] += 1
         (category,) = coco.loadCats(box["category_id"])
         noun = " ".join(box["phrase"].lower().split())
         assert category["name"] == ("object" if categories == "phrase" else noun)
-    lines = lines_of(any_results)
     expected = Counter()
     for line in lines:
         for (_, phrase, box), count in boxes_of([line]).items():
             expected[line["image_path"], phrase, box] += count
     assert found == expected
-    files = [image["file_name"] for image in coco.loadImgs(coco.getImgIds())]
-    assert len(files) == len(set(files))
     assert len(coco.anns) == sum(expected.values())
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("name", ["coco", "refcoco"])
+def test_category_ids_start_where_the_reader_wants(results, tmp_path, name, first):
+    ran, out = export(results, name, "--categories", "noun", "--category-ids", str(first))
+    assert ran.code == 0, ran.err
+    content = json.loads(
+        (out / ("annotations.json" if name == "coco" else "instances.json")).read_text()
+    )
+    ids = [category["id"] for category in content["categories"]]
+    assert ids == list(range(first, first + len(ids))) and len(ids) > 2
+    assert f"- --category-ids: {first}\n" in (out / "dataset_card.md").read_text()
+    names = [category["name"] for category in content["categories"]]
+    for box in content["annotations"]:
+        assert names[box["category_id"] - first] == box["phrase"]
+
+
+def test_coco_as_readers_of_captions_and_phrases_read_it(results, tmp_path):
+    export_here(results, "coco", tmp_path / "out")
+    coco = COCO(str(tmp_path / "out" / "annotations.json"))
+    # GroundingDataset of Ultralytics: the phrases are cut out of the caption of the image.
+    phrases = {
+        number: {
+            " ".join(
+                coco.imgs[number]["caption"][start:end] for start, end in box["tokens_positive"]
+            )
+            for box in coco.imgToAnns[number]
+        }
+        for number, image in coco.imgs.items()
+    }
+    assert phrases == {1: {"a dog", "cats"}, 2: {"a dog"}, 3: {"a tree", ""}}
+    assert [image["file_name"] for image in coco.imgs.values()] == ["0.png", "0.png", "2.png"]
+    # CocoCaptions of torchvision: the captions of the annotations of an image.
+    captions = [{box["caption"] for box in coco.imgToAnns[number]} for number in coco.imgs]
+    assert captions == [{"\U0001f415 a dog, cats."}, {"a dog; a bird"}, {"I see a tree"}]
 
 
 def test_coco_parts_share_categories_and_ids(results, tmp_path):
@@ -529,14 +596,36 @@ def test_coco_parts_share_categories_and_ids(results, tmp_path):
 
 
 def test_tao(any_results, tmp_path):
-    export_here(any_results, "tao", tmp_path / "out")
+    export_here(any_results, "tao", tmp_path / "out", paths=Paths.RECORDS)
     rows = read_jsonl(tmp_path / "out" / "annotations.jsonl")
     for row in rows:
         for item in row["expressions"]:
-            for one in item["instances"]:
-                one["score"] = one.pop("bbox_score")
+            for instance in item["instances"]:
+                instance["score"] = instance.pop("bbox_score")
     assert rows == lines_of(any_results)
     assert len(list(Results(tmp_path / "out" / "annotations.jsonl").records())) == len(rows)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--copy-images",)])
+def test_tao_finds_the_images_of_its_step_1(results, tmp_path, arguments):
+    """It opens image_path as it stands; without a file there it asks without a picture."""
+    ran, out = export(results, "tao", *arguments)
+    assert ran.code == 0, ran.err
+    for row in read_jsonl(out / "annotations.jsonl"):
+        path = Path(row["image_path"])
+        assert path.is_absolute() and path.is_file()
+        assert path.is_relative_to(out) == bool(arguments)
+
+
+def test_tao_mixes_up_records_of_one_image_id(tmp_path):
+    lines = [make_line(i // 2, [("a dog", [])], image="0.png", grounded=False) for i in range(4)]
+    report = export_here(write_results(tmp_path, lines), "tao", tmp_path / "out")
+    (warning,) = report["warnings"]
+    assert warning.startswith("2 records have the image_id of another record: step 1 of TAO")
+    lines = [make_line(i, [("a dog", [])], image="0.png", grounded=False) for i in range(4)]
+    (tmp_path / "b").mkdir()
+    report = export_here(write_results(tmp_path / "b", lines), "tao", tmp_path / "out2")
+    assert report["warnings"] == []
 
 
 def test_label_studio(any_results, tmp_path):
@@ -557,12 +646,15 @@ def test_label_studio(any_results, tmp_path):
         assert parse_qs(url.query, strict_parsing=True) == {"d": [line["image_path"]]}
         (prediction,) = task["predictions"]
         assert prediction["model_version"] == "m"
-        assert len({one["id"] for one in prediction["result"]}) == len(prediction["result"])
-        for one in prediction["result"]:
-            assert (one["from_name"], one["to_name"]) == (labels.get("name"), image.get("name"))
+        assert len({result["id"] for result in prediction["result"]}) == len(prediction["result"])
+        for result in prediction["result"]:
+            assert (result["from_name"], result["to_name"]) == (
+                labels.get("name"),
+                image.get("name"),
+            )
             assert labels.get("toName") == image.get("name")
-            assert one["type"] == "rectanglelabels" and one["image_rotation"] == 0
-            value, w, h = one["value"], one["original_width"], one["original_height"]
+            assert result["type"] == "rectanglelabels" and result["image_rotation"] == 0
+            value, w, h = result["value"], result["original_width"], result["original_height"]
             (label,) = value["rectanglelabels"]
             assert label in known
             corners = (
@@ -604,18 +696,18 @@ def test_vlm_sft(any_results, tmp_path, style):
         assert human["value"].count("<image>") == 1 and human["value"].startswith("<image>\n")
         assert "</s>" not in human["value"] + gpt["value"]
         assert CONVENTIONS[STYLES[style].convention].order in human["value"]
-        said = [(i["text"], o["bbox"]) for i in line["expressions"] for o in i["instances"]]
+        boxes = [(i["text"], o["bbox"]) for i in line["expressions"] for o in i["instances"]]
         answer = json.loads(gpt["value"])
-        assert len(answer) == len(said)
+        assert len(answer) == len(boxes)
         frame = Frame((640, 480), (640, 480))
-        for one, (text, box) in zip(answer, said, strict=True):
-            assert one["label"] == text.replace("<image>", "< image>").replace(
+        for item, (text, box) in zip(answer, boxes, strict=True):
+            assert item["label"] == text.replace("<image>", "< image>").replace(
                 "</s>", "< /s>"
             ).replace("<img", "< img")
             if STYLES[style].square:
                 box, side = in_square(tuple(box), (640, 480))
                 frame = Frame(side, side)
-            back = to_original(tuple(one[keys[style]]), STYLES[style].convention, frame, Counter())
+            back = to_original(tuple(item[keys[style]]), STYLES[style].convention, frame, Counter())
             assert max(abs(a - b) for a, b in zip(back, box, strict=True)) <= 2
 
 
@@ -630,7 +722,10 @@ def test_written_boxes_have_an_area_and_read_back(width, height, places, style):
     numbers = write_box(box, size, STYLES[style])
     if STYLES[style].square:
         box, size = in_square(box, size)
-    back = to_original(tuple(numbers), STYLES[style].convention, Frame(size, size), Counter())
+    convention = STYLES[style].convention
+    # Four numbers of at most 1 are read as fractions, whatever they were meant as.
+    assume(convention == "norm1_xyxy" or max(numbers) > 1.02)
+    back = to_original(tuple(numbers), convention, Frame(size, size), Counter())
     assert back is not None
     unit = 1 + max(size) / 500
     assert max(abs(a - b) for a, b in zip(back, box, strict=True)) <= 1 + unit * 1.5
@@ -726,13 +821,13 @@ def test_flickr30k(any_results, tmp_path):
     ids = (out / "annotations.txt").read_text().splitlines()
     assert len(set(ids)) == len(ids) == report["images"]
     for folder, ending in (("Sentences", ".txt"), ("Annotations", ".xml")):
-        assert {path.name for path in (out / folder).iterdir()} == {one + ending for one in ids}
+        assert {path.name for path in (out / folder).iterdir()} == {name + ending for name in ids}
     found, expected, entities = Counter(), Counter(), []
     unseen = expected_unseen = 0
-    for one in ids:
-        name, size, boxes, nowhere = read_boxes(out / "Annotations" / f"{one}.xml")
+    for image_id in ids:
+        name, size, boxes, nowhere = read_boxes(out / "Annotations" / f"{image_id}.xml")
         assert size == (640, 480)
-        text = (out / "Sentences" / f"{one}.txt").read_text(encoding="utf-8")
+        text = (out / "Sentences" / f"{image_id}.txt").read_text(encoding="utf-8")
         for line in text.removesuffix("\n").split("\n"):
             for phrase, entity in read_sentence(line):
                 entities.append(entity)
@@ -762,8 +857,13 @@ def test_flickr30k(any_results, tmp_path):
 
 def test_flickr30k_sentences(tmp_path):
     caption = "Two dogs[1],a cat\u2028and\ta big  brown bear."
-    said = [("a cat", [CAT]), ("Two dogs", [DOG, TREE]), ("bear", [DOG]), ("a big  brown bear", [])]
-    results = write_results(tmp_path, [make_line(0, said, caption=caption)])
+    phrases = [
+        ("a cat", [CAT]),
+        ("Two dogs", [DOG, TREE]),
+        ("bear", [DOG]),
+        ("a big  brown bear", []),
+    ]
+    results = write_results(tmp_path, [make_line(0, phrases, caption=caption)])
     report = export_here(results, "flickr30k", tmp_path / "out")
     (path,) = (tmp_path / "out" / "Sentences").iterdir()
     assert path.read_text() == (
@@ -782,8 +882,8 @@ def test_parquet(any_results, tmp_path):
     rows = pyarrow.parquet.read_table(file).to_pylist()
     for row, line in zip(rows, lines, strict=True):
         for item in line["expressions"]:
-            for one in item["instances"]:
-                del one["bbox_id"]
+            for instance in item["instances"]:
+                del instance["bbox_id"]
         assert row["expressions"] == line["expressions"]
         assert (row["image"], row["width"], row["height"]) == (line["image_path"], 640, 480)
         assert row["grounded"] is True
@@ -809,6 +909,35 @@ def test_datasets_reads_parquet_and_json_lines(tmp_path):
         pyarrow.parquet.ParquetFile(tmp_path / "parquet" / "annotations.parquet").num_row_groups
         == 2
     )
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "flickr30k"])
+@pytest.mark.parametrize("share", [None, "0.5/0.5"])
+def test_datasets_reads_the_folder_of_an_export(tmp_path, name, share):
+    """Its own guess, by the endings of most files, is a data set of the copied pictures alone."""
+    lines = [make_line(i, [("a dog", [DOG, CAT][: i + 1])]) for i in range(4)]
+    results = write_results(tmp_path, lines)
+    split = parse_split(share, 0)
+    report = export_here(
+        results, name, tmp_path / "out", copy_images=True, split=split,
+        setting=Setting(split.parts),
+    )  # fmt: skip
+    data = datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
+    kind = {"coco": "boxes", "refcoco": "expressions"}.get(name, "records")
+    parts = {"all": "train", "val": "validation"}
+    expected = {parts.get(part, part): found[kind] for part, found in report["parts"].items()}
+    if name == "refcoco":
+        expected = {"refs": report[kind]}
+    assert {part: len(rows) for part, rows in data.items()} == expected
+
+
+def test_datasets_reads_what_is_there_of_parts(tmp_path):
+    results = write_results(tmp_path, some_lines()[:1])
+    split = parse_split("0.5/0.5", 0)
+    setting = Setting(split.parts)
+    export_here(results, "odvg", tmp_path / "out", split=split, setting=setting, copy_images=True)
+    data = datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
+    assert {part: len(rows) for part, rows in data.items()} == {"train": 1}
 
 
 def test_parquet_without_pyarrow_says_what_to_install(results, tmp_path):
@@ -845,6 +974,50 @@ def test_hostile_text_means_nothing_in_the_card(tmp_path):
     assert line.startswith("- Model: `x' # Heading <script>") and line.endswith("?`")
     assert line.count("`") == 2
     assert "\n# Heading" not in card
+
+
+def test_an_unfinished_run_is_a_warning(tmp_path):
+    counts = {"lines": 30, "annotated": 4, "failed": 0, "not_attempted": 26}
+    results = write_results(tmp_path, some_lines(), summary={"counts": counts})
+    ran, out = export(results, "odvg")
+    assert ran.code == 0 and ran.json["warnings"] == ["incomplete: 26 of 30 not attempted"]
+    assert "warning: incomplete: 26 of 30 not attempted\n" in ran.err
+    assert "- Incomplete: 26 of 30 not attempted.\n" in (out / "dataset_card.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("least", "scores", "warned"),
+    [
+        (0.5, [0.9, 0.9, 0.9], True),
+        (0.5, [0.9, None, 0.9], True),
+        (0.5, [0.9, 0.8, 0.9], False),
+        (0.5, [0.9], False),
+        (None, [0.9, 0.9, 0.9], False),
+    ],
+)
+def test_equal_scores_tell_nothing(tmp_path, least, scores, warned):
+    lines = [make_line(i, [("a dog", [DOG], [score])]) for i, score in enumerate(scores)]
+    results = write_results(tmp_path, lines)
+    report = export_here(results, "odvg", tmp_path / "out", box_filter=BoxFilter(least))
+    scored = len([score for score in scores if score])
+    expected = f"all {scored} scores are 0.9: --min-score 0.5 cannot tell good boxes from bad"
+    assert [text.startswith(expected) for text in report["warnings"]] == [True] * warned
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_records_with_a_status_of_expressions_are_exported_alike(tmp_path, name):
+    reports = []
+    for status in (False, True):
+        lines = some_lines()
+        for item in (item for line in lines for item in line["expressions"]):
+            item |= {"status": "grounded" if item["instances"] else "absent"} if status else {}
+        (tmp_path / f"{status}").mkdir()
+        results = write_results(tmp_path / f"{status}", lines)
+        reports.append(export_here(results, name, tmp_path / f"out{status}"))
+    assert reports[0] == reports[1]
+    if name == "tao":
+        rows = read_jsonl(tmp_path / "outTrue" / "annotations.jsonl")
+        assert [item["status"] for item in rows[1]["expressions"]] == ["grounded", "absent"]
 
 
 def test_every_format_has_a_reader_and_a_summary():

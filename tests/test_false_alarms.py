@@ -3,7 +3,7 @@
 
 import pytest
 
-from image_grounding.images.encoding import Header
+from image_grounding.images.pixels import Header
 from image_grounding.inspection.checks import Subject, check_record
 from image_grounding.results.reading import Results
 from support.results import make_line, write_results
@@ -128,26 +128,26 @@ BAD = [
 ]
 
 
-def flags_of(tmp_path, caption, cleaned, said):
+def flags_of(tmp_path, caption, cleaned, phrases):
     """The checks' names, for boxes that lie apart from each other in the middle of the picture."""
     places = ((x, y, x + 34, y + 30) for y in range(60, 400, 40) for x in range(50, 550, 50))
     expressions = [
         (text, [where] if isinstance(where, tuple) else [next(places) for _ in range(where)])
-        for text, where in said.items()
+        for text, where in phrases.items()
     ]
     line = make_line(0, expressions, caption=caption or cleaned, cleaned=cleaned, size=SIZE)
     (record,) = Results(write_results(tmp_path, [line], images=False)).records()
     return {flag.check for flag in check_record(Subject(record, Header(SIZE, 1)))}
 
 
-@pytest.mark.parametrize(("caption", "said"), ORDINARY, ids=[row[0] for row in ORDINARY])
-def test_an_ordinary_record_has_no_flag(tmp_path, caption, said):
-    assert flags_of(tmp_path, "", caption, said) == set()
+@pytest.mark.parametrize(("caption", "phrases"), ORDINARY, ids=[row[0] for row in ORDINARY])
+def test_an_ordinary_record_has_no_flag(tmp_path, caption, phrases):
+    assert flags_of(tmp_path, "", caption, phrases) == set()
 
 
-@pytest.mark.parametrize(("check", "caption", "cleaned", "said"), BAD)
-def test_a_bad_record_has_the_right_flag(tmp_path, check, caption, cleaned, said):
-    assert check in flags_of(tmp_path, caption, cleaned, said)
+@pytest.mark.parametrize(("check", "caption", "cleaned", "phrases"), BAD)
+def test_a_bad_record_has_the_right_flag(tmp_path, check, caption, cleaned, phrases):
+    assert check in flags_of(tmp_path, caption, cleaned, phrases)
 
 
 def test_there_are_enough_of_both():

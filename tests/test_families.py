@@ -3,8 +3,10 @@
 
 import pytest
 
-from image_grounding.boxes.frames import CONVENTIONS, Frame, fit_size
+from image_grounding.asking.transport import transport_for
+from image_grounding.boxes.frames import CONVENTIONS, PIXEL_CONVENTIONS, Frame, fit_size
 from image_grounding.families.families import UNKNOWN, family_of
+from image_grounding.spec import load_spec
 
 GEMINI = ("norm1000_yxyx", "box_2d", 1)
 NORM1000 = ("norm1000_xyxy", "bbox_2d", 1)
@@ -119,6 +121,57 @@ def test_what_is_sent_needs_no_resize_by_the_server(model: str, size: tuple[int,
         assert max(sent) <= 1568
     if family.name == "GPT-5":
         assert min(sent) <= 768
+
+
+@pytest.mark.parametrize("model", ["test-vlm", "gemini-3.5-flash-lite", "Qwen3-VL-8B", "claude-4"])
+@pytest.mark.parametrize("backend", ["openai", "gemini"])
+@pytest.mark.parametrize("size", [(4032, 3024), (333, 1007), (40, 30), (8, 8)])
+def test_in_pixels_nothing_is_left_to_resize(
+    model: str, backend: str, size: tuple[int, int]
+) -> None:
+    """Whatever the family: a spec may name the convention."""
+    overrides = [f"vlm.backend={backend}", "vlm.openai.base_url=http://localhost:1/v1"]
+    overrides += [f"vlm.{backend}.model{'_name' * (backend == 'openai')}={model}"]
+    vlm = load_spec(None, ["results_dir=x", "data.input_jsonl=x", *overrides]).vlm
+    for convention in PIXEL_CONVENTIONS:
+        transport = transport_for(family_of(model), convention, vlm)
+        sent = fit_size(size, transport)
+        assert sent[0] * sent[1] <= transport.max_pixels
+        box = (3.0, 5.0, 7.0, 11.0)
+        frame = Frame(size, sent, transport.resize_multiple)
+        assert CONVENTIONS["pixel_resized"].to_sent(box, frame) == box
+
+
+@pytest.mark.parametrize(
+    ("model", "megapixels"),
+    [
+        ("test-vlm", 1.0), ("gemma-3-27b", 1.0), ("qwen2.5-vl-7b", 1.0), ("qwen3-vl-8b", 1.0),
+        ("claude-4", 0.615),
+    ],
+)  # fmt: skip
+def test_a_large_photo_is_sent_as_large_as_the_family_uses_it(
+    model: str, megapixels: float
+) -> None:
+    width, height = fit_size((4032, 3024), family_of(model).transport)
+    assert 0.95 * megapixels <= width * height / 1e6 <= 1.005 * megapixels
+
+
+@pytest.mark.parametrize(("level", "megapixels"), [("LOW", 0.29), ("MEDIUM", 0.57), ("HIGH", 1.15)])
+def test_gemini_is_sent_what_the_media_resolution_holds(level: str, megapixels: float) -> None:
+    overrides = ["vlm.backend=gemini", f"vlm.gemini.media_resolution=MEDIA_RESOLUTION_{level}"]
+    vlm = load_spec(None, ["results_dir=x", "data.input_jsonl=x", *overrides]).vlm
+    family = family_of(vlm.model)
+    width, height = fit_size((4032, 3024), transport_for(family, family.convention, vlm))
+    assert 0.95 * megapixels <= width * height / 1e6 <= 1.005 * megapixels
+
+
+def test_more_pixels_may_weigh_more() -> None:
+    """Where a spec asks for larger images, they are not squeezed into the bytes of small ones."""
+    overrides = ["vlm.backend=openai", "vlm.openai.base_url=http://localhost:1/v1"]
+    overrides += ["vlm.openai.model_name=test-vlm", "vlm.image.max_pixels=4014080"]
+    vlm = load_spec(None, ["results_dir=x", "data.input_jsonl=x", *overrides]).vlm
+    transport = transport_for(UNKNOWN, UNKNOWN.convention, vlm)
+    assert (transport.max_pixels, transport.max_bytes) == (4 * 1280 * 28 * 28, 4 * 440_000)
 
 
 def test_the_wording_asks_for_the_convention() -> None:

@@ -7,18 +7,18 @@ from collections.abc import Callable
 from conftest import Project, write_jsonl
 from support.loopback import Answer, Call, Loopback
 
-SAMPLES = 300
+SAMPLES = 120
 
 
 def flaky(seed: int) -> Callable[[Call], Answer | None]:
-    """5 % answers of 500, 5 % replies cut somewhere."""
+    """15 % answers of 500, 15 % replies cut somewhere."""
     rng = random.Random(seed)
 
     def fault(call: Call) -> Answer | None:
         chance = rng.random()
-        if chance < 0.05:
+        if chance < 0.15:
             return Answer(status=500)
-        return Answer(cut=rng.random(), finish="length") if chance < 0.1 else None
+        return Answer(cut=rng.random(), finish="length") if chance < 0.3 else None
 
     return fault
 
@@ -43,7 +43,7 @@ def test_nothing_is_lost(server: Loopback, make_project: Callable[..., Project])
     assert not done & {one["sample_id"] for one in failed}
     assert {one["reason"] for one in failed} <= {"server_fault", "reply_truncated"}
     assert all(one["message"] and one["attempts"] == 2 for one in failed)
-    # 600 questions, each tried at most twice for a fault and twice for a cut reply.
+    # 240 questions, each tried at most twice for a fault and twice for a cut reply.
     assert len(failed) < 30
 
     server.fault = lambda call: None
@@ -68,7 +68,7 @@ def test_a_run_finds_what_the_endpoint_can_take(
     server: Loopback, make_project: Callable[..., Project]
 ) -> None:
     """It says 429 to more than six at once: all is annotated, at about six at once."""
-    server.delay = 0.01
+    server.delay = 0.05  # so that requests overlap on a busy machine, too
     server.fault = lambda call: Answer(status=429) if server.in_flight > 6 else None
     project = make_project(1, size=(64, 48))
     caption = project.scenes["scene0.png"].caption

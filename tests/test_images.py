@@ -14,7 +14,9 @@ from PIL import Image, ImageDraw, ImageFilter
 from image_grounding.boxes.frames import Transport
 from image_grounding.errors import SampleError
 from image_grounding.families.families import family_of
-from image_grounding.images.encoding import EncodedImage, encode_image, read_header, same_file
+from image_grounding.images.encoding import EncodedImage, encode_image
+from image_grounding.images.pixels import read_header
+from image_grounding.images.source import is_unchanged
 from image_grounding.images.store import ImageStore
 from support.scenes import make_scene
 from support.vision import decode, regions
@@ -115,9 +117,7 @@ def test_small_upright_file_travels_as_it_is(tmp_path, name, kind, mime, mode):
     assert sent.data == data
     assert sent.mime_type == mime
     assert sent.frame.original == sent.frame.sent == (40, 30)
-    head, _, body = sent.data_url.partition(",")
-    assert head == f"data:{mime};base64"
-    assert base64.b64decode(body) == data
+    assert base64.b64decode(sent.base64) == data
 
 
 def test_fitting_multiple_travels_as_it_is(tmp_path):
@@ -142,6 +142,8 @@ def test_fitting_multiple_travels_as_it_is(tmp_path):
         ((1, 1), AS_IS, (1, 1)),
         ((600, 2), Transport(100), (100, 1)),
         ((100_000, 1), PATCH28, (35840, 28)),
+        ((600, 2), family_of("internvl3").transport, (600, 28)),
+        ((3, 5), family_of("a name of its own").transport, (28, 28)),
     ],
 )
 def test_size_as_sent(tmp_path, size, transport, sent_size):
@@ -224,9 +226,10 @@ def test_first_frame(tmp_path, kind):
 def test_a_photo_is_small_on_the_wire(photo, model, size):
     path, pixels = photo
     transport = family_of(model).transport
-    image = Image.open(path) if size == (4032, 3024) else Image.open(path).transpose(2)
-    image.save(path.with_name("b.jpg"), quality=95)
-    sent = encode_image(path.with_name("b.jpg"), transport)
+    turned = path if size == (4032, 3024) else path.with_name("b.jpg")
+    if not turned.exists():
+        Image.open(path).transpose(2).save(turned, quality=95)
+    sent = encode_image(turned, transport)
     assert sent.frame.original == size
     assert len(sent.data) < 440_000
     seen = decode(sent.data)
@@ -260,6 +263,15 @@ def test_heavy_file_of_a_fitting_size_is_encoded_anew(tmp_path):
     assert sent.frame.original == sent.frame.sent == (600, 500)
     assert sent.mime_type == "image/jpeg"
     assert len(sent.data) < (tmp_path / "a.png").stat().st_size
+
+
+@pytest.mark.parametrize(("side", "as_it_is"), [(380, True), (384, False)])
+def test_how_heavy_a_file_may_be(tmp_path, side, as_it_is):
+    noise = np.random.default_rng(1).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    path = tmp_path / "a.png"
+    Image.fromarray(noise).save(path)
+    assert (path.stat().st_size <= 440_000) is as_it_is
+    assert (encode_image(path, AS_IS).data == path.read_bytes()) is as_it_is
 
 
 # --- what cannot be used
@@ -379,21 +391,21 @@ def test_header_of_a_fitting_size_is_not_too_large(tmp_path):
 # --- fingerprints
 
 
-def test_same_file(tmp_path):
+def test_is_unchanged(tmp_path):
     path = put(tmp_path / "a.png", picture("PNG", colour=RED))
     mark = encode_image(path, AS_IS).fingerprint
-    assert same_file(path, mark)
+    assert is_unchanged(path, mark)
     os.utime(path, ns=(1, 1))
-    assert same_file(path, mark)
+    assert is_unchanged(path, mark)
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     put(path, bytes(data))
     os.utime(path, ns=(2, 2))
-    assert not same_file(path, mark)
+    assert not is_unchanged(path, mark)
     put(path, bytes(data[:-1]))
-    assert not same_file(path, mark)
+    assert not is_unchanged(path, mark)
     path.unlink()
-    assert same_file(path, mark)
+    assert is_unchanged(path, mark)
 
 
 def test_other_size_at_the_same_time_is_another_file(tmp_path):
@@ -401,7 +413,7 @@ def test_other_size_at_the_same_time_is_another_file(tmp_path):
     mark = encode_image(path, AS_IS).fingerprint
     put(path, path.read_bytes() + b"x")
     os.utime(path, ns=(mark["mtime_ns"], mark["mtime_ns"]))
-    assert not same_file(path, mark)
+    assert not is_unchanged(path, mark)
 
 
 def test_fingerprint_does_not_depend_on_the_transport(tmp_path):

@@ -12,6 +12,7 @@ from PIL import Image
 
 from conftest import read_jsonl, write_jsonl
 from image_grounding.inspection.inspect_run import inspect_run
+from image_grounding.inspection.kept_replies import kept_replies
 from image_grounding.inspection.model import Card, Flag, Picked
 from image_grounding.inspection.sampling import Sampler
 from image_grounding.resources import load_schema
@@ -110,7 +111,7 @@ def test_a_real_run_in_a_wrong_convention(make_project, server, writes, reads, s
     project = make_project(12, (200, 150))
     assert project.run(server, f"vlm.coordinates={reads}").code == 0
     ran = inspect(project.results)
-    named = [one["check"] for one in ran.json["findings"]]
+    named = [finding["check"] for finding in ran.json["findings"]]
     assert [name for name in named if name.startswith("convention_")] == (
         [signature] if signature else []
     )
@@ -207,11 +208,11 @@ def test_cards_drawn_as_pictures(good):
     ran = inspect(good, "--draw", "40", "--quiet")
     drawn = ran.json["drawn"]
     assert len(drawn) == 40
-    assert [one["sample_id"] for one in drawn if not one["file"]] == ["s3"]
-    assert "no such image" in next(one["problem"] for one in drawn if not one["file"])
+    assert [entry["sample_id"] for entry in drawn if not entry["file"]] == ["s3"]
+    assert "no such image" in next(entry["problem"] for entry in drawn if not entry["file"])
     lines = {line["sample_id"]: line for line in read_jsonl(good / "annotations.jsonl")}
-    one = next(one for one in drawn if one["sample_id"] == "s5")
-    pixels = np.asarray(Image.open(one["file"]).convert("RGB")).astype(int)
+    entry = next(entry for entry in drawn if entry["sample_id"] == "s5")
+    pixels = np.asarray(Image.open(entry["file"]).convert("RGB")).astype(int)
     assert pixels.shape[1] == 480 and pixels.shape[0] > 240 + 5 * 20  # caption, phrases, flags
     x1, _, x2, y2 = lines["s5"]["expressions"][0]["instances"][0]["bbox"]
     edge = pixels[min(y2, 239) - 1, (x1 + x2) // 2]  # the lower one: the number is at the upper
@@ -243,8 +244,8 @@ def test_records_of_tao(tmp_path):
     """No sample_id, no steps that we know, bbox_score."""
     line = make_line(0, [("a dog", [DOG, (0, 0, 10, 10)])])
     del line["sample_id"]
-    for one in line["expressions"][0]["instances"]:
-        one["bbox_score"] = one.pop("score")
+    for box in line["expressions"][0]["instances"]:
+        box["bbox_score"] = box.pop("score")
     path = write_jsonl(tmp_path / "tao.jsonl", [line])
     inspection = inspect_run(Results(path), load_limits({}))
     assert inspection.counts["boxes"] == 2
@@ -333,14 +334,14 @@ def test_group_command(good):
 # --- the sample
 
 
-def card(index, *checks):
+def make_card(index, *checks):
     return Card(index, None, tuple(Flag(check) for check in checks), None)
 
 
 def pick(cards, size, seed=0, weights=None):
     sampler = Sampler(size, seed, weights or {"rare": 1, "often": 1, "heavy": 5})
-    for one in cards:
-        sampler.add(one)
+    for card in cards:
+        sampler.add(card)
     return sampler.cards()
 
 
@@ -350,17 +351,17 @@ def crowd(count=1000):
         checks = ["often"] if index % 3 == 0 else []
         checks += ["rare"] if index in (100, 500) else []
         checks += ["heavy"] if index % 200 == 7 else []
-        yield card(index, *checks)
+        yield make_card(index, *checks)
 
 
 def test_the_worst_and_every_flag_are_in():
     picked = pick(crowd(), 40)
-    assert len(picked) == len({one.index for one in picked}) == 40
-    indices = [one.index for one in picked]
+    assert len(picked) == len({card.index for card in picked}) == 40
+    indices = [card.index for card in picked]
     assert {7, 207, 407, 607, 807} | {100, 500} <= set(indices)
-    kinds = Counter(one.picked for one in picked)
+    kinds = Counter(card.picked for card in picked)
     assert kinds[Picked.RANDOM] >= 20 and kinds[Picked.WORST] and kinds[Picked.FLAG]
-    because = {one.index: one.because for one in picked}
+    because = {card.index: card.because for card in picked}
     assert because[207] == "its flags weigh most"
     assert Counter(because.values())["an example of rare"] == 2
 
@@ -368,10 +369,10 @@ def test_the_worst_and_every_flag_are_in():
 def test_random_cards_come_first_in_the_order_of_the_draw():
     """So that a review that stops early, or goes on in a larger report, is of a random sample."""
     small, large = (
-        [one.index for one in pick(crowd(), size) if one.picked is Picked.RANDOM]
+        [card.index for card in pick(crowd(), size) if card.picked is Picked.RANDOM]
         for size in (40, 80)
     )
-    kinds = [one.picked for one in pick(crowd(), 40)]
+    kinds = [card.picked for card in pick(crowd(), 40)]
     assert kinds == sorted(kinds, key=[Picked.RANDOM, Picked.WORST, Picked.FLAG].index)
     assert large[: len(small)] == small
     assert small != sorted(small)
@@ -384,8 +385,8 @@ def test_same_seed_same_sample():
 
 def test_all_are_in_where_there_are_few():
     picked = pick(crowd(30), 40)
-    assert {one.index for one in picked} == set(range(30))
-    assert {one.picked for one in picked} == {Picked.RANDOM}
+    assert {card.index for card in picked} == set(range(30))
+    assert {card.picked for card in picked} == {Picked.RANDOM}
     assert pick(crowd(), 0) == ()
     assert len(pick(crowd(), 1)) == 1
 
@@ -394,8 +395,10 @@ def test_random_cards_stand_for_all():
     """Their share of heavy cards is that of all cards, though all heavy ones are shown."""
     share, runs = 0.0, 400
     for seed in range(runs):
-        picked = pick((card(i, *(["heavy"] if i % 10 == 0 else [])) for i in range(60)), 20, seed)
-        drawn = [bool(one.flags) for one in picked if one.picked is Picked.RANDOM]
+        picked = pick(
+            (make_card(i, *(["heavy"] if i % 10 == 0 else [])) for i in range(60)), 20, seed
+        )
+        drawn = [bool(card.flags) for card in picked if card.picked is Picked.RANDOM]
         share += sum(drawn) / len(drawn) / runs
     assert share == pytest.approx(0.1, abs=0.01)
 
@@ -404,7 +407,7 @@ def test_memory_does_not_grow_with_the_records():
     small, large = (Sampler(40, 0, {"often": 1}) for _ in range(2))
     for sampler, count in ((small, 1_000), (large, 20_000)):
         for index in range(count):
-            sampler.add(card(index, "often"))
+            sampler.add(make_card(index, "often"))
 
     def held(sampler):
         heaps = [sampler._worst, sampler._shuffled, *sampler._by_flag.values()]
@@ -413,7 +416,57 @@ def test_memory_does_not_grow_with_the_records():
     assert held(small) == held(large)
 
 
+# --- what the model said
+
+
+def keep(results, step, sample, replies):
+    folder = results / step / ".ckpt"
+    folder.mkdir(parents=True, exist_ok=True)
+    content = replies if isinstance(replies, str) else json.dumps({"replies": replies})
+    (folder / f"{sample}.json").write_text(content)
+
+
+def replies_of(path, **more):
+    cards = inspect_run(Results(path), load_limits({}), **more).cards
+    return {card.record.sample_id: [(r.step, r.text) for r in card.replies] for card in cards}
+
+
+@pytest.mark.parametrize(
+    "where", [".", "step_1_grounding", "annotations.jsonl", "step_1_grounding/annotations.jsonl"]
+)
+def test_cards_hold_what_the_model_said(good, where):
+    keep(good, "step_0_expression_extraction", "s0", [{"text": "first"}])
+    keep(good, "step_1_grounding", "s0", [{"text": "second"}, {"text": "asked again"}])
+    found = replies_of(good / where, sample=40)
+    assert found.pop("s0") == [("0", "first"), ("1", "second"), ("1", "asked again")]
+    assert set(map(tuple, found.values())) == {()}
+
+
+@pytest.mark.parametrize(
+    "replies",
+    ["{", "[]", "[" * 9999, [3], [{"text": 3}], {"text": "a"}, None, "x" * 4_000_001, '{"a": 1}'],
+)
+def test_replies_that_are_not_there_are_left_out(good, replies):
+    keep(good, "step_1_grounding", "s0", replies)
+    assert replies_of(good, sample=40)["s0"] == []
+
+
+def test_replies_take_little_of_the_page(good):
+    for number in range(40):
+        keep(good, "step_1_grounding", f"s{number}", [{"text": "y" * 10_000}] * 9)
+    for texts in replies_of(good, sample=40).values():
+        assert [text for _, text in texts] == [f"{'y' * 4000}… (10,000 characters)"] * 4
+    together = sum(len(reply.text) for reply in kept_replies(good, "s0", 1000))
+    assert together < 1_200
+
+
+def test_replies_are_looked_for_in_the_results_alone(good):
+    keep(good, "step_1_grounding", "../../secret", [{"text": "no reply"}])
+    for name in ("../../secret", str(good / "step_1_grounding" / ".ckpt" / "../../secret")):
+        assert kept_replies(good, name, 1) == ()
+
+
 def test_cards_know_their_images(good):
     inspection = inspect_run(Results(good), load_limits({}), sample=5)
-    assert all(one.image.exists() for one in inspection.cards)
+    assert all(card.image.exists() for card in inspection.cards)
     assert inspection.checks["tiny_box"].name == "tiny_box"

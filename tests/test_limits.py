@@ -8,7 +8,6 @@ from collections import deque
 
 import pytest
 
-from image_grounding.asking import Finish, Reply, Usage
 from image_grounding.asking.capacity import Capacity
 from image_grounding.asking.endpoints.negotiation import Negotiation, Request, Terms
 from image_grounding.asking.endpoints.token_limit import lower_limit
@@ -21,6 +20,7 @@ from image_grounding.errors import (
     RejectedRequestError,
     ServerFaultError,
 )
+from image_grounding.steps.question import Finish, Reply, Usage
 
 
 async def crowd(gate: Gate, count: int) -> int:
@@ -89,7 +89,7 @@ def test_a_limit_can_grow_and_shrink() -> None:
     async def go() -> list[int]:
         found = [await crowd(gate, 10)]
         for limit in (2, 6):
-            await gate.set_limit(limit)
+            gate.set_limit(limit)
             found.append(await crowd(gate, 10))
         return found
 
@@ -108,7 +108,7 @@ def test_a_higher_limit_wakes_those_who_wait() -> None:
         events = [asyncio.Event() for _ in range(3)]
         holders = [asyncio.create_task(hold(event)) for event in events]
         await events[0].wait()
-        await gate.set_limit(3)
+        gate.set_limit(3)
         await asyncio.wait_for(asyncio.gather(*(event.wait() for event in events)), 10)
         for holder in holders:
             holder.cancel()
@@ -219,7 +219,7 @@ def test_a_meter_of_a_million_keeps_the_latest() -> None:
 def test_cost_is_unknown_without_both_prices(
     price_in: float | None, price_out: float | None, cost: float | None
 ) -> None:
-    assert Meter(input_tokens=2000, output_tokens=1000).cost(price_in, price_out) == cost
+    assert Meter(input_tokens=2000, output_tokens=1000).plain(price_in, price_out)["cost"] == cost
 
 
 SETTINGS = ("temperature", "max_tokens", "schema", "thinking", "media_resolution")
@@ -227,7 +227,7 @@ SETTINGS = ("temperature", "max_tokens", "schema", "thinking", "media_resolution
 
 def refusal(message: str, status: int = 400) -> EndpointError:
     kind = ServerFaultError if status >= 500 else RejectedRequestError
-    return kind(message, status=status, said=message)
+    return kind(message, status=status, server_text=message)
 
 
 def request(*optional: str, limit: int = 4096) -> Request:
@@ -266,11 +266,11 @@ def test_what_a_refusal_names_is_given_up(
     asked = request(*sent)
     terms = negotiation.concession(refusal(message), asked, Terms())
     assert ([*terms.refused] if terms else []) == ([given_up] if given_up else [])
-    assert not negotiation.takes(SETTINGS) and not said, "it is only tried so far"
+    assert not negotiation.supports(SETTINGS) and not said, "it is only tried so far"
     if terms:
         negotiation.answered(asked, terms)
         negotiation.answered(asked, terms)  # others that were under way together
-        lost = [name for name, taken in negotiation.takes(SETTINGS).items() if not taken]
+        lost = [name for name, taken in negotiation.supports(SETTINGS).items() if not taken]
         assert (lost, len(said)) == ([given_up], 1)
 
 
@@ -302,7 +302,7 @@ def test_what_is_fixed_is_kept() -> None:
     negotiation = Negotiation(("schema",), lambda text: None)
     for message in ("response_format is not supported", "oh no"):
         assert negotiation.concession(refusal(message), request("schema"), Terms()) is None
-    assert negotiation.terms.takes("schema")
+    assert negotiation.terms.supports("schema")
 
 
 CONTEXT = "This model's maximum context length is 4096 tokens. "

@@ -8,10 +8,15 @@ import pytest
 from PIL import Image
 
 from image_grounding.boxes.geometry import box_iou
-from image_grounding.images.encoding import encode_image
+from image_grounding.images.pixels import upright_size
+from image_grounding.input.samples import Sample
 from image_grounding.resources import asset_path
 from image_grounding.spec.model import Local
-from image_grounding.steps.annotations import Expression, Grounding
+from image_grounding.steps.annotations import Expression, Extraction, Grounding
+from image_grounding.steps.drive import drive
+from image_grounding.steps.extraction import EXTRACTION, ask_about
+from image_grounding.steps.grounding import GROUNDING
+from image_grounding.steps.step import Earlier
 from image_grounding.teachers.local.teacher import LocalTeacher
 from image_grounding.teachers.local.vocabulary import (
     COCO_CLASSES,
@@ -101,8 +106,11 @@ PHOTOS: list[tuple[str, str, tuple[int, int, int, int], float]] = [
 
 def ground(path: Path, *phrases: str, threshold: float = 0.4) -> Grounding:
     teacher = LocalTeacher(Local(score_threshold=threshold))
-    expressions = [Expression(text, text, None) for text in phrases]
-    return asyncio.run(teacher.ground(expressions, encode_image(path, teacher.transport)))
+    expressions = tuple(Expression(text, text, None) for text in phrases)
+    earlier = Earlier().plus(EXTRACTION, Extraction("", expressions))
+    sample = Sample(1, "a", 1, str(path), "", {})
+    move = GROUNDING.plan(sample, upright_size(path), earlier, teacher.profile)
+    return asyncio.run(drive(move, GROUNDING.read, teacher)).result
 
 
 @pytest.mark.parametrize(("photo", "phrase", "truth", "least"), PHOTOS, ids=[p[0] for p in PHOTOS])
@@ -143,8 +151,8 @@ def test_a_higher_threshold_leaves_less() -> None:
 
 def test_extraction_gives_spans_of_the_cleaned_caption() -> None:
     teacher = LocalTeacher(Local(score_threshold=0.4))
-    image = encode_image(asset_path("photos") / "coffee.jpg", teacher.transport)
-    found = asyncio.run(teacher.extract("We can see 🚗 a red car and a dog.", image))
+    ask = ask_about("We can see 🚗 a red car and a dog.", None)
+    found = asyncio.run(drive(ask, EXTRACTION.read, teacher)).result
     assert found.cleaned_caption == "🚗 a red car and a dog."
     assert found.expressions == (
         Expression("a red car", "car", (2, 11)),

@@ -27,7 +27,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def make(*arguments: Any) -> Ran:
-    done = CliRunner().invoke(make_input_command, [str(one) for one in arguments])
+    done = CliRunner().invoke(make_input_command, [str(argument) for argument in arguments])
     if done.exception and not isinstance(done.exception, SystemExit):
         raise done.exception
     return Ran(done.exit_code, done.stdout, done.stderr)
@@ -55,6 +55,7 @@ def test_a_folder_of_texts(photos: Path, tmp_path: Path) -> None:
         "caption_without_image": {"total": 1, "first": ["no image.txt"]},
     }
     assert "left out: 1 x image without caption, such as alone.png" in ran.err
+    assert f"images were looked for below {photos}; --image-root names another" in ran.err
     # A run takes it.
     data = [f"data.input_jsonl={out}", f"data.image_root={photos}", f"results_dir={tmp_path / 'r'}"]
     dry_run = DryRun(load_spec(None, ["vlm.backend=local", *data]), Quiet())
@@ -97,7 +98,7 @@ def test_columns_by_name_and_what_has_no_partner(photos: Path) -> None:
     assert read_jsonl(photos / "in.jsonl") == [
         {"image_path": "a.png", "caption": "A dog", "width": 32}
     ]
-    assert {name: one["first"] for name, one in ran.json["left_out"].items()} == {
+    assert {name: left["first"] for name, left in ran.json["left_out"].items()} == {
         "image_without_caption": ["b.JPG"],
         "caption_without_image": ["line 4: gone.png", "line 5"],
     }
@@ -122,7 +123,7 @@ def test_coco_captions(photos: Path, tmp_path: Path) -> None:
     assert read_jsonl(tmp_path / "in.jsonl") == [
         {"image_path": "a.png", "caption": text, **size} for text in ("A dog", "A brown dog")
     ]
-    assert {name: one["first"] for name, one in ran.json["left_out"].items()} == {
+    assert {name: left["first"] for name, left in ran.json["left_out"].items()} == {
         "caption_without_image": ["image_id 9"],
         "image_without_caption": ["b.JPG"],
     }

@@ -26,8 +26,8 @@ SIZES = [
     ((1000, 1000), 1, "png"),
     ((640, 480), 6, "jpg"),
     ((1600, 900), 3, "jpg"),
-    ((4032, 3024), 1, "jpg"),
-    ((3024, 4032), 8, "jpg"),
+    ((2400, 1800), 1, "jpg"),  # more than any transport here
+    ((1800, 2400), 8, "jpg"),
 ]
 AUTO = "vlm.coordinates=auto"
 
@@ -191,21 +191,31 @@ def test_an_explicit_convention_skips_the_measuring(
 
 
 KNOWN: list[tuple[str, dict[str, Any], str]] = [
-    ("nonsense", {"nonsense": True}, "the boxes of the probe are elsewhere"),
-    ("another convention", {"convention": "norm1000_yxyx"}, "the boxes of the probe are elsewhere"),
+    ("nonsense", {"nonsense": True}, "cannot place boxes"),
+    ("another convention", {"convention": "norm1000_yxyx"}, "answers in norm1000_yxyx"),
 ]
 
 
 @pytest.mark.parametrize(("name", "model", "words"), KNOWN, ids=[row[0] for row in KNOWN])
-def test_an_explicit_convention_is_tried_on_one_probe(
+def test_an_explicit_convention_that_its_probe_contradicts_ends_the_run(
     name: str, model: dict[str, Any], words: str, make_project: Callable[..., Project]
 ) -> None:
-    """The user has the last word on the convention, and hears what the probe says of it."""
     project = make_project(1)
     with Loopback(Model(**model)) as server:
         ran = project.run(server)
-        assert (len(server.calls), len(server.probes)) == (2, 1)
-    assert f"warning: {words}" in ran.err
+        assert (ran.code, server.calls) == (4, [])
+    assert words in ran.json["error"]
+
+
+@pytest.mark.parametrize(("name", "model", "words"), KNOWN, ids=[row[0] for row in KNOWN])
+def test_a_trusted_convention_has_the_last_word(
+    name: str, model: dict[str, Any], words: str, make_project: Callable[..., Project]
+) -> None:
+    project = make_project(1)
+    with Loopback(Model(**model)) as server:
+        ran = project.run(server, "vlm.coordinates_trusted=true")
+        assert (ran.code, len(server.calls), len(server.probes)) == (0, 2, 1)
+    assert "warning: the boxes of the probe are elsewhere" in ran.err
     assert ran.json["teacher"]["convention_iou"] < 0.5
 
 
@@ -415,6 +425,14 @@ def test_probes_travel_as_they_were_drawn() -> None:
 def test_half_of_the_boxes_must_be_found(share: float, chosen: bool) -> None:
     measured = decide(answers(TRANSPORTS[0], "norm1000_xyxy", share), "norm1000_xyxy")
     assert (measured.chosen == "norm1000_xyxy") is chosen
+
+
+@pytest.mark.parametrize("convention", ["pixel_sent", "pixel_resized"])
+def test_where_the_two_pixel_conventions_differ_the_answers_decide(convention: str) -> None:
+    """Not what is expected of the family."""
+    (other,) = {"pixel_sent", "pixel_resized"} - {convention}
+    large = Transport(4_000_000, 14, 2_000_000)  # more than a server leaves alone
+    assert decide(answers(large, convention), other).chosen == convention
 
 
 @pytest.mark.parametrize("model", ["Qwen/Qwen2.5-VL-7B-Instruct", "some-alias"])

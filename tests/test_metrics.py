@@ -31,17 +31,17 @@ from image_grounding.evaluation.matching import (
     match_categories,
     match_phrases,
 )
+from image_grounding.evaluation.metric_sums import MetricSums
 from image_grounding.evaluation.metrics import assign, by_score, localize
 from image_grounding.evaluation.model import Annotation, Phrase
 from image_grounding.evaluation.pairing import Pair, Pairing
-from image_grounding.evaluation.tally import Tally
 from image_grounding.results.reading import GroundedExpression
 from image_grounding.steps.annotations import Instance
 
 Box = tuple[int, int, int, int]
 
 
-def said(
+def grounded(
     text: str, boxes: Sequence[Box] = (), scores: Sequence[float | None] = (), caption: str = ""
 ) -> GroundedExpression:
     scores = scores or [0.5] * len(boxes)
@@ -66,14 +66,14 @@ def test_iou_is_that_of_pycocotools(first: list[Box], second: list[Box]) -> None
         return np.array([(a, b, c - a, d - b) for a, b, c, d in found], dtype=float)
 
     theirs = mask.iou(xywh(first), xywh(second), [0] * len(second))
-    ours = [[box_iou(one, other) for other in second] for one in first]
+    ours = [[box_iou(box, other) for other in second] for box in first]
     assert np.allclose(ours, theirs)
 
 
 def test_best_box_first_and_no_score_last() -> None:
     scores = [None, 0.2, 0.9, None, 0.9, 0.0]
     found = by_score([Instance((n, 0, n + 1, 1), score) for n, score in enumerate(scores)])
-    assert [one.bbox[0] for one in found] == [2, 4, 1, 5, 0, 3]
+    assert [box.bbox[0] for box in found] == [2, 4, 1, 5, 0, 3]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_localize_by_hand() -> None:
     boxes_and_scores = [((20, 0, 30, 5), 0.3), ((0, 0, 10, 9), 0.9), ((0, 0, 10, 10), 0.8)]
     found = localize([Instance(box, score) for box, score in boxes_and_scores], truth)
     assert found.ious == pytest.approx((0.9, 1.0, 0.5))
-    assert [one.right for one in found.judged] == [True, False, True]
+    assert [box.right for box in found.boxes] == [True, False, True]
     assert found.merged_iou == pytest.approx(1.0)  # each around (0, 0, 30, 10)
     merged = localize([Instance((0, 0, 10, 10), 1.0)], truth).merged_iou
     assert merged == pytest.approx(100 / 300)
@@ -106,9 +106,9 @@ def test_localize_by_hand() -> None:
 
 def test_localize_nothing() -> None:
     nothing = localize([], [(0, 0, 10, 10)])
-    assert (nothing.ious, nothing.merged_iou, nothing.judged) == ((), 0.0, ())
+    assert (nothing.ious, nothing.merged_iou, nothing.boxes) == ((), 0.0, ())
     wrong = localize([Instance((0, 0, 1, 1), 0.5)], [])
-    assert (wrong.ious, [one.right for one in wrong.judged]) == ((0.0,), [False])
+    assert (wrong.ious, [box.right for box in wrong.boxes]) == ((0.0,), [False])
 
 
 # Against COCO's evaluation: each phrase is an image there, of one category.
@@ -148,9 +148,9 @@ def coco_figures(found: list[Any], max_dets: list[int]) -> tuple[float, list[flo
                 {"id": len(annotations) + 1, "image_id": image, "category_id": 1, "iscrowd": 0,
                  "bbox": [a, b, c - a, d - b], "area": (c - a) * (d - b)}
             )  # fmt: skip
-        for one in answer:
-            a, b, c, d = one.bbox
-            answers.append({"image_id": image, "category_id": 1, "score": one.score,
+        for box in answer:
+            a, b, c, d = box.bbox
+            answers.append({"image_id": image, "category_id": 1, "score": box.score,
                             "bbox": [a, b, c - a, d - b]})  # fmt: skip
     with contextlib.redirect_stdout(io.StringIO()):
         truth_api = COCO()
@@ -170,7 +170,7 @@ def coco_figures(found: list[Any], max_dets: list[int]) -> tuple[float, list[flo
     return float(precision[0, :, 0, 0, -1].mean()), [float(r) for r in recall[0, 0, 0]]
 
 
-def tally_of(found: list[Any]) -> Tally:
+def tally_of(found: list[Any]) -> MetricSums:
     """The same as one phrase for each annotation, each of an image of its own."""
     pairs = [
         Pair(
@@ -182,7 +182,7 @@ def tally_of(found: list[Any]) -> Tally:
         )
         for number, (truth, answer) in enumerate(found)
     ]
-    return Tally(Pairing("path", pairs, len(pairs)))
+    return MetricSums(Pairing("path", pairs, len(pairs)))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -212,7 +212,9 @@ def test_recall_at_k_is_cocos_where_phrases_have_one_box(seed: int) -> None:
 def test_weights_count_groups_as_often_as_they_say() -> None:
     found = scene(7, phrases=12, most_true=3)
     weights = [random.Random(1).randint(0, 3) for _ in found]
-    repeated = [one for one, weight in zip(found, weights, strict=True) for _ in range(weight)]
+    repeated = [
+        phrase for phrase, weight in zip(found, weights, strict=True) for _ in range(weight)
+    ]
     weighted, plain = tally_of(found), tally_of(repeated)
     sums, ones = weighted.sums([float(weight) for weight in weights]), [1.0] * plain.groups
     assert sums == pytest.approx(plain.sums(ones))
@@ -347,7 +349,7 @@ def phrases_of(*texts: str, caption: str = "") -> Annotation:
     ],
 )
 def test_phrases_by_text(truth: list[str], run: list[str], expected: list[int | None]) -> None:
-    assert match_phrases(phrases_of(*truth), [said(text) for text in run], None) == expected
+    assert match_phrases(phrases_of(*truth), [grounded(text) for text in run], None) == expected
 
 
 def test_phrases_by_place_in_the_same_caption() -> None:
@@ -356,7 +358,7 @@ def test_phrases_by_place_in_the_same_caption() -> None:
         "", (), None, (caption,),
         (Phrase("a dog", (9, 14), None), Phrase("dog", (2, 5), None)),
     )  # fmt: skip
-    run = [said("a dog", caption=caption)]  # the first one
+    run = [grounded("a dog", caption=caption)]  # the first one
     assert match_phrases(truth, run, caption) == [None, 0]
     assert match_phrases(truth, run, "another caption") == [0, None]  # by text, in order
 
@@ -364,15 +366,15 @@ def test_phrases_by_place_in_the_same_caption() -> None:
 def test_places_survive_tokenization() -> None:
     plain, tokenized = "The man's hat, and a dog.", "the man 's hat , and a dog ."
     truth = phrases_of("the man 's hat", "a dog", caption=tokenized)
-    run = [said("a dog", caption=plain), said("man's hat", caption=plain)]
+    run = [grounded("a dog", caption=plain), grounded("man's hat", caption=plain)]
     assert match_phrases(truth, run, plain) == [1, 0]
 
 
 def test_place_too_small_a_part() -> None:
     caption = "the tall man in a red shirt"
     truth = phrases_of(caption, caption=caption)
-    assert match_phrases(truth, [said("the tall man", caption=caption)], caption) == [None]
-    assert match_phrases(truth, [said("man in a red shirt", caption=caption)], caption) == [0]
+    assert match_phrases(truth, [grounded("the tall man", caption=caption)], caption) == [None]
+    assert match_phrases(truth, [grounded("man in a red shirt", caption=caption)], caption) == [0]
 
 
 @pytest.mark.parametrize("span", [(3, 3), (5, 99), (-2, 3), (6, 7)])
@@ -396,7 +398,7 @@ def test_a_span_that_is_no_place(span: tuple[int, int]) -> None:
 )
 def test_categories_by_noun(names: list[str], nouns: list[str], expected: list[list[int]]) -> None:
     phrases = [Phrase(name, None, None) for name in names]
-    assert match_categories(phrases, [said(noun) for noun in nouns]) == expected
+    assert match_categories(phrases, [grounded(noun) for noun in nouns]) == expected
 
 
 @pytest.mark.parametrize(
@@ -413,7 +415,7 @@ def test_categories_by_noun(names: list[str], nouns: list[str], expected: list[l
     ],
 )
 def test_categories_of_several_words(text: str, noun: str, name: str, found: bool) -> None:
-    expression = replace(said(text), noun_chunk=noun)
+    expression = replace(grounded(text), noun_chunk=noun)
     assert match_categories([Phrase(name, None, None)], [expression]) == [[0] if found else []]
 
 

@@ -17,8 +17,8 @@ from playwright.sync_api import expect
 
 from image_grounding.boxes.frames import Transport
 from image_grounding.errors import OutputError
-from image_grounding.images.encoding import open_upright
-from image_grounding.inspection.model import Chart, Finding, Flag, Level, Picked
+from image_grounding.images.pixels import open_upright
+from image_grounding.inspection.model import Chart, Finding, Flag, KeptReply, Level, Picked
 from image_grounding.inspection.page import run_identity, write_page
 from image_grounding.inspection.page.diff import word_diff
 from image_grounding.inspection.page.thumbnails import make_thumbnails
@@ -82,8 +82,8 @@ def download(page: Any) -> dict[str, Any]:
     return found
 
 
-def said(review: dict[str, Any]) -> list[tuple[str, str | None, str]]:
-    return [(one["expression_id"], one["bbox_id"], one["mark"]) for one in review["marks"]]
+def marks_in(review: dict[str, Any]) -> list[tuple[str, str | None, str]]:
+    return [(mark["expression_id"], mark["bbox_id"], mark["mark"]) for mark in review["marks"]]
 
 
 def press(page: Any, keys: str) -> None:
@@ -95,8 +95,8 @@ def visible_boxes(page: Any) -> list[str]:
     """The boxes of the first card that can be seen, as expression/box."""
     found: list[str] = page.eval_on_selector_all(
         "#cards article:first-child .line",
-        "all => all.filter(one => getComputedStyle(one).visibility === 'visible')"
-        ".map(one => `${one.dataset.e}/${one.dataset.b}`).sort()",
+        "all => all.filter(node => getComputedStyle(node).visibility === 'visible')"
+        ".map(node => `${node.dataset.e}/${node.dataset.b}`).sort()",
     )
     return found
 
@@ -136,7 +136,7 @@ def test_hostile_text_is_shown_as_it_is_and_runs_nothing(tmp_path, browser):
 
         def texts(selector: str) -> list[str]:
             found: list[str] = page.eval_on_selector_all(
-                selector, "all => all.map(one => one.textContent)"
+                selector, "all => all.map(node => node.textContent)"
             )
             return found
 
@@ -177,10 +177,47 @@ def test_spans_that_nest_and_overlap(tmp_path, browser):
         joined = page.evaluate(
             """() => [0, 1, 2, 3].map(e =>
                  [...document.querySelectorAll(`.caption [data-e="${e}"]`)]
-                 .map(one => one.textContent).join(""))"""
+                 .map(node => node.textContent).join(""))"""
         )
         assert joined == [*nested, "tea here"]
         assert page.text_content(".caption") == caption
+
+
+@browser_test
+def test_what_the_model_said_is_shown_on_demand_and_runs_nothing(tmp_path, browser):
+    picture = make_scene((64, 48)).save(tmp_path / "x.png")
+    card = make_card(0, picture, (64, 48), "a cat", [Phrase("a cat")])
+    silent = replace(card, index=1)
+    card = replace(card, replies=tuple(KeptReply("1", text) for text in HOSTILE))
+    path = tmp_path / "index.html"
+    write_page(make_inspection([card, silent]), path)
+    with opened(browser, path) as page:
+        first, second = page.locator("article").nth(0), page.locator("article").nth(1)
+        second.locator(".view").wait_for()
+        assert second.locator(".replies").count() == 0
+        assert not first.locator(".replies pre").first.is_visible()
+        first.locator(".replies summary").click()
+        expect(first.locator(".replies pre").first).to_be_visible()
+        assert [node.text_content() for node in first.locator(".replies pre").all()] == HOSTILE
+        assert set(first.locator(".replies .label").all_text_contents()) == {"step 1"}
+        page.keyboard.press("z")  # the larger view has room for the picture
+        assert page.locator("#zoom .replies").count() == 0
+        assert page.evaluate("window.pwned") is None
+
+
+@browser_test
+def test_why_a_phrase_has_no_box(tmp_path, browser):
+    picture = make_scene((64, 48)).save(tmp_path / "x.png")
+    card = make_card(0, picture, (64, 48), "a cat, a dog", [Phrase("a cat"), Phrase("a dog")])
+    card.record.fields["expressions"][1]["status"] = "absent"
+    step_0 = replace(card, index=1, record=replace(card.record, grounded=False))
+    path = tmp_path / "index.html"
+    write_page(make_inspection([card, step_0]), path)
+    with opened(browser, path) as page:
+        page.locator("article").nth(1).locator(".view").wait_for()
+        assert page.locator("article .none").all_text_contents() == [
+            "no box", "absent: the model looked and saw none", *["not grounded yet"] * 2,
+        ]  # fmt: skip
 
 
 # -- pictures and boxes --------------------------------------------------------------------------
@@ -207,7 +244,7 @@ def test_box_is_drawn_around_what_it_is_the_box_of(tmp_path, browser, orientatio
     card = make_card(0, picture, scene.size, scene.caption, phrases)
     path = tmp_path / "index.html"
     write_page(make_inspection([card]), path)
-    with opened(browser, path, viewport={"width": width, "height": 900}) as page:
+    with opened(browser, path, width=width, height=900) as page:
         page.wait_for_selector(".picture img")
         page.eval_on_selector(".tags", "tags => { tags.style.visibility = 'hidden'; }")
         hide = "boxes => { boxes.style.display = 'none'; }"
@@ -255,8 +292,8 @@ def test_review_by_keyboard(review, browser):
         assert found["format"] == 1
         assert found["run"]["results"] == "/data/run"
         assert len(found["run"]["fingerprint"]) == 20
-        assert {one["sample_id"] for one in found["marks"]} == {"s0", "s1", "s2"}
-        assert said(found) == [
+        assert {mark["sample_id"] for mark in found["marks"]} == {"s0", "s1", "s2"}
+        assert marks_in(found) == [
             ("s0-e0", None, "good"),
             ("s0-e0", "s0-e0-b1", "wrong_box"),
             ("s0-e1", None, "wrong_box"),
@@ -267,11 +304,11 @@ def test_review_by_keyboard(review, browser):
 
         page.reload()
         assert page.text_content("#reviewed") == "3 of 3 reviewed, 2 of 2 random"
-        assert said(download(page)) == said(found)
+        assert marks_in(download(page)) == marks_in(found)
 
         press(page, "j ArrowRight u Escape j 0")
         assert page.text_content("#reviewed") == "1 of 3 reviewed, 0 of 2 random"
-        assert said(download(page)) == [
+        assert marks_in(download(page)) == [
             ("s0-e1", None, "wrong_box"),
             ("s2-e0", None, "wrong_phrase"),
             ("s2-e1", None, "missing"),
@@ -286,22 +323,22 @@ def test_review_by_pointer_and_load(review, browser, tmp_path):
         first.locator(".score").nth(1).click()
         first.get_by_role("button", name="wrong box").first.click()  # of the box that was chosen
         found = download(page)
-        assert said(found) == [
+        assert marks_in(found) == [
             ("s0-e0", None, "wrong_phrase"),
             ("s0-e0", "s0-e0-b1", "wrong_box"),
         ]
         first.get_by_role("button", name="wrong box").first.click()  # again takes it back
-        assert said(download(page)) == [("s0-e0", None, "wrong_phrase")]
+        assert marks_in(download(page)) == [("s0-e0", None, "wrong_phrase")]
 
     given = tmp_path / "given.json"
     other = {"sample_id": "s9", "expression_id": "s9-e0", "bbox_id": None, "mark": "good"}
     odd = {**found["marks"][0], "mark": "<b>"}
     given.write_text(json.dumps({**found, "marks": [*found["marks"], other, odd]}))
     with opened(browser, review) as page:  # another profile, that knows no mark
-        assert said(download(page)) == []
+        assert marks_in(download(page)) == []
         page.set_input_files("#load", given)
         expect(page.locator("#reviewed")).to_contain_text("loaded")
-        assert said(download(page)) == said(found)
+        assert marks_in(download(page)) == marks_in(found)
         given.write_text("no json")
         page.set_input_files("#load", given)
         expect(page.locator("#reviewed")).to_contain_text("no rev")
@@ -382,7 +419,7 @@ def test_larger_view(review, browser):
         assert page.text_content("#zoom .path") == "a.png"
         press(page, "2 Escape")
         assert not page.locator("#zoom").is_visible()
-        assert said(download(page)) == [("s0-e0", None, "good"), ("s1-e0", None, "wrong_box")]
+        assert marks_in(download(page)) == [("s0-e0", None, "good"), ("s1-e0", None, "wrong_box")]
         press(page, "z")
         assert page.text_content("#zoom .path") == "a.png"
         press(page, "z ?")
@@ -442,7 +479,7 @@ def test_filters_and_orders(review, browser):
             else:
                 page.fill(field, value)
             numbers: list[int] = page.locator("article").evaluate_all(
-                "all => all.map(one => Number(one.getAttribute('aria-label').slice(5)))"
+                "all => all.map(node => Number(node.getAttribute('aria-label').slice(5)))"
             )
             assert page.locator("#nothing").is_visible() == (not numbers)
             found.append((field, value, numbers))
@@ -480,7 +517,7 @@ def test_dark_and_light(review, browser, scheme):
 @browser_test
 @pytest.mark.parametrize("width", [1400, 1000, 390])
 def test_nothing_sticks_out(review, browser, width):
-    with opened(browser, review, viewport={"width": width, "height": 800}) as page:
+    with opened(browser, review, width=width, height=800) as page:
         page.wait_for_selector("article .view")
         assert page.evaluate("document.documentElement.scrollWidth") == width
         press(page, "j z")
@@ -488,7 +525,7 @@ def test_nothing_sticks_out(review, browser, width):
 
 
 @browser_test
-def test_random_cards_are_told_from_picked_ones(review, browser):
+def test_random_cards_differ_from_picked_ones(review, browser):
     with opened(browser, review) as page:
         assert "2 drawn at random" in page.text_content(".drawn")
         for _ in range(3):
@@ -508,9 +545,9 @@ def test_a_key_for_a_mark_leads_to_the_first_card_before_it_marks(review, browse
     with opened(browser, review) as page:
         press(page, "1")
         assert page.text_content("article.current .order") == "1"
-        assert said(download(page)) == []
+        assert marks_in(download(page)) == []
         press(page, "1")
-        assert {one for one, *_ in said(download(page))} == {"s0-e0", "s0-e1"}
+        assert {expression for expression, *_ in marks_in(download(page))} == {"s0-e0", "s0-e1"}
 
 
 @browser_test
@@ -523,7 +560,7 @@ def test_picture_of_a_long_caption_stays_in_view(tmp_path, browser, width, heigh
     path = tmp_path / "index.html"
     cards = [make_card(n, picture, scene.size, caption, phrases) for n in range(2)]
     write_page(make_inspection(cards), path)
-    with opened(browser, path, viewport={"width": width, "height": height}) as page:
+    with opened(browser, path, width=width, height=height) as page:
         press(page, "j")
         row = page.locator("article:first-child .row").nth(45)
         row.evaluate("row => row.scrollIntoView({block: 'end'})")
@@ -536,7 +573,7 @@ def test_picture_of_a_long_caption_stays_in_view(tmp_path, browser, width, heigh
 
 @browser_test
 def test_on_a_phone_a_review_can_be_loaded_and_the_charts_are_folded(review, browser):
-    with opened(browser, review, viewport={"width": 390, "height": 800}) as page:
+    with opened(browser, review, width=390, height=800) as page:
         assert page.locator(".toolbar label.button").is_visible()
         assert not page.locator(".charts").is_visible()
         page.click("#charts summary")
@@ -563,7 +600,7 @@ def test_names_tags_and_box_numbers(tmp_path, browser):
         paths = page.locator("article .path").all_text_contents()
         assert paths == ["img1.png", "img2.png", "img10.png"]
         labels = page.locator("article:first-child .score").evaluate_all(
-            "all => all.map(one => one.getAttribute('aria-label').split(',')[0])"
+            "all => all.map(node => node.getAttribute('aria-label').split(',')[0])"
         )
         assert labels == [
             "box 1 of the 2 of phrase 1", "box 2 of the 2 of phrase 1",
@@ -620,9 +657,9 @@ def test_thumbnails_keep_to_their_budget(tmp_path, budget):
         Image.fromarray(noise.integers(0, 255, (*size[::-1], 3), dtype=np.uint8)).save(paths[-1])
     made = make_thumbnails([*paths, *paths], budget)
     assert list(made) == paths
-    assert sum(len(one.url or "") for one in made.values()) <= budget
+    assert sum(len(thumbnail.url or "") for thumbnail in made.values()) <= budget
     if budget > 500:
-        assert all(one.url for one in made.values())
+        assert all(thumbnail.url for thumbnail in made.values())
     else:
         assert "small" in made[paths[0]].problem
 
@@ -675,7 +712,7 @@ def test_identity_is_of_the_results_folder_and_not_of_the_sample_or_the_run():
         replace(inspection, summary={**relative, "working_folder": "/data/other"}),
         replace(inspection, summary={}),
     ]
-    assert len({run_identity(one)["fingerprint"] for one in [inspection, *others]}) == 5
+    assert len({run_identity(item)["fingerprint"] for item in [inspection, *others]}) == 5
 
 
 def test_page_that_cannot_be_written(tmp_path):

@@ -34,9 +34,8 @@ def data_after(prompt: str, marker: str) -> Any:
 def test_a_caption_is_one_line_of_json(caption: str) -> None:
     prompt = extraction_prompt(caption)
     assert data_after(prompt, "CAPTION: ") == caption
-    assert prompt.replace(prompt.split("\n")[4], "") == extraction_prompt("").replace(
-        'CAPTION: ""', ""
-    )
+    # What varies is the last line, so that all before it can be kept by a server.
+    assert prompt.rpartition("\n")[0] == extraction_prompt("").rpartition("\n")[0]
     prompt.encode("utf-8")
 
 
@@ -128,7 +127,7 @@ def test_the_extraction_schema_takes_what_the_prompt_asks_for() -> None:
     schema = extraction_schema()
     assert schema.name == "expression_extraction"
     Draft202012Validator.check_schema(schema.schema)
-    example = extraction_prompt("a cat").split("\n")[-1]
+    (example,) = [line for line in extraction_prompt("a cat").split("\n") if line[:1] == "{"]
     assert Draft202012Validator(schema.schema).is_valid(json.loads(example))
 
 
@@ -150,6 +149,7 @@ def test_schemas_are_fit_for_strict_mode(schema: Any) -> None:
     assert not {"$schema", "$id", "title"} & set(schema.schema)
 
 
-def test_a_schema_belongs_to_its_caller() -> None:
-    grounding_schema("box_2d").schema["properties"].clear()
-    assert "instances" in grounding_schema("box_2d").schema["properties"]
+def test_a_schema_is_made_once() -> None:
+    assert grounding_schema("box_2d") is grounding_schema("box_2d")
+    assert extraction_schema() is extraction_schema()
+    assert grounding_schema("box_2d") != grounding_schema("bbox_2d")

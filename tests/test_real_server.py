@@ -11,7 +11,6 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from conftest import Project, write_jsonl
-from image_grounding.asking import Finish, Question, Reply
 from image_grounding.asking.asker import Asker, RetryPolicy
 from image_grounding.asking.endpoints.openai import OpenAIEndpoint
 from image_grounding.asking.limits import Gate
@@ -19,7 +18,7 @@ from image_grounding.boxes.frames import Transport
 from image_grounding.errors import KeyRefusedError, RejectedRequestError
 from image_grounding.images.encoding import EncodedImage, encode_image
 from image_grounding.spec import OpenAI
-from image_grounding.steps.prompts import ReplySchema
+from image_grounding.steps.question import Finish, Question, Reply, ReplySchema
 from support.llamacpp import KEY, MODEL, LlamaServer
 from support.scenes import make_scene
 from support.scripts import Ran, run_script
@@ -55,15 +54,15 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> EncodedImage:
 
 
 def send(
-    llama: LlamaServer, question: Question, *, key: str = KEY, max_tokens: int = 64,
-    structured: bool = True,
+    llama: LlamaServer, question: Question, image: EncodedImage | None = None, *,
+    key: str = KEY, max_tokens: int = 64, structured: bool = True,
 ) -> Reply:  # fmt: skip
     async def ask() -> Reply:
         settings = OpenAI(key, llama.base_url, MODEL, 0.0, max_tokens, 30)
         endpoint = OpenAIEndpoint(settings, structured, lambda message: None)
         asker = Asker(lambda: endpoint, Gate(1), RetryPolicy(attempts=1))
         try:
-            return await asker.ask(question)
+            return await asker.ask(question, image)
         finally:
             await asker.close()
 
@@ -71,7 +70,7 @@ def send(
 
 
 def test_a_cut_reply_says_so(llama: LlamaServer, image: EncodedImage) -> None:
-    reply = send(llama, Question("What is this?", image), max_tokens=64)
+    reply = send(llama, Question("What is this?"), image, max_tokens=64)
     assert reply.finish is Finish.LENGTH
     assert reply.usage.output_tokens == 64
     assert reply.usage.input_tokens > 16, "the picture takes 16 tokens"
@@ -80,7 +79,7 @@ def test_a_cut_reply_says_so(llama: LlamaServer, image: EncodedImage) -> None:
 def test_it_looks_at_the_picture(llama: LlamaServer, image: EncodedImage, tmp_path: Path) -> None:
     other = encode_image(make_scene((64, 96), seed=5).save(tmp_path / "other.png"), TRANSPORT)
     first, again, second = (
-        send(llama, Question("What is this?", one)).text for one in (image, image, other)
+        send(llama, Question("What is this?"), shown).text for shown in (image, image, other)
     )
     assert first == again != second
 
@@ -88,12 +87,12 @@ def test_it_looks_at_the_picture(llama: LlamaServer, image: EncodedImage, tmp_pa
 def test_the_schema_is_kept(llama: LlamaServer, image: EncodedImage) -> None:
     validator = Draft202012Validator(CHOICE.schema)
     for number in range(5):
-        question = Question(f"Question {number}", image, CHOICE)
-        reply = send(llama, question)
+        question = Question(f"Question {number}", schema=CHOICE)
+        reply = send(llama, question, image)
         if reply.finish is Finish.STOP:
             validator.validate(json.loads(reply.text))
         with pytest.raises(ValueError):
-            json.loads(send(llama, question, structured=False).text)
+            json.loads(send(llama, question, image, structured=False).text)
 
 
 @pytest.mark.parametrize("data", [b"this is no picture", b"\x89PNG\r\n\x1a\n cut"])
@@ -102,14 +101,14 @@ def test_a_picture_that_cannot_be_decoded(
 ) -> None:
     broken = dataclasses.replace(image, data=data)
     with pytest.raises(RejectedRequestError, match="image") as caught:
-        send(llama, Question("What is this?", broken))
+        send(llama, Question("What is this?"), broken)
     assert not caught.value.fatal
-    assert send(llama, Question("And now?", image)).text, "it goes on"
+    assert send(llama, Question("And now?"), image).text, "it goes on"
 
 
 def test_a_prompt_over_the_context(llama: LlamaServer, image: EncodedImage) -> None:
     with pytest.raises(RejectedRequestError, match="context") as caught:
-        send(llama, Question("word " * CONTEXT, image))
+        send(llama, Question("word " * CONTEXT), image)
     assert not caught.value.fatal
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,7 @@ def test_interrupted_while_the_outputs_are_written(server: Loopback, make_projec
     temporary = project.results / ".annotations.jsonl.tmp"
     while not temporary.exists():
         assert process.poll() is None
+        time.sleep(0.005)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
@@ -173,6 +175,7 @@ def test_interrupted_twice_ends_at_once(server: Loopback, make_project: Maker) -
     server.fault = both
     while not server.probes:
         assert process.poll() is None
+        time.sleep(0.005)
     process.send_signal(signal.SIGINT)
     assert process.stderr is not None
     while "once more" not in process.stderr.readline():
@@ -200,6 +203,67 @@ def test_changed_and_new_lines_are_asked(server: Loopback, make_project: Maker) 
     assert ran.json["counts"]["from_checkpoints"] == 2
     assert len(server.calls) == 6
     assert project.annotations()[2]["note"] == "other fields are not asked about"
+
+
+def test_expressions_that_were_edited_are_asked(server: Loopback, make_project: Maker) -> None:
+    """Boxes belong to the very expressions that they were asked for."""
+    project = make_project(2)
+    project.run(server)
+    path = project.results / "step_0_expression_extraction" / "annotations.jsonl"
+    first, second = read_jsonl(path)
+    (colour, box), *_ = project.scenes["scene0.png"].boxes
+    first["expressions"] = [{"text": f"the {colour} one"}]
+    write_jsonl(path, [first, second])
+    server.calls.clear()
+    ran = project.run(server, 'workflow.steps=["1"]')
+    assert ran.code == 0, ran.err
+    assert [call.step for call in server.calls] == ["1"]
+    (expression,) = project.annotations()[0]["expressions"]
+    assert expression["text"] == f"the {colour} one"
+    found = expression["instances"][0]["bbox"]
+    assert max(abs(a - b) for a, b in zip(found, box, strict=True)) <= 1
+
+
+def test_what_a_repeated_line_dropped_counts_once(server: Loopback, make_project: Maker) -> None:
+    project = make_project(1)
+    write_jsonl(project.input, read_jsonl(project.input) * 3)
+    listed = [{"id": i, "bbox_2d": [10, 10, 90, 90]} for i in range(3)]
+    listed += [{"id": 0, "bbox_2d": [10, 10, 10, 90]}]
+    replies = [Answer(text=json.dumps({"instances": boxes})) for boxes in (listed, listed[:1])]
+    server.fault = lambda call: replies.pop(0) if call.step == "1" else None
+    ran = project.run(server)
+    assert ran.code == 0, ran.err
+    assert len(project.annotations()) == 3
+    # Two boxes for one thing, without a label: neither is sure.
+    assert ran.json["counts"]["dropped_boxes"] == {"unmatched": 2}
+
+
+def test_repetitions_of_a_failed_line_are_listed(server: Loopback, make_project: Maker) -> None:
+    """Every line is in the records or among the failures."""
+    project = make_project(2)
+    first, second = read_jsonl(project.input)
+    first["caption"] += ", refused"
+    write_jsonl(project.input, [first, second, first, first])
+    server.fault = lambda call: Answer(status=400) if "refused" in call.prompt else None
+    ran = project.run(server)
+    assert ran.code == 3, ran.err
+    failures = [(one["line"], one["reason"]) for one in project.failures("0")]
+    repeated = [(line, "repeated_failure") for line in (3, 4)]
+    assert failures == [(1, "rejected_request"), *repeated]
+    assert len(project.annotations()) == 1
+
+
+def test_failures_of_lines_that_are_gone_are_gone(server: Loopback, make_project: Maker) -> None:
+    """Once a run has gone through the whole input; a pilot keeps what it did not look at."""
+    project = make_project(3)
+    rows = read_jsonl(project.input)
+    write_jsonl(project.input, [*rows, {"image_path": "none.png", "caption": "a cat"}])
+    assert project.run(server).code == 3
+    write_jsonl(project.input, rows)
+    assert project.run(server, "--limit", "2").code == 0
+    assert [one["image_path"] for one in project.failures("0")] == ["none.png"]
+    assert project.run(server).code == 0
+    assert project.failures("0") == []
 
 
 def test_any_order_gives_the_same_ids(server: Loopback, make_project: Maker) -> None:
@@ -230,7 +294,7 @@ def test_what_is_finished_outlives_an_endpoint_that_does_not(
     project = make_project(6, size=(64, 48))
     project.run(server)
     before = project.annotations()
-    server.fault = lambda call: Answer(status=503) if call.step else None
+    server.fault = lambda call: Answer(status=500) if call.step else None
     again = ("workflow.force_reprocess=true", "workflow.max_attempts=1")
     ran = project.run(server, *again)
     failed = {entry["sample_id"] for entry in project.failures("0")}
@@ -328,7 +392,7 @@ def test_no_leftovers(server: Loopback, make_project: Maker) -> None:
     project.run(server)
     names = {path.name for path in project.results.iterdir()}
     assert names == {
-        ".lock", "annotations.jsonl", "run_summary.json",
+        ".lock", "annotations.jsonl", "run_state.json", "run_summary.json",
         "step_0_expression_extraction", "step_1_grounding",
     }  # fmt: skip
     assert not list(project.results.rglob("*.tmp"))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from conftest import write_jsonl
 from image_grounding.errors import InputError
 from image_grounding.inspection.advice import Decision, advise
-from image_grounding.inspection.marks import digest_of, judge, read_marks
+from image_grounding.inspection.marks import digest_of, judgements_of, read_marks
 from image_grounding.inspection.review import Basis, Figures, Review, review_run
 from image_grounding.inspection.thresholds import Threshold
 from image_grounding.inspection.wilson import (
@@ -106,17 +106,17 @@ def review_file(folder, marks, run="run", picks=None):
     return path
 
 
-@pytest.mark.parametrize(("boxes", "said", "meaning"), MEANINGS)
-def test_meaning_of_marks(tmp_path, boxes, said, meaning):
+@pytest.mark.parametrize(("boxes", "own", "meaning"), MEANINGS)
+def test_meaning_of_marks(tmp_path, boxes, own, meaning):
     lines = [make_line(0, [("a dog", boxes)])]
     (record,) = Results(write_jsonl(tmp_path / "records.jsonl", lines)).records()
-    marks = {(0, 0, box): mark for box, mark in said.items()} or {(1, 0, None): "good"}
-    judged = list(judge(record, read_marks(review_file(tmp_path, marks))))
+    marks = {(0, 0, box): mark for box, mark in own.items()} or {(1, 0, None): "good"}
+    judgements = list(judgements_of(record, read_marks(review_file(tmp_path, marks))))
     if meaning is None:
-        assert judged == []
+        assert judgements == []
         return
-    (one,) = judged
-    assert (one.phrase, one.missing, [good for *_, good in one.boxes]) == meaning
+    (judgement,) = judgements
+    assert (judgement.phrase, judgement.missing, [good for *_, good in judgement.boxes]) == meaning
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_precision_by_hand(tmp_path):
     assert found["boxes"]["interval"] == [round(x, 4) for x in wilson_interval(17, 19)]
     assert (found["phrases"]["good"], found["phrases"]["reviewed"]) == (19, 20)
     assert (found["complete"]["good"], found["complete"]["reviewed"]) == (18, 19)
-    bands = {name: (one["good"], one["reviewed"]) for name, one in found["scores"].items()}
+    bands = {name: (rate["good"], rate["reviewed"]) for name, rate in found["scores"].items()}
     assert bands == {"0.3-0.5": (1, 3), "0.9-1": (16, 16)}
     assert found["more"]["half_width"] == pytest.approx(0.025)
     assert found["more"]["boxes"] == trials_needed(17 / 19, 0.025) - 19
@@ -250,7 +250,7 @@ def test_a_review_of_every_record_needs_no_draw(tmp_path):
     assert (review.basis, review.figures.boxes, review.records) == ("all", Rate(4, 4), 4)
 
 
-def test_a_card_marked_in_part_is_told(tmp_path):
+def test_a_card_marked_in_part_gives_a_caveat(tmp_path):
     lines = [make_line(0, [("a dog", [BOX]), ("a cat", [OTHER])])]
     review = read_review(tmp_path, lines, {(0, 0, None): "good"})
     assert "1 phrases of the reviewed cards have no mark" in " ".join(
@@ -282,6 +282,18 @@ def test_threshold_keeps_what_it_says(tmp_path):
     assert wilson_interval(sum(score >= 0.6 for score in below), len(below))[0] < 0.95
     assert ran.json["decision"] == "scale_above_score"
     assert f"at least {threshold['score']:g}" in ran.err
+
+
+@pytest.mark.parametrize(("low", "warned"), [(4, True), (10, False)])
+def test_a_threshold_over_equal_scores_warns(tmp_path, low, warned):
+    """All but the ``low`` wrong boxes of 100 score alike."""
+    lines = [scored(i, 0.3 if i < low else 0.9) for i in range(100)]
+    marks = {(i, 0, None): "wrong_box" if i < low else "good" for i in range(100)}
+    ran = run_review(tmp_path, lines, marks, picks=dict.fromkeys(range(100), "random"))
+    assert ran.json["threshold"]["score"] == 0.9
+    advice = " ".join(ran.json["advice"])
+    assert ("96% of the boxes have one and the same score" in advice) == warned
+    assert ("Warning: " in ran.err) == warned
 
 
 def test_no_threshold_without_scores(tmp_path):
@@ -319,15 +331,15 @@ ADVICE = [
 
 @pytest.mark.parametrize(("counts", "wrong", "half_width", "decision", "words"), ADVICE)
 def test_advice(tmp_path, counts, wrong, half_width, decision, words):
-    said = [mark for mark, n in zip(MARKS, counts, strict=True) for _ in range(n)]
+    given = [mark for mark, n in zip(MARKS, counts, strict=True) for _ in range(n)]
     lines = [
         scored(i, 0.4 if mark == "wrong_box" and wrong is LOW else 0.9,
                wrong if mark == "wrong_box" else BOX)
-        for i, mark in enumerate(said)
+        for i, mark in enumerate(given)
     ]  # fmt: skip
-    lines += [scored(len(said) + i, 0.9) for i in range(1000 if wrong is not LOW else 10)]
-    marks = {(i, 0, None): mark for i, mark in enumerate(said)}
-    review = read_review(tmp_path, lines, marks, dict.fromkeys(range(len(said) + 5), "random"))
+    lines += [scored(len(given) + i, 0.9) for i in range(1000 if wrong is not LOW else 10)]
+    marks = {(i, 0, None): mark for i, mark in enumerate(given)}
+    review = read_review(tmp_path, lines, marks, dict.fromkeys(range(len(given) + 5), "random"))
     advice = advise(review, 0.95, half_width)
     assert advice.decision == decision
     assert (advice.cards > 0) == (decision == "review_more")
@@ -369,7 +381,7 @@ def test_gate(tmp_path, mark, code):
     assert ran.code == ran.json["exit_code"] == code
 
 
-def test_review_of_another_run_is_said(tmp_path):
+def test_review_of_another_run_gives_a_warning(tmp_path):
     lines = [scored(0, 0.9)]
     marks = {(0, 0, None): "good", (5, 0, None): "good"}
     ran = run_review(tmp_path, lines, marks, picks={0: "random"}, run="another")

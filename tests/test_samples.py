@@ -19,6 +19,7 @@ from image_grounding.input.samples import (
     SampleReader,
     make_sample_id,
 )
+from image_grounding.steps.extraction import EXTRACTION
 
 SAFE = re.compile(r"[A-Za-z0-9._-]{1,80}")
 GOOD = b'{"image_path": "a.jpg", "caption": "a dog"}'
@@ -124,12 +125,12 @@ BAD = {
     "no image": ('{"caption": "a dog"}', "'image_path' is a required property"),
     "empty caption": (line(caption=""), "caption is empty"),
     "blank caption": (line(caption=" \t\n\u3000"), "caption is empty"),
-    "null caption": (line(caption=None), "caption must be string, not NoneType"),
+    "null caption": (line(caption=None), "caption must be string, not null"),
     "number as caption": (line(caption=7), "caption must be string, not int"),
     "list as caption": (line(caption=["a dog"]), "caption must be string, not list"),
     "empty image": (line(image_path=""), "image_path is empty"),
     "blank image": (line(image_path=" \t"), "image_path is empty"),
-    "null image": (line(image_path=None), "image_path must be string, not NoneType"),
+    "null image": (line(image_path=None), "image_path must be string, not null"),
     "number as image": (line(image_path=1.5), "image_path must be string, not float"),
     "NUL in the image": (line(image_path="a\0.jpg"), "NUL"),
     "width is text": (line(width="abc"), "width must be integer or null, not str"),
@@ -210,7 +211,7 @@ def test_fields_pass_through_unchanged(file):
     assert sample.fields == fields
     assert list(sample.fields) == list(fields)
     assert sample.caption == fields["caption"]
-    assert not sample.step_0_record
+    assert not sample.given
 
 
 @pytest.mark.parametrize(
@@ -392,7 +393,7 @@ def test_where_an_image_is(folders, exists, root, image_path, found):
     root = str(folders / root) if root == "root" else root
     image_path = image_path.replace("ABSOLUTE", str(folders))
     (sample,) = read(folders / "there" / "in.jsonl", line(image_path=image_path), image_root=root)
-    assert Path(os.path.normpath(sample.image.absolute())) == folders / found
+    assert Path(os.path.normpath(os.path.abspath(sample.image))) == folders / found
     assert sample.fields["image_path"] == image_path
 
 
@@ -411,8 +412,8 @@ def record(**fields) -> str:
 
 def test_step_0_record_keeps_the_sample_id(file):
     (plain,) = read(file, line())
-    (sample,) = read(file, record(sample_id=plain.sample_id), step_0_records=True)
-    assert sample.step_0_record
+    (sample,) = read(file, record(sample_id=plain.sample_id), identity=EXTRACTION.identity)
+    assert sample.given
     assert sample.sample_id == plain.sample_id
     assert sample.fields["expressions"][0]["expression_id"] == "e0"
 
@@ -421,7 +422,10 @@ def test_step_0_record_keeps_the_sample_id(file):
 def test_ids_of_the_records_of_others_do_not_depend_on_the_order(file, given):
     rows = [line(expressions=expressions(text), sample_id=given) for text in ("a dog", "a cat")]
     ids = [
-        [sample.sample_id for sample in SampleReader(write_jsonl(file, order), step_0_records=True)]
+        [
+            sample.sample_id
+            for sample in SampleReader(write_jsonl(file, order), identity=EXTRACTION.identity)
+        ]
         for order in (rows, rows[::-1])
     ]
     assert ids[0] == ids[1][::-1]
@@ -430,7 +434,7 @@ def test_ids_of_the_records_of_others_do_not_depend_on_the_order(file, given):
 
 def test_step_0_record_without_caption(file):
     fields = {"image_path": "a.jpg", "cleaned_caption": "a dog", "expressions": []}
-    (sample,) = read(file, json.dumps(fields), step_0_records=True)
+    (sample,) = read(file, json.dumps(fields), identity=EXTRACTION.identity)
     assert sample.caption == "a dog"
     (bad,) = read(file, json.dumps(fields))
     assert isinstance(bad, BadLine)
@@ -443,7 +447,7 @@ def expressions(*texts: str, prefix: str = "e") -> list[dict[str, str]]:
 def test_step_0_records_of_one_pair_with_other_expressions_are_distinct(file):
     given = [expressions("a dog"), expressions("a cat"), expressions("a dog"), expressions("a cat")]
     rows = [line(expressions=item) for item in given]
-    samples = list(SampleReader(write_jsonl(file, rows), step_0_records=True))
+    samples = list(SampleReader(write_jsonl(file, rows), identity=EXTRACTION.identity))
     assert [sample.occurrence for sample in samples] == [1, 1, 2, 2]
     assert samples[0].sample_id == samples[2].sample_id
     assert samples[1].sample_id == samples[3].sample_id
@@ -454,7 +458,7 @@ def test_step_0_records_of_one_pair_with_other_expressions_are_distinct(file):
 def test_step_0_records_that_differ_in_ids_alone_are_one_sample(file):
     """As an identical line twice in the input of step 0 leaves them."""
     rows = [line(expressions=expressions("a dog", prefix=prefix)) for prefix in ("x-e", "x.2-e")]
-    samples = list(SampleReader(write_jsonl(file, rows), step_0_records=True))
+    samples = list(SampleReader(write_jsonl(file, rows), identity=EXTRACTION.identity))
     assert [sample.occurrence for sample in samples] == [1, 2]
     assert samples[0].sample_id == samples[1].sample_id
     assert [s.fields["expressions"][0]["expression_id"] for s in samples] == ["x-e0", "x.2-e0"]
@@ -462,5 +466,5 @@ def test_step_0_records_that_differ_in_ids_alone_are_one_sample(file):
 
 @pytest.mark.parametrize("garbage", [None, 7, "a dog", {}, [7, None], [[{"text": 1}]]])
 def test_step_0_records_with_garbage_for_expressions_are_read(file, garbage):
-    samples = read(file, line(expressions=garbage) + "\n" + line(), step_0_records=True)
+    samples = read(file, line(expressions=garbage) + "\n" + line(), identity=EXTRACTION.identity)
     assert [type(sample) for sample in samples] == [Sample, Sample]

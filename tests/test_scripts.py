@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every script starts from any folder, also beside files named like standard modules."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -8,7 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from support.scripts import ROOT, SCRIPTS, clean_environment, run_script
+from image_grounding.cli.common import LateChoice
+from image_grounding.cli.evaluate import evaluate_command
+from image_grounding.cli.export import export_command
+from image_grounding.cli.inspect import inspect_command
+from image_grounding.exports import FORMATS
+from support.scripts import PRELOADED, ROOT, SCRIPTS, clean_environment, run_script
 
 TOOLS = sorted(path.name for path in SCRIPTS.glob("*.py"))
 
@@ -21,8 +27,48 @@ def test_help_from_another_folder(name: str, tmp_path: Path) -> None:
     assert "Exit codes:" in ran.out
 
 
+HEAVY = {
+    *("PIL", "google.genai", "httpx", "jinja2", "jsonschema", "omegaconf", "openai", "pydantic"),
+    *("questionary", "rapidfuzz", "rich", "tenacity", "yaml"),
+}
+
+
 @pytest.mark.parametrize("name", TOOLS)
-def test_own_folder_is_not_searched_first(name: str, tmp_path: Path) -> None:
+def test_help_loads_no_heavy_package(name: str, tmp_path: Path) -> None:
+    """Each takes longer than all the rest of ``--help``."""
+    report = tmp_path / "modules"
+    (tmp_path / "sitecustomize.py").write_text(
+        "import atexit, os, sys\n"
+        "atexit.register(lambda: open(os.environ['REPORT'], 'w').write(' '.join(sys.modules)))\n"
+    )
+    ran = run_script(name, "--help", PYTHONPATH=str(tmp_path), REPORT=str(report))
+    assert ran.code == 0
+    loaded = set(report.read_text().split())
+    assert loaded & HEAVY == set()
+    ours = {module for module in loaded if module.startswith("image_grounding.")}
+    assert len(ours) < 15
+
+
+def test_what_help_names_is_what_there_is() -> None:
+    """The values of options are written out in ``--help``, which does not load them."""
+    checked = []
+    for command in (export_command, inspect_command, evaluate_command):
+        for option in command.params:
+            if isinstance(option.type, LateChoice) and option.name != "only":
+                assert option.metavar == f"[{'|'.join(option.type.values())}]"
+                checked.append(option.name)
+    assert checked == ["name", "convention", "step", "step", "truth_format"]
+    assert export_command.epilog
+    for name, exporter in FORMATS.items():
+        assert f"  {name:<13} {exporter.summary}\n" in export_command.epilog
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    # inspect.py begins in its own way, all the others alike.
+    [*((name, "scripts") for name in TOOLS), ("inspect.py", ""), ("run_pipeline.py", "")],
+)
+def test_own_folder_is_not_searched_first(name: str, folder: str, tmp_path: Path) -> None:
     """A file beside the scripts that is named like a standard module must not be imported."""
     bundle = tmp_path / "scripts"
     bundle.mkdir()
@@ -31,15 +77,28 @@ def test_own_folder_is_not_searched_first(name: str, tmp_path: Path) -> None:
     for trap in ("inspect.py", "dataclasses.py", "statistics.py"):
         if trap != name:
             (bundle / trap).write_text("raise SystemExit('the wrong module was imported')")
-    for cwd in (tmp_path, bundle):
-        done = subprocess.run(
-            [sys.executable, str(bundle / name), "--help"],
-            cwd=cwd,
-            env=clean_environment(),
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
+    done = subprocess.run(
+        [sys.executable, str(bundle / name), "--help"],
+        cwd=tmp_path / folder,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_all_but_inspect_begin_alike() -> None:
+    texts = {name: (SCRIPTS / name).read_text() for name in TOOLS if name != "inspect.py"}
+    beginnings = {
+        text[text.index("import os") : text.index("    launch(")] for text in texts.values()
+    }
+    assert len(beginnings) == 1
+
+
+def test_what_the_forks_have_imported_is_there() -> None:
+    """The server of the forks passes over what it cannot import, and each fork then pays for it."""
+    missing = [name for name in PRELOADED if importlib.util.find_spec(name) is None]
+    assert missing == []
 
 
 @pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), ([], 2)])
@@ -89,6 +148,8 @@ def test_every_source_file_names_its_licence() -> None:
     [
         (["inspect.py"], "RESULTS_DIR"),
         (["export.py", "results", "--format", "yolo", "-o", "x"], "'yolo' is not one of"),
+        (["inspect.py", "results", "--only", "nothing"], "'nothing' is not one of"),
+        (["evaluate.py", "results", "--truth", "x", "--truth-format", "y"], "'y' is not one of"),
         (["run_pipeline.py", "--limit", "2", "--sample", "3"], "exclude each other"),
         (["run_pipeline.py", "--check-images", "some"], "takes a number, or all"),
         (["run_pipeline.py", "spec.yaml"], "-e spec.yaml"),

@@ -88,14 +88,19 @@ def test_printed_questions_are_valid_and_every_flag_exists(tmp_path: Path) -> No
     ran = run_wizard(tmp_path, "--print-questions")
     assert ran.code == 0, ran.err
     questions = ran.json["questions"]
-    assert [one["name"] for one in questions] == [one.name for one in QUESTIONS]
+    assert [question["name"] for question in questions] == [question.name for question in QUESTIONS]
     flags = {flag for option in setup_command.params for flag in option.opts}
-    known = {one["name"]: {choice["value"] for choice in one["choices"]} for one in questions}
+    known = {
+        question["name"]: {choice["value"] for choice in question["choices"]}
+        for question in questions
+    }
     known |= {fact: {"yes", "no"} for fact in ran.json["facts"]}
-    for one in questions:
-        Draft202012Validator(QUESTION_SCHEMA).validate(one)
-        assert one["flag"] in flags
-        conditions = one["condition"] + [default["condition"] for default in one["defaults"]]
+    for question in questions:
+        Draft202012Validator(QUESTION_SCHEMA).validate(question)
+        assert question["flag"] in flags
+        conditions = question["condition"] + [
+            default["condition"] for default in question["defaults"]
+        ]
         for condition in conditions:
             for name, values in condition.items():
                 assert set(values) <= known[name]
@@ -129,7 +134,7 @@ def test_missing_flags_are_listed_at_once(
     ran = run_wizard(tmp_path, *flags)
     assert ran.code == 2
     assert ran.json["status"] == "error"
-    assert [one["flag"] for one in ran.json["missing"]] == missing
+    assert [answer["flag"] for answer in ran.json["missing"]] == missing
     for flag in missing:
         assert f"{flag} is missing" in ran.json["error"]
         assert (f"{flag} is missing" in ran.err) == ("--quiet" not in flags)
@@ -137,7 +142,7 @@ def test_missing_flags_are_listed_at_once(
 
 
 def test_a_needed_condition_is_said(tmp_path: Path) -> None:
-    found = {one["flag"]: one["condition"] for one in run_wizard(tmp_path).json["missing"]}
+    found = {answer["flag"]: answer["condition"] for answer in run_wizard(tmp_path).json["missing"]}
     assert found["--input"] == found["--endpoint"] == ""
     assert found["--base-url"] == "endpoint is custom"
     assert found["--model"] == "endpoint is nim or tao or vllm or custom"
@@ -151,13 +156,13 @@ def test_wrong_and_missing_flags_together(make_project: Maker, server: Loopback)
         "--max-workers", "many", "--nim-hosting", "hosted", "--results-dir", "input.jsonl",
     )  # fmt: skip
     assert ran.code == 2
-    assert {one["flag"]: one["reason"] for one in ran.json["wrong"]} == {
+    assert {answer["flag"]: answer["reason"] for answer in ran.json["wrong"]} == {
         "--steps": "it must be one of 0,1, 0, 1",
         "--max-workers": "must be auto or integer, not 'many'",
         "--nim-hosting": "it only counts if endpoint is nim",
         "--results-dir": "it is a file, or in one",
     }
-    missing = {one["flag"]: one["choices"] for one in ran.json["missing"]}
+    missing = {answer["flag"]: answer["choices"] for answer in ran.json["missing"]}
     assert missing == {"--input": [], "--model": ["one-vl", "two-vl"]}
 
 
@@ -176,7 +181,7 @@ def test_key_in_a_flag_is_not_repeated(flag: str, make_project: Maker) -> None:
     flags = [part for pair in given.items() for part in pair if part]
     ran = run_wizard(project.folder, *flags)
     assert ran.code == 2
-    assert [one["flag"] for one in ran.json["wrong"]] == [flag]
+    assert [answer["flag"] for answer in ran.json["wrong"]] == [flag]
     assert "looks like a key" in ran.json["wrong"][0]["reason"]
     assert KEY not in ran.out + ran.err
     assert not (project.folder / "spec.yaml").exists()
@@ -201,6 +206,7 @@ def test_names_of_variables(name: str) -> None:
         ("https://h/v1/models", "https://h/v1"),
         ("https://h/openai/v1beta", "https://h/openai/v1beta"),
         ("[::1]:8000/v1", "http://[::1]:8000/v1"),
+        ("h/d/chat/completions?api-version=2024-10-21", "http://h/d?api-version=2024-10-21"),
     ],
 )
 def test_base_url_is_normalized(typed: str, url: str) -> None:
@@ -253,6 +259,28 @@ def test_spec_runs_end_to_end(server: Loopback, make_project: Maker) -> None:
     assert KEY not in ran.out + ran.err + (project.folder / "spec.yaml").read_text()
 
 
+def test_a_version_in_the_address_goes_with_every_request(
+    server: Loopback, make_project: Maker
+) -> None:
+    project = make_project(1)
+    ran = run_wizard(
+        project.folder, "--input", "input.jsonl", "--image-root", ".", "--endpoint", "custom",
+        "--base-url", f"{server.base_url}/chat/completions?api-version=2024-10-21", "--check",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert ran.json["answers"]["model"] == "test-vlm"
+    run = run_script("run_pipeline.py", "-e", "spec.yaml", cwd=project.folder)
+    assert run.code == 0, run.err
+    asked = {path for path in server.gets if path.startswith("/v1/models")}
+    assert asked == {"/v1/models?api-version=2024-10-21"}
+    assert {call.query for call in (*server.probes, *server.calls)} == {"api-version=2024-10-21"}
+    shown = json.loads((project.folder / "results" / "run_summary.json").read_text())["spec"]
+    openai = shown["image_grounding"]["vlm"]["openai"]
+    assert (openai["base_url"], openai["extra_query"]) == (
+        server.base_url, {"api-version": "2024-10-21"},
+    )  # fmt: skip
+
+
 def test_again_gives_the_identical_file(make_project: Maker) -> None:
     project = make_project(1)
     flags = ["--input", "input.jsonl", "--endpoint", "vllm", "--running", "no", "--model", "a b"]
@@ -260,7 +288,7 @@ def test_again_gives_the_identical_file(make_project: Maker) -> None:
     assert ran.code == 0, ran.err
     path = project.folder / "a b.yaml"
     first = path.read_bytes()
-    path.unlink()
+    path.write_text("changed")
     done = subprocess.run(
         shlex.split(ran.json["again"]),
         cwd=project.folder, env=clean_environment(), capture_output=True, stdin=subprocess.DEVNULL,
@@ -276,7 +304,7 @@ def test_existing_file_is_kept(make_project: Maker) -> None:
     flags = ["--input", "input.jsonl", "--endpoint", "local"]
     ran = run_wizard(project.folder, *flags)
     assert ran.code == 2
-    assert [one["flag"] for one in ran.json["wrong"]] == ["--output"]
+    assert [answer["flag"] for answer in ran.json["wrong"]] == ["--output"]
     assert "--overwrite" in ran.json["error"]
     assert (project.folder / "spec.yaml").read_text() == "old"
     ran = run_wizard(project.folder, *flags, "--overwrite")
@@ -291,8 +319,10 @@ def test_doubts_become_warnings(make_project: Maker, server: Loopback) -> None:
     ran = run_wizard(
         project.folder, "--input", "mixed.jsonl", "--image-root", "other", "--endpoint", "vllm",
         "--base-url", server.base_url, "--key-variable", "NOT_THERE", "--model", "test",
+        "--unlisted-model",
     )  # fmt: skip
     assert ran.code == 0, ran.err
+    assert shlex.split(ran.json["again"])[-2:] == ["--unlisted-model", "--overwrite"]
     for part in (
         "line 1 of the input cannot be used: not JSON",
         "--image-root: none of the first 2 images is there",
@@ -301,6 +331,34 @@ def test_doubts_become_warnings(make_project: Maker, server: Loopback) -> None:
     ):
         assert any(part in warning for warning in ran.json["warnings"]), part
         assert part in ran.err
+
+
+def test_a_model_that_is_not_listed_is_not_written(make_project: Maker, server: Loopback) -> None:
+    project = make_project(1)
+    flags = ["--input", "input.jsonl", "--endpoint", "custom", "--base-url", server.base_url]
+    ran = run_wizard(project.folder, *flags, "--running", "yes", "--model", "test")
+    assert ran.code == 2
+    assert ran.json["wrong"] == [
+        {
+            "name": "model",
+            "flag": "--model",
+            "reason": "the endpoint does not list that model; it lists test-vlm; "
+            "--unlisted-model keeps it",
+        }
+    ]
+    assert not (project.folder / "spec.yaml").exists()
+
+
+@pytest.mark.parametrize(("running", "code"), [("yes", 0), ("no", 2)])
+def test_a_server_may_be_called_running_whatever_it_is(
+    running: str, code: int, make_project: Maker
+) -> None:
+    project = make_project(1)
+    flags = ["--input", "input.jsonl", "--endpoint", "local", "--running", running]
+    ran = run_wizard(project.folder, *flags)
+    assert ran.code == code, ran.err
+    if code:
+        assert [answer["flag"] for answer in ran.json["wrong"]] == ["--running"]
 
 
 GEMINI = ["gemini-3.5-flash-lite", "gemini-9-flash", "gemini-9-flash-tts", "gemini-2.5-pro"]
@@ -333,8 +391,13 @@ def test_gemini_models(
     )
     flags = ["--from", "old.yaml", "--output", "new.yaml", "--model", model]
     ran = run_wizard(project.folder, *flags, GOOGLE_API_KEY=key)
+    unlisted = bool(served and key and model not in served)
+    assert ran.code == (2 if unlisted else 0), ran.err
+    if unlisted:
+        assert (said or "") in ran.json["error"]
+        ran = run_wizard(project.folder, *flags, "--unlisted-model", GOOGLE_API_KEY=key)
     assert ran.code == 0, ran.err
-    warnings = [one for one in ran.json["warnings"] if "is not set" not in one]
+    warnings = [warning for warning in ran.json["warnings"] if "is not set" not in warning]
     assert len(warnings) == (said is not None), warnings
     assert (said or "") in "".join(warnings)
     assert ("the models known in November 2026" in ran.err) == (served is None or not key)
@@ -526,6 +589,22 @@ def test_tao_writes_only_its_keys(make_project: Maker) -> None:
     assert "left out, as TAO does not know it: image_grounding.vlm.coordinates" in ran.err
     # TAO's own default is another one.
     assert values["image_grounding"]["vlm"]["openai"]["temperature"] == 0.3
+
+
+@pytest.mark.parametrize(("variable", "key"), [("", "EMPTY"), ("MY_KEY", "${oc.env:MY_KEY}")])
+def test_tao_always_gets_the_text_of_a_key(variable: str, key: str, make_project: Maker) -> None:
+    project = make_project(1)
+    flags = ["--input", "input.jsonl", "--endpoint", "custom", "--base-url", "localhost:1"]
+    flags += ["--model", "m", "--key-variable", variable]
+    for more, written in ((["--tao"], key), ([], key if variable else None)):
+        ran = run_wizard(project.folder, *flags, *more, "--overwrite", MY_KEY=KEY)
+        assert ran.code == 0, ran.err
+        openai = yaml.safe_load((project.folder / "spec.yaml").read_text())["image_grounding"][
+            "vlm"
+        ]["openai"]
+        assert openai.get("api_key") == written
+    again = run_wizard(project.folder, "--from", "spec.yaml", "--tao", "--overwrite", MY_KEY=KEY)
+    assert not any("secret" in warning for warning in again.json["warnings"])
 
 
 def test_tao_without_the_embedded_annotator(make_project: Maker) -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from image_grounding.addresses import trim_base_url
 from image_grounding.errors import SpecError
 from image_grounding.resources import load_schema, spec_path
-from image_grounding.spec import Spec, load_spec, trim_base_url
+from image_grounding.spec import Spec, load_spec
+from image_grounding.spec.capabilities import capabilities_of
 
 SECRET = "sk-Sup3rSecret0123456789"
 GIVEN = ("results_dir=out", "data.input_jsonl=in.jsonl")
@@ -44,7 +46,9 @@ def keys_of(values, prefix: str = "") -> set[str]:
         name
         for key, value in values.items()
         for name in (
-            keys_of(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}"}
+            keys_of(value, f"{prefix}{key}.")
+            if isinstance(value, dict) and value
+            else {f"{prefix}{key}"}
         )
     }
 
@@ -129,6 +133,11 @@ def test_defaults():
     assert spec.vlm.coordinates == "auto"
     assert spec.vlm.structured_output == "auto"
     assert spec.vlm.image.max_pixels is None
+    assert spec.vlm.image.step_0 is True
+    assert spec.vlm.image.step_0_max_pixels is None
+    assert spec.vlm.coordinates_trusted is False
+    assert spec.workflow.reread is False
+    assert spec.vlm.openai.extra_body == {}
 
 
 def test_file_over_defaults_and_overrides_over_the_file(write):
@@ -166,6 +175,8 @@ def test_runs_do_not_change_the_defaults_of_the_next(write):
         ("data.image_root=", "data", "image_root", ""),
         ("vlm.structured_output=false", "vlm", "structured_output", False),
         ("vlm.structured_output=auto", "vlm", "structured_output", "auto"),
+        ("vlm.coordinates_trusted=true", "vlm", "coordinates_trusted", True),
+        ("workflow.reread=true", "workflow", "reread", True),
         ("vlm.coordinates=pixel_sent", "vlm", "coordinates", "pixel_sent"),
     ],
 )
@@ -424,6 +435,8 @@ CONVENTIONS = "auto, norm1000_yxyx, norm1000_xyxy, pixel_resized, pixel_sent, no
         ("vlm.prices.input", "-0.1", "must be at least 0, not -0.1"),
         ("workflow", "5", None),
         ("vlm.image", "[5]", None),
+        ("vlm.image.step_0", "maybe", "must be boolean, not 'maybe'"),
+        ("vlm.image.step_0_max_pixels", "9", "must be at least 784 and at most 100000000, not 9"),
     ],
 )
 def test_wrong_value_says_what_is_allowed(key, value, message):
@@ -441,6 +454,14 @@ def test_wrong_step_is_named():
     assert problems(*GIVEN, "workflow.steps=[0, 2]") == [
         "image_grounding.workflow.steps.1 must be one of 0, 1, not '2'"
     ]
+
+
+def test_what_backends_can_do():
+    backends = load_schema("spec")["properties"]["image_grounding"]["properties"]["vlm"]
+    capable = {name: capabilities_of(name) for name in backends["properties"]["backend"]["enum"]}
+    alone = {name for name, capabilities in capable.items() if not capabilities.needs_endpoint}
+    assert alone == {name for name in capable if capable[name].is_demonstration} == {"local"}
+    assert capabilities_of("a backend of later") == capable["openai"]
 
 
 def test_several_problems_at_once():
@@ -475,7 +496,51 @@ def test_section_that_is_none(write, text, section):
 
 def test_other_autolabel_type():
     (sentence,) = problems(*GIVEN, "autolabel_type=grounding_dino")
-    assert sentence == "autolabel_type must be image_grounding, not 'grounding_dino'"
+    assert sentence.startswith("autolabel_type must be image_grounding, not 'grounding_dino': ")
+
+
+TAO_DEFAULT = """
+gpu_ids: [0]
+num_gpus: 1
+batch_size: 4
+num_workers: 8
+autolabel_type: mal
+mal: {dataset: {type: coco, crop_size: 512}, checkpoint: null, results_dir: null}
+grounding_dino: {checkpoint: null, iteration_scheduler: [{conf_threshold: 0.5}]}
+video_reasoning_annotation: {output_format: both, workflow: {steps: ["0", 1a]}}
+image_referring_expression: {workflow: {steps: ["0", "1", "2", "3"]}}
+results_dir: ""
+image_grounding:
+  vlm:
+    backend: gemini
+    gemini: {api_key: "", model: gemini-3.1-flash-lite-preview, temperature: 0.3}
+    openai: {api_key: "", base_url: "", model_name: "", temperature: 0.7, max_tokens: 4096}
+  workflow: {steps: ["0", "1"], max_workers: 4, long_video_threshold_sec: 60}
+  data: {input_jsonl: "", image_root: ""}
+"""
+
+
+@pytest.mark.parametrize("more", ["", "a_section_of_a_later_tao: {a: b}\n"])
+def test_a_default_spec_of_tao_says_what_to_set_and_nothing_odd(write, more):
+    (sentence,) = problems(path=write(TAO_DEFAULT + more))
+    assert sentence.endswith("; set autolabel_type=image_grounding")
+    assert sentence.startswith("autolabel_type must be image_grounding, not 'mal'")
+
+
+def test_a_default_spec_of_tao_runs_with_what_it_leaves_open(write):
+    spec = load_spec(write(TAO_DEFAULT), ["autolabel_type=image_grounding", *GIVEN])
+    assert spec.vlm.model == "gemini-3.1-flash-lite-preview"
+
+
+def test_overrides_that_only_tao_knows_have_no_effect():
+    theirs = ["gpu_ids=[0,1]", "gpu_ids[0]=1", "num_gpus=2", "mal.train.lr=0.1", "+wandb.enable=1"]
+    spec = load_spec(None, [*GIVEN, *theirs])
+    assert spec == load_spec(None, GIVEN)
+    assert load_spec(None, [*GIVEN, "encryption_key=abc"]) == spec
+    (note,) = load_spec(None, [*GIVEN, "hydra.run.dir=x", "++hydra.job.chdir=true"]).notes
+    assert note == "hydra.* has no effect here: results_dir is the output folder"
+    (sentence,) = problems(*GIVEN, "model_name=m")
+    assert sentence.endswith("did you mean image_grounding.vlm.openai.model_name?")
 
 
 @pytest.mark.parametrize("override", ["spec.yaml", "=5", "", "+=1", "--quiet"])
@@ -508,7 +573,7 @@ def test_override_that_is_no_yaml(override):
         (b"a: 1\nb:\tc: d\n", "line 2: not valid YAML"),
         (b"results_dir: a\nresults_dir: b\n", "line 2: not valid YAML (found duplicate key"),
         (b"results_dir: \x01\n", "not valid YAML"),
-        (b"results_dir: " + b"[" * 5000, "not valid YAML (nested too deep)"),
+        (b"results_dir: " + b"[" * 1500, "not valid YAML (nested too deep)"),
         (b"? [a, b]\n: 1\n", "not valid YAML"),
         (b"results_dir: !!python/object:os.system x\n", "line 1: not valid YAML"),
         (b"results_dir: !!set {a, b}\n", "is not a supported primitive type"),
@@ -641,6 +706,11 @@ IN_FILE = {
     "password in a list": f"openai: {{base_url: ['http://user:{SECRET}@h/v1']}}\n",
     "password in a bad address": f"openai: {{base_url: 'http://u:{SECRET}@[h', model_name: m}}\n",
     "password without scheme": f"openai: {{base_url: 'user:{SECRET}@h/v1', model_name: m}}\n",
+    "header without a space": f"openai:\n  extra_headers: {{'api-key:{SECRET}': }}\n",
+    "header with a line break": f'openai: {{extra_headers: {{api-key: "{SECRET}\\nx"}}}}\n',
+    "header as a list": f"openai: {{extra_headers: {{api-key: [{SECRET}]}}}}\n",
+    "headers as a text": f"openai: {{extra_headers: 'api-key: {SECRET}'}}\n",
+    "headers as texts": f"openai: {{extra_headers: ['api-key: {SECRET}']}}\n",
     "beside another problem": f"openai: {{api_key: {SECRET}, timeout: -1, model_nam: m}}\n",
     "beside a wrong value": f"openai: {{api_key: {SECRET}, timeout: -1, max_tokens: x}}\n",
 }
@@ -667,6 +737,132 @@ def test_no_secret_of_the_file_in_an_error(write, text):
 )
 def test_no_secret_of_an_override_in_an_error(override):
     assert problems(*GIVEN, *OPENAI, override)
+
+
+# --- what is passed on to the endpoint
+
+
+@pytest.mark.parametrize(
+    ("value", "meant"), [("auto", True), ("true", True), ("false", False), ("'False'", False)]
+)
+def test_auto_is_an_earlier_name_of_a_picture_in_step_0(value, meant):
+    assert load_spec(None, [*GIVEN, f"vlm.image.step_0={value}"]).vlm.image.step_0 is meant
+
+
+def test_extras(write, monkeypatch):
+    monkeypatch.setenv("IG_KEY", SECRET)
+    extras = {
+        "extra_body": {"enable_thinking": False, "deep": {"list": [1, "${oc.env:IG_KEY}"]}},
+        "extra_query": {"api-version": "2024-10-21", "beta": True, "n": 3, "k": "${oc.env:IG_KEY}"},
+        "extra_headers": {"api-key": "${oc.env:IG_KEY}", "X-Title": "mine"},
+    }
+    vlm = {"backend": "openai", "openai": {"base_url": "http://h", "model_name": "m", **extras}}
+    spec = load_spec(write(own(vlm=vlm)), ["vlm.openai.extra_body.top_k=5"])
+    openai = spec.vlm.openai
+    assert openai.extra_body == {
+        "enable_thinking": False, "deep": {"list": [1, SECRET]}, "top_k": 5,
+    }  # fmt: skip
+    assert openai.extra_query == {
+        "api-version": "2024-10-21",
+        "beta": "true",
+        "n": "3",
+        "k": SECRET,
+    }
+    assert openai.extra_headers == {"api-key": SECRET, "X-Title": "mine"}
+    assert openai.extra_secrets == (SECRET,) * 3
+    assert SECRET not in repr(spec) + str(spec.redacted)
+    shown = spec.redacted["image_grounding"]["vlm"]["openai"]
+    assert shown["extra_body"] == {
+        "enable_thinking": False, "deep": {"list": [1, "(set)"]}, "top_k": 5,
+    }  # fmt: skip
+    assert shown["extra_query"]["api-version"] == "2024-10-21"
+    assert shown["extra_headers"] == {"api-key": "(set)", "X-Title": "(set)"}
+
+
+def test_credential_in_the_file_is_a_secret_by_its_name(write):
+    extras = {"extra_headers": {"X-Api-Key": SECRET}, "extra_query": {"subscription-key": SECRET}}
+    vlm = {"backend": "openai", "openai": {"base_url": "http://h", "model_name": "m", **extras}}
+    spec = load_spec(write(own(vlm=vlm)))
+    assert spec.vlm.openai.extra_secrets == (SECRET, SECRET)
+    assert SECRET not in repr(spec) + str(spec.redacted)
+
+
+def test_query_of_an_address_is_passed_on():
+    url = f"https://h/deployments/d/chat/completions?api-version=2024-10-21&code={SECRET}&a=b%20c"
+    spec = load_spec(None, [*GIVEN, *OPENAI, f"vlm.openai.base_url={url}"])
+    openai = spec.vlm.openai
+    assert openai.base_url == "https://h/deployments/d"
+    assert openai.extra_query == {"api-version": "2024-10-21", "code": SECRET, "a": "b c"}
+    assert openai.extra_secrets == (SECRET,)
+    assert SECRET not in str(spec.redacted)
+    named = load_spec(
+        None, [*GIVEN, *OPENAI, f"vlm.openai.base_url={url}", "vlm.openai.extra_query.a=x"]
+    )
+    assert named.vlm.openai.extra_query["a"] == "x"
+    # Google's client keeps a query by itself.
+    gateway = load_spec(None, [*GIVEN, "vlm.gemini.base_url=https://h?a=b"]).vlm.gemini.address
+    assert gateway == "https://h?a=b"
+
+
+def test_extras_need_no_variables_where_keys_need_none(monkeypatch):
+    monkeypatch.delenv("IG_GONE", raising=False)
+    header = "vlm.openai.extra_headers.api-key='${oc.env:IG_GONE}'"
+    assert (
+        load_spec(None, [*GIVEN, *OPENAI, header], without_keys=True).vlm.openai.model_name == "m"
+    )
+    (sentence,) = problems(*GIVEN, *OPENAI, header)
+    assert "the environment variable IG_GONE is not set" in sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("extra_body", "5", " must be a mapping"),
+        ("extra_headers", "[a]", " must be a mapping"),
+        ("extra_headers", "{a: 5}", ".a must be string"),
+        (
+            "extra_headers",
+            "{a b: x}",
+            " must be plain ASCII on one line, and a name there one word",
+        ),
+        ("extra_headers", '{a: "x\\ny"}', ".a must be plain ASCII on one line"),
+        ("extra_headers", "{a: é}", ".a must be plain ASCII on one line"),
+        ("extra_query", "{v: 1.5}", ".v must be string or integer or boolean"),
+        ("extra_query", "{v: {a: b}}", ".v must be string or integer or boolean"),
+        ("extra_body", "{messages: []}", " must not hold messages, which the pipeline sets itself"),
+    ],
+)
+def test_extras_that_cannot_be_sent(name, value, message):
+    (sentence,) = problems(*GIVEN, *OPENAI, f"vlm.openai.{name}={value}")
+    assert sentence.startswith(f"image_grounding.vlm.openai.{name}{message}")
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        f"extra_headers.api-key={SECRET}",
+        f"extra_headers={{Authorization: 'Bearer {SECRET}'}}",
+        f"extra_headers.X-API-Key={SECRET}",
+        f"extra_headers.Ocp-Apim-Subscription-Key={SECRET}",
+        f"extra_headers.cookie={SECRET}",
+        f"extra_query.key={SECRET}",
+        f"extra_body.options.api_key={SECRET}",
+    ],
+)
+def test_credential_among_the_extras_of_the_command_line_is_refused(override, monkeypatch):
+    (sentence,) = problems(*GIVEN, *OPENAI, f"vlm.openai.{override}")
+    assert "a key on the command line can be read by every user" in sentence
+    monkeypatch.setenv("IG_KEY", SECRET)
+    spec = load_spec(
+        None, [*GIVEN, *OPENAI, f"vlm.openai.{override.replace(SECRET, '${oc.env:IG_KEY}')}"]
+    )
+    assert SECRET in spec.vlm.openai.extra_secrets[0]
+
+
+def test_extra_body_in_two_shapes(write):
+    path = write(own(vlm={"openai": {"extra_body": {"a": [1]}}}))
+    (sentence,) = problems(*OPENAI, "vlm.openai.extra_body.a.b=1", path=path)
+    assert sentence.startswith("extra_body: a list in one place and a mapping")
 
 
 # --- the ready specs
@@ -696,5 +892,10 @@ def test_ready_spec_needs_only_what_it_marks(monkeypatch, name):
     fill = [f"vlm.openai.{k}={v}" for k, v in marked.items() if f"{k}: ???" in path.read_text()]
     spec = load_spec(path, [*GIVEN, *fill])
     assert (spec.vlm.backend, spec.vlm.model, spec.vlm.openai.base_url) == READY[name]
-    assert spec.vlm.openai.api_key == (SECRET if name == "nim" else "")
+    # TAO's client wants a key where none is needed.
+    keys = {"nim": SECRET, "tao": "EMPTY", "vllm": "EMPTY"}
+    assert spec.vlm.openai.api_key == keys.get(name, "")
+    assert spec.redacted["image_grounding"]["vlm"]["openai"]["api_key"] == (
+        "(set)" if name == "nim" else keys.get(name, "")
+    )
     assert spec.vlm.coordinates == "auto"

@@ -37,7 +37,7 @@ def only(path: Path, name: str = "auto") -> Annotation:
 def coco(annotations: list[dict[str, Any]], **image: Any) -> dict[str, Any]:
     return {
         "images": [{"id": 9, "file_name": "a/9.jpg", "width": 200, "height": 100, **image}],
-        "annotations": [{"id": n, "image_id": 9, **one} for n, one in enumerate(annotations)],
+        "annotations": [{"id": n, "image_id": 9, **fields} for n, fields in enumerate(annotations)],
         "categories": [{"id": 1, "name": "car"}, {"id": 2, "name": "dog"}],
     }
 
@@ -91,7 +91,7 @@ def test_coco_phrases_belong_to_their_captions(tmp_path: Path) -> None:
         {"bbox": [0, 0, 5, 5], "phrase": "a pet", "caption": "a pet", "expression_id": 3},
     ]
     truth = read_truth(write_json(tmp_path / "phrases.json", coco(boxes)))
-    assert [(one.captions, [p.text for p in one.phrases]) for one in truth.annotations] == [
+    assert [(entry.captions, [p.text for p in entry.phrases]) for entry in truth.annotations] == [
         (("a dog and a dog",), ["a dog", "a dog"]),
         (("a pet",), ["a pet"]),
     ]
@@ -212,7 +212,7 @@ def test_refcoco_pickled(tmp_path: Path, protocol: int) -> None:
 def test_refcoco_as_json(tmp_path: Path, wrap: Any) -> None:
     write_json(tmp_path / "instances.json", INSTANCES)
     write_json(tmp_path / "refs.json", wrap(REFS))
-    assert [one.text for one in only(tmp_path).phrases] == ["left dog", "small dog"]
+    assert [phrase.text for phrase in only(tmp_path).phrases] == ["left dog", "small dog"]
 
 
 def test_refcoco_needs_one_refs_file(tmp_path: Path) -> None:
@@ -294,10 +294,10 @@ def test_flickr30k(tmp_path: Path) -> None:
         Phrase("a mood", (49, 55), None),
     )
     assert all(first.captions[0][p.span[0] : p.span[1]] == p.text for p in first.phrases if p.span)
-    assert [one.text for one in second.phrases] == ["Cars"]
+    assert [phrase.text for phrase in second.phrases] == ["Cars"]
 
 
-def test_flickr30k_without_annotations_is_said(tmp_path: Path) -> None:
+def test_flickr30k_without_annotations_is_counted(tmp_path: Path) -> None:
     flickr(tmp_path)
     (tmp_path / "Sentences" / "10.txt").write_text("[/EN#1/other A dog] .")
     assert read_truth(tmp_path).left_out == {"sentences_without_annotations": 1}
@@ -448,11 +448,11 @@ def test_a_cut_gz_is_an_error(tmp_path: Path, kept: float) -> None:
         read_truth(path)
 
 
-def test_fractions_of_pixels_are_rounded_out_and_spans_of_others_mended(tmp_path: Path) -> None:
-    said = {"text": "a man", "char_span": [22, 27], "instances": [
+def test_fractions_of_pixels_are_rounded_out_and_wrong_spans_mended(tmp_path: Path) -> None:
+    item = {"text": "a man", "char_span": [22, 27], "instances": [
         {"bbox": [10.9, 20.000000001, 30.1, 39.0], "bbox_score": 0.5}
     ]}  # fmt: skip
-    line = record("a/9.jpg", [said])
+    line = record("a/9.jpg", [item])
     del line["image_id"]
     read = next(Results(write_jsonl(tmp_path / "tao.jsonl", [line])).records())
     assert read.image_id == "9"

@@ -120,13 +120,12 @@ def make(
         return None
     uv = shutil.which("uv")
     python = python_of(environment)
-    silent = ["--quiet"] if quiet else []
     if present is None:
         shutil.rmtree(environment, ignore_errors=True)  # what a killed set-up left
         if uv:
-            _run([uv, "venv", *silent, "--python", sys.executable, environment])
+            _run([uv, "venv", "--python", sys.executable, environment], quiet)
         else:
-            _run([sys.executable, "-m", "venv", environment])
+            _run([sys.executable, "-m", "venv", environment], quiet)
     install = (
         [uv, "pip", "install", "--python", python]
         if uv
@@ -135,7 +134,7 @@ def make(
     wanted = sorted({*extras, *(present or ())})
     packages = requirements(wanted)
     if packages:
-        _run([*install, *silent, "-c", _PINS, *packages])
+        _run([*install, "-c", _PINS, *packages], quiet)
     with open(_marker(environment), "w", encoding="utf-8") as file:
         json.dump({"extras": wanted}, file)
     return "uv" if uv else "pip"
@@ -155,9 +154,16 @@ def _marker(environment: str) -> str:
     return os.path.join(environment, "image-grounding-ready.json")
 
 
-def _run(command: "list[str]") -> None:
-    """Run a step of the set-up; what it prints goes to stderr."""
-    code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sys.stderr).returncode
-    if code:
+def _run(command: "list[str]", quiet: bool) -> None:
+    """Run a step of the set-up; what it prints goes to stderr, with ``quiet`` only if it fails."""
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE if quiet else sys.stderr,
+        stderr=subprocess.STDOUT if quiet else None,
+    )
+    if done.returncode:
+        if quiet:
+            print(done.stdout.decode(errors="replace"), file=sys.stderr)
         step = " ".join(command[:4])
-        raise SetupError(f"{step} ... ended with {code}; its own message is above")
+        raise SetupError(f"{step} ... ended with {done.returncode}; its own message is above")

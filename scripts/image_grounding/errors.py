@@ -71,7 +71,7 @@ class EndpointError(ImageGroundingError):
         message: what happened, for a person.
         status: the HTTP status, where there was an answer.
         remedy: in place of the class's own.
-        said: the server's own words, scrubbed.
+        server_text: the server's own words, scrubbed.
     """
 
     exit_code = Exit.ENDPOINT
@@ -87,11 +87,11 @@ class EndpointError(ImageGroundingError):
         *,
         status: int | None = None,
         remedy: str | None = None,
-        said: str = "",
+        server_text: str = "",
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.said = said
+        self.server_text = server_text
         self.attempts = 1
         self.remedy = remedy or self.remedy
 
@@ -139,6 +139,41 @@ class LoadingError(UnusableEndpointError):
     remedy = "wait until the weights are loaded: check_endpoint.py --wait 600 looks until then"
 
 
+class RunEndingError(EndpointError):
+    """Ends a run in good order: no sample failed of it, and the next run goes on."""
+
+    fatal = True
+
+
+class OutageError(RunEndingError):
+    """The endpoint had answered, and then did not for longer than the run waits."""
+
+    reason = "outage"
+    remedy = (
+        "what is finished is kept and no sample failed of it: bring the endpoint up, then start "
+        "the same command again; workflow.max_outage is how long a run waits"
+    )
+
+
+class BudgetError(RunEndingError):
+    """The run has taken what it may.
+
+    Args:
+        message: what it has taken, for a person.
+        limit: the key of ``workflow`` that says how much it may.
+    """
+
+    exit_code = Exit.SOME_FAILED
+    remedy = (
+        "what is finished is kept: the same command again goes on, and counts from nothing; "
+        "raise the limit or set it to null to go on further"
+    )
+
+    def __init__(self, message: str, *, limit: str) -> None:
+        super().__init__(message)
+        self.reason = limit
+
+
 class RejectedRequestError(EndpointError):
     """A 4xx for this very request (too long, bad image, a parameter it does not take)."""
 
@@ -157,10 +192,10 @@ class BusyError(EndpointError):
         *,
         status: int | None = None,
         remedy: str | None = None,
-        said: str = "",
+        server_text: str = "",
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(message, status=status, remedy=remedy, said=said)
+        super().__init__(message, status=status, remedy=remedy, server_text=server_text)
         self.retry_after = retry_after
 
 

@@ -3,10 +3,10 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -37,31 +37,51 @@ def running_browser() -> "Iterator[Browser]":
     assert executable, f"IMAGE_GROUNDING_BROWSER_TESTS=required, but none of {_NAMES} on PATH"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=[*_ARGUMENTS])
+        browser.new_page()  # that ``opened`` uses
         yield browser
         browser.close()
 
 
 @contextmanager
-def opened(browser: "Browser", path: Path, script: str = "", **options: Any) -> "Iterator[Page]":
+def opened(
+    browser: "Browser",
+    path: Path,
+    script: str = "",
+    *,
+    width: int = 1400,
+    height: int = 1000,
+    color_scheme: Literal["dark", "light"] | None = None,
+) -> "Iterator[Page]":
     """A file opened from disk; what it may never do fails the test.
 
     No message on the console, no exception, no request but for the file itself and what it
-    carries.
+    carries. A new window takes two seconds of CPU, so all files share one, unless a ``script``
+    changes it; what they keep in the browser is forgotten at the end.
     """
-    options = {"viewport": {"width": 1400, "height": 1000}, **options}
-    context = browser.new_context(**options)
+    page = browser.new_page() if script else browser.contexts[0].pages[0]
     said: list[str] = []
     asked: list[str] = []
-    page = context.new_page()
+    listeners: dict[Any, Callable[[Any], None]] = {
+        "console": lambda message: said.append(f"{message.type}: {message.text}"),
+        "pageerror": lambda error: said.append(str(error)),
+        "dialog": lambda dialog: said.append(f"dialog: {dialog.message}"),
+        "request": lambda request: asked.append(request.url),
+    }
     page.set_default_timeout(10_000)
-    page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("dialog", lambda dialog: said.append(f"dialog: {dialog.message}"))
-    page.on("request", lambda request: asked.append(request.url))
+    page.set_viewport_size({"width": width, "height": height})
+    page.emulate_media(color_scheme=color_scheme or "null")
+    page.mouse.move(0, 0)
+    for event, listener in listeners.items():
+        page.on(event, listener)
     if script:
         page.add_init_script(script)
     page.goto(path.as_uri())
-    yield page
-    assert said == []
-    assert {url for url in asked if not url.startswith(("data:", "blob:"))} == {path.as_uri()}
-    context.close()
+    try:
+        yield page
+        assert said == []
+        assert {url for url in asked if not url.startswith(("data:", "blob:"))} == {path.as_uri()}
+    finally:
+        for event, listener in listeners.items():
+            page.remove_listener(event, listener)
+        page.evaluate("try { localStorage.clear() } catch {}")
+        page.context.close() if script else page.goto("about:blank")

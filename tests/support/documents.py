@@ -29,6 +29,11 @@ _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _OWN = "image_grounding."
 
 
+def blocks(text: str) -> list[tuple[str, str]]:
+    """Language and text of a document's code blocks."""
+    return _FENCE.findall(text)
+
+
 def prose(text: str) -> str:
     """A document without its code blocks."""
     return _FENCE.sub("", text)
@@ -36,7 +41,7 @@ def prose(text: str) -> str:
 
 def commands(text: str) -> Iterator[list[str]]:
     """The command lines of the ``bash`` blocks that start a script: its name and arguments."""
-    for language, block in _FENCE.findall(text):
+    for language, block in blocks(text):
         if language == "bash":
             for line in block.replace("\\\n", " ").splitlines():
                 words = shlex.split(line, comments=True)
@@ -89,6 +94,7 @@ _SILENT = (
         "inspection/charts.py",
         "evaluation/plots.py",
         "measuring/",
+        "replies/",
     ),
 )
 # Texts in code that says other things too: prompts, labels, patterns, and what cannot happen.
@@ -97,6 +103,7 @@ _NO_MESSAGES = {
     "In one sentence of plain prose, say which colour fills this image",
     "%Y-%m-%d %H:%M UTC",
     "does not exist",
+    '{"type":"image_url","image_url":{"url":"data',
     "the whole of it",
     "no reason given",
     "no model named",
@@ -189,15 +196,14 @@ def _default(defaults: Any, key: str) -> str:
 def _values(schema: dict[str, Any]) -> str:
     if "const" in schema:
         return f"`{schema['const']}`"
-    choices = schema.get("enum") or schema.get("items", {}).get("enum")
-    if choices:
-        shown = ", ".join(f"`{str(one).lower() if one in (True, False) else one}`"
-                          for one in choices)  # fmt: skip
-        return f"list of {shown}" if "items" in schema else shown
+    if "enum" in schema:
+        return ", ".join(f"`{str(one).lower() if one in (True, False) else one}`"
+                         for one in schema["enum"])  # fmt: skip
     if "anyOf" in schema:
         return " or ".join(_values(one) for one in schema["anyOf"])
     kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    text = " or ".join(kinds)
+    text = "mapping" if kinds == ["object"] else " or ".join(kinds)
+    text = "list of strings" if kinds == ["array"] else text
     low, above, high = (schema.get(n) for n in ("minimum", "exclusiveMinimum", "maximum"))
     if low is not None and high is not None:
         return f"{text}, {low} to {high}"

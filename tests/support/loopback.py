@@ -6,10 +6,13 @@ sees each request and may answer in its place.
 """
 
 import base64
+import contextlib
 import json
 import re
+import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,6 +33,7 @@ class Call:
     mime_type: str | None
     body: dict[str, Any]
     headers: dict[str, str]
+    query: str = ""
 
     @property
     def is_probe(self) -> bool:
@@ -85,8 +89,8 @@ class Loopback:
         self.in_flight = 0
         self.most_in_flight = 0
         self.lock = threading.Lock()
-        handler = type("Handler", (_Handler,), {"server_state": self})
-        self._http = _Server(("127.0.0.1", 0), handler)
+        self._handler = type("Handler", (_Handler,), {"server_state": self})
+        self._http = _Server(("127.0.0.1", 0), self._handler)
         self.port = self._http.server_address[1]
         self.base_url = f"http://127.0.0.1:{self.port}/v1"
         self.gemini_url = f"http://127.0.0.1:{self.port}"
@@ -99,10 +103,31 @@ class Loopback:
         self._http.shutdown()
         self._http.server_close()
 
+    def go_down(self) -> None:
+        """End as a server that is killed: nothing listens, and open connections are reset."""
+        self.__exit__()
+        for connection in list(self._http.connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def come_back(self) -> None:
+        """Listen again, on the same port."""
+        self._http = _Server(("127.0.0.1", self.port), self._handler)
+        self.__enter__()
+
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(address, handler)
+        self.connections: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        self.connections.add(connection)
+        return connection, address
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no news."""
@@ -121,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(status, body)
         if not self._key_is_right():
             return self._refuse_key()
-        if self.path == "/v1/models":
+        if self.path.partition("?")[0] == "/v1/models":
             names = [{"id": name, "object": "model"} for name in state.names]
             return self._send(200, {"object": "list", "data": names})
         if self.path.startswith("/v1beta/models"):
@@ -139,7 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
             if self.path in state.paths:
                 status, raw = state.paths[self.path]
                 return self._send(status, raw)
-            if self.path == "/v1/chat/completions":
+            if self.path.partition("?")[0] == "/v1/chat/completions":
                 self._openai(body)
             elif self.path.startswith("/v1beta/models/"):
                 self._gemini(body)
@@ -222,7 +247,8 @@ class _Handler(BaseHTTPRequestHandler):
         state = self.server_state
         with state.lock:
             headers = {name.lower(): value for name, value in self.headers.items()}
-            call = Call(len(state.calls), protocol, prompt, data, mime, body, headers)
+            query = self.path.partition("?")[2]
+            call = Call(len(state.calls), protocol, prompt, data, mime, body, headers, query)
             kept = state.probes if call.is_probe else state.calls
             kept.append(call)
         given = {**body, **body.get("generationConfig", {})}

@@ -39,7 +39,7 @@ class Model:
             return json.dumps(self._extract(str(caption)), ensure_ascii=False)
         if (expressions := _after(prompt, "EXPRESSIONS: ")) is not None:
             if image is None or self.blind:
-                return json.dumps({"instances": []})
+                return json.dumps({"instances": [], "absent": [e["id"] for e in expressions]})
             return self._ground(expressions, prompt, image)
         if image is not None and not self.blind:
             return mean_colour(image)
@@ -96,6 +96,9 @@ class Model:
         raise AssertionError(self.convention)
 
     def _shape(self, items: list[dict[str, Any]], expressions: list[Any], key: str) -> str:
+        found = {item["id"] for item in items}
+        absent = [one["id"] for one in expressions if one["id"] not in found]
+        whole = {"instances": items, "absent": absent}
         match self.form:
             case "list":
                 return json.dumps([{k: v for k, v in item.items() if k != "id"} for item in items])
@@ -108,10 +111,10 @@ class Model:
                     keyed[item["label"]]["scores"].append(item.get("score"))
                 return json.dumps(keyed)
             case "fenced":
-                return f"```json\n{json.dumps({'instances': items}, indent=1)}\n```"
+                return f"```json\n{json.dumps(whole, indent=1)}\n```"
             case "prose":
-                return f"Use {{braces}} so: {json.dumps({'instances': items})} Done {{."
-        return json.dumps({"instances": items})
+                return f"Use {{braces}} so: {json.dumps(whole)} Done {{."
+        return json.dumps(whole)
 
 
 def server_size(width: int, height: int, multiple: int, most: int = 1280) -> tuple[int, int]:

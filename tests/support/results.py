@@ -13,15 +13,15 @@ from typing import Any
 from PIL import Image
 
 from image_grounding.boxes.frames import CONVENTIONS, Frame, Size, Transport, fit_size
-from image_grounding.boxes.geometry import PixelBox, to_original
+from image_grounding.boxes.geometry import PixelBox, clip_box, order_corners, round_out
 
 # A text, its boxes, and their scores where they matter.
-Said = tuple[str, Sequence[PixelBox]] | tuple[str, Sequence[PixelBox], Sequence[float | None]]
+Phrase = tuple[str, Sequence[PixelBox]] | tuple[str, Sequence[PixelBox], Sequence[float | None]]
 
 
 def make_line(
     number: int,
-    said: Sequence[Said],
+    phrases: Sequence[Phrase],
     *,
     size: Size = (640, 480),
     caption: str | None = None,
@@ -30,10 +30,10 @@ def make_line(
     grounded: bool = True,
 ) -> dict[str, Any]:
     """A line of annotations.jsonl."""
-    cleaned = cleaned or caption or "; ".join(text for text, *_ in said) or "nothing here"
+    cleaned = cleaned or caption or "; ".join(text for text, *_ in phrases) or "nothing here"
     sample = f"s{number}"
     expressions = []
-    for e, (text, boxes, *scores) in enumerate(said):
+    for e, (text, boxes, *scores) in enumerate(phrases):
         start = cleaned.find(text)
         values = (
             scores[0]
@@ -80,7 +80,7 @@ def write_results(
     for path in (results / "annotations.jsonl", step / "annotations.jsonl"):
         path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     entries = [{"sample_id": f"f{i}", "reason": reason} for i, reason in enumerate(failures)]
-    (step / "failures.jsonl").write_text("".join(json.dumps(one) + "\n" for one in entries))
+    (step / "failures.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
     whole = {
         "results_dir": str(results),
         "working_folder": str(folder),
@@ -124,7 +124,8 @@ def misread(
 ) -> tuple[list[dict[str, Any]], Counter[str]]:
     """Lines of boxes that a model wrote in one convention and that were read in another.
 
-    Objects have shapes of their own, whatever the picture's. Also returns what was dropped.
+    As a tool that believes any number makes them: what lies outside is cut off. Objects have
+    shapes of their own, whatever the picture's. Also returns what was dropped.
     """
     rng = random.Random(7)
     dropped: Counter[str] = Counter()
@@ -132,18 +133,30 @@ def misread(
     for number in range(count):
         size = rng.choice(sizes)
         frame = Frame(size, fit_size(size, transport) if transport else size)
-        said: list[Said] = []
+        phrases: list[Phrase] = []
         for box in _objects(rng, size, 3):
             numbers = CONVENTIONS[written].from_sent(frame.original_to_sent(box), frame)
             digits = 3 if written == "norm1_xyxy" else 0
             rounded = tuple(round(number, digits) for number in numbers)
-            found = to_original(rounded, read, frame, dropped)
-            text = f"a thing {len(said)}"
+            found = _clipped(rounded, read, frame, dropped)
+            text = f"a thing {len(phrases)}"
             if with_sides:
                 text += " on the left" if box[0] + box[2] < size[0] else " on the right"
-            said.append((text, [found] if found else []))
-        lines.append(make_line(number, said, size=size))
+            phrases.append((text, [found] if found else []))
+        lines.append(make_line(number, phrases, size=size))
     return lines, dropped
+
+
+def _clipped(
+    numbers: tuple[float, ...], read: str, frame: Frame, dropped: Counter[str]
+) -> PixelBox | None:
+    x1, y1, x2, y2 = numbers
+    box = frame.sent_to_original(CONVENTIONS[read].to_sent((x1, y1, x2, y2), frame))
+    found = round_out(clip_box(order_corners(box), frame.original))
+    if found[0] < found[2] and found[1] < found[3]:
+        return found
+    dropped["outside"] += 1
+    return None
 
 
 def _objects(rng: random.Random, size: Size, count: int) -> Iterator[PixelBox]:

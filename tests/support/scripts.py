@@ -10,32 +10,37 @@ import json
 import multiprocessing
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "scripts"
-_TOOLS = ("check", "evaluate", "export", "inspect", "make_input", "run", "setup")
+_TOOLS = ("check", "evaluate", "export", "inspect", "run", "setup")
 _STREAMS = ("in", "out", "err")
 
 _FORKS = multiprocessing.get_context("forkserver")
 # What these import only at their first request.
 _LATE = (
     *("httpcore2", "h11", "truststore", "anyio._backends._asyncio", "omegaconf._impl"),
-    *(f"PIL.{kind}ImagePlugin" for kind in ("Jpeg", "Png", "Bmp", "Gif", "Ppm")),
+    *("numpy", "matplotlib.backends.backend_agg", "matplotlib.figure", "rich._emoji_codes"),
+    *(f"PIL.{kind}ImagePlugin" for kind in ("Jpeg", "Png", "Bmp", "Gif", "Ppm", "WebP", "Avif")),
 )
-_FORKS.set_forkserver_preload(
-    [
-        *(f"image_grounding.asking.{name}" for name in ("openai", "gemini")),
-        *(f"image_grounding.cli.{tool}" for tool in _TOOLS),
-        *_LATE,
-    ]
-)
+PRELOADED = [
+    *(f"image_grounding.asking.endpoints.{name}" for name in ("openai", "gemini")),
+    *(f"image_grounding.cli.{tool}" for tool in (*_TOOLS, "status", "make_input")),
+    *(f"image_grounding.cli.work.{tool}" for tool in _TOOLS),
+    "image_grounding.run.status",
+    *_LATE,
+]
+_FORKS.set_forkserver_preload(PRELOADED)
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,40 @@ def run_script(
         assert process.exitcode is not None
         assert process.exitcode >= 0, f"{name} was killed, or did not end in {timeout} s: {err}"
         return Ran(process.exitcode, out, err)
+
+
+def start_at_terminal(
+    name: str, *arguments: str, terminal: int, out: Path, cwd: Path, **environment: str
+) -> BaseProcess:
+    """Start a script whose stdin and stderr are a pseudo-terminal, and whose stdout is a file.
+
+    Args:
+        name: of the script.
+        arguments: of the script.
+        terminal: descriptor of the terminal's end for programs; it is closed once the script
+            has opened its own.
+        out: the file.
+        cwd: the current folder.
+        environment: what is added to the environment.
+    """
+    command = [str(SCRIPTS / name), *arguments]
+    paths = {"in": os.ttyname(terminal), "out": str(out), "err": os.ttyname(terminal)}
+    variables = clean_environment(**environment)
+    process = _FORKS.Process(target=_be_at_terminal, args=(command, str(cwd), variables, paths))
+    process.start()
+    while not out.exists() and process.is_alive():  # stdin is opened before stdout
+        time.sleep(0.005)
+    os.close(terminal)
+    return process
+
+
+def _be_at_terminal(
+    command: list[str], folder: str, variables: Mapping[str, str], paths: Mapping[str, str]
+) -> None:
+    """Become the script, in a fork that a terminal's Ctrl-C reaches."""
+    os.setsid()  # the next terminal that is opened is its own
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _be(command, folder, variables, paths)
 
 
 def _be(

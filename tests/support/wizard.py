@@ -4,18 +4,18 @@
 import contextlib
 import json
 import os
-import sys
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pexpect
+import pexpect.fdpexpect
 import pyte
 from click.testing import CliRunner
 
 from image_grounding.cli.setup import setup_command
-from support.scripts import SCRIPTS, Ran, clean_environment
+from support.scripts import Ran, clean_environment, start_at_terminal
 
 CLEAR = "\x15"  # Ctrl-U
 ROWS, COLUMNS = 40, 120
@@ -36,19 +36,20 @@ class Wizard:
 
     def __init__(self, folder: Path, *flags: str, **environment: str) -> None:
         self._stdout = folder / "stdout.json"
-        script = str(SCRIPTS / "setup_wizard.py")
         self._screen = pyte.Screen(COLUMNS, ROWS)
         self._stream = pyte.Stream(self._screen)
         self.output = ""
-        self._child = pexpect.spawn(
-            "/bin/sh",
-            ["-c", f'exec "$0" "$@" > {self._stdout}', sys.executable, script, *flags],
-            cwd=str(folder),
-            env=clean_environment(PROMPT_TOOLKIT_NO_CPR="1", TERM="xterm-256color", **environment),
-            dimensions=(ROWS, COLUMNS),
-            encoding="utf-8",
-            timeout=20,
+        mine, terminal = os.openpty()
+        termios.tcsetwinsize(mine, (ROWS, COLUMNS))
+        self._process = start_at_terminal(
+            "setup_wizard.py",
+            *flags,
+            terminal=terminal,
+            out=self._stdout,
+            cwd=folder,
+            **{"PROMPT_TOOLKIT_NO_CPR": "1", "TERM": "xterm-256color", **environment},
         )
+        self._child = pexpect.fdpexpect.fdspawn(mine, encoding="utf-8", timeout=20)
         self._child.delaybeforesend = None
 
     @property
@@ -100,7 +101,8 @@ class Wizard:
         while self._read():
             assert time.monotonic() < until, f"it does not end:\n{self.text}"
         self._child.close()
-        return int(self._child.exitstatus)
+        self._process.join()
+        return int(self._process.exitcode or 0)
 
     @property
     def json(self) -> dict[str, Any]:

@@ -4,21 +4,15 @@
 from collections.abc import Callable
 
 from image_grounding.asking.asker import Asker, RetryPolicy
+from image_grounding.asking.budget import Budget
 from image_grounding.asking.capacity import START, Capacity
-from image_grounding.asking.endpoints.base import Endpoint, Finish, Question, Reply, Usage
+from image_grounding.asking.endpoints.base import Endpoint
 from image_grounding.asking.limits import Gate
+from image_grounding.asking.meter import Meter
+from image_grounding.asking.outage import Outage
 from image_grounding.spec import Spec, Vlm
 
-__all__ = [
-    "Asker",
-    "Endpoint",
-    "Finish",
-    "Question",
-    "Reply",
-    "Usage",
-    "make_asker",
-    "make_endpoint",
-]
+__all__ = ["Asker", "Endpoint", "make_asker", "make_endpoint"]
 
 
 def make_endpoint(vlm: Vlm, say: Callable[[str], None]) -> Endpoint:
@@ -37,16 +31,30 @@ def make_endpoint(vlm: Vlm, say: Callable[[str], None]) -> Endpoint:
 
 
 def make_asker(
-    spec: Spec, say: Callable[[str], None], *, rate_limited_seconds: float = 180.0
+    spec: Spec,
+    say: Callable[[str], None],
+    *,
+    rate_limited_seconds: float = 180.0,
+    for_run: bool = False,
 ) -> Asker:
-    """An asker for the spec's endpoint, with its limits."""
+    """An asker for the spec's endpoint, with its limits.
+
+    One ``for_run`` waits outages out and keeps to budgets.
+    """
     workflow = spec.workflow
     auto = workflow.max_workers == "auto"
+    meter = Meter()
+    gate = Gate(START if auto else workflow.most_workers)
     return Asker(
         lambda: make_endpoint(spec.vlm, say),
-        Gate(START if auto else workflow.most_workers),
+        gate,
         RetryPolicy(workflow.max_attempts, rate_limited_seconds=rate_limited_seconds),
         workflow.requests_per_minute,
         workflow.tokens_per_minute,
         Capacity() if auto else None,
+        Outage(workflow.max_outage, gate, say) if for_run else None,
+        meter,
+        Budget(meter, spec.vlm.prices, workflow.max_requests, workflow.max_cost)
+        if for_run
+        else None,
     )

@@ -9,22 +9,33 @@ from functools import partial
 
 import tenacity
 
+from image_grounding.asking.budget import Budget
 from image_grounding.asking.capacity import Capacity
-from image_grounding.asking.endpoints.base import Endpoint, Question, Reply
+from image_grounding.asking.endpoints.base import Endpoint
 from image_grounding.asking.endpoints.negotiation import Request, Terms
 from image_grounding.asking.limits import Bucket, Gate
 from image_grounding.asking.meter import Meter
+from image_grounding.asking.outage import Outage, is_absence
 from image_grounding.errors import (
     BusyError,
     EndpointError,
     EndpointTimeoutError,
     RateLimitedError,
+    RunEndingError,
     ServerFaultError,
     UnreachableError,
 )
+from image_grounding.images.encoding import EncodedImage
+from image_grounding.steps.question import Question, Reply
 
 # An endpoint that has never answered and cannot be reached is not waited for any longer.
 _FIRST_CONTACT_ATTEMPTS = 2
+# In an outage a question is tried so often itself; then a plain one is in its place, so that a
+# question that nothing answers is told from an endpoint that answers nothing.
+_OWN_TRIES = 2
+# A question that was in flight at the begin of so many outages may be what causes them.
+_MOST_OUTAGES = 5
+_PLAIN = Question("Answer with one word: ready")
 
 
 @dataclass(frozen=True)
@@ -53,11 +64,12 @@ class _Tried:
 
     terms: Terms
     attempts: int = 0
+    outages: int = 0
     first_sent: float | None = None
     queued: float = 0.0
 
     def seconds(self) -> float:
-        """Since the first request was sent, less what was spent in the queue."""
+        """Since the first request was sent, less what was spent waiting for others."""
         return time.monotonic() - self.first_sent - self.queued if self.first_sent else 0.0
 
 
@@ -67,8 +79,9 @@ class Asker:
     A request that is refused for a parameter is repeated without it at once (see
     ``Negotiation``). Other errors are only repeated where it is worth it
     (``EndpointError.transient``), after the larger of the server's ``Retry-After`` and a
-    jittered growing pause, which holds no place in the gate. The endpoint is made with the
-    first request, so that a run with nothing to ask needs no key.
+    jittered growing pause, which holds no place in the gate. Where an ``outage`` is given, what
+    it explains costs no attempt. The endpoint is made with the first request, so that a run with
+    nothing to ask needs no key.
     """
 
     def __init__(
@@ -79,8 +92,11 @@ class Asker:
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
         capacity: Capacity | None = None,
+        outage: Outage | None = None,
+        meter: Meter | None = None,
+        budget: Budget | None = None,
     ) -> None:
-        self.meter = Meter()
+        self.meter = meter or Meter()
         self.gate = gate
         self._make_endpoint = make_endpoint
         self._endpoint: Endpoint | None = None
@@ -88,24 +104,27 @@ class Asker:
         self._requests = Bucket(requests_per_minute) if requests_per_minute else None
         self._tokens = Bucket(tokens_per_minute) if tokens_per_minute else None
         self._capacity = capacity
+        self.outage = outage
+        self.budget = budget
 
     @property
     def answered(self) -> bool:
         """Whether the endpoint has answered anything yet."""
         return bool(self.meter.latencies)
 
-    async def ask(self, question: Question) -> Reply:
-        """Ask until there is a reply.
+    async def ask(self, question: Question, image: EncodedImage | None = None) -> Reply:
+        """Ask, with the picture if there is one, until there is a reply.
 
         Raises:
             EndpointError: not worth another attempt, or no attempt left; its ``attempts`` says
                 how many were made.
         """
-        tried = _Tried(self.endpoint().negotiation.terms)
+        self.meter.asked_again += question.attempt > 1
+        tried = self._untried()
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(self._worth_another),
             wait=self._pause,
-            stop=partial(self._enough, tried),
+            stop=partial(self._should_stop, tried),
             before_sleep=self._before_sleep,
             reraise=True,
         )
@@ -113,7 +132,7 @@ class Asker:
             async for attempt in retrying:
                 tried.attempts += 1
                 with attempt:
-                    return await self._negotiate(question, tried)
+                    return await self._outlast(question, image, tried)
         except EndpointError as error:
             error.attempts = tried.attempts
             raise
@@ -122,18 +141,75 @@ class Asker:
     async def answers(self, question: Question) -> bool:
         """Whether a question is answered at the first attempt."""
         try:
-            await self._negotiate(question, _Tried(self.endpoint().negotiation.terms))
+            await self._negotiate(question, None, self._untried())
         except EndpointError:
             return False
         return True
 
-    async def _negotiate(self, question: Question, tried: _Tried) -> Reply:
+    def _untried(self) -> _Tried:
+        return _Tried(self.endpoint().negotiation.terms)
+
+    async def _outlast(
+        self, question: Question, image: EncodedImage | None, tried: _Tried
+    ) -> Reply:
+        """One attempt, outages not counted."""
+        while True:
+            try:
+                return await self._negotiate(question, image, tried)
+            except EndpointError as error:
+                if not self.outage or not self.answered or not is_absence(error):
+                    raise
+                failed = time.monotonic()
+                reply = await self._take_turns(self.outage, question, image, tried)
+                tried.queued += time.monotonic() - failed
+                if reply:
+                    return reply
+                # Others were answered meanwhile, so that it is not the endpoint ...
+                tried.outages += self.outage.confirmed_since(failed)
+                if not self.outage.confirmed_since(failed) or tried.outages >= _MOST_OUTAGES:
+                    raise
+                # ... or it was: then this was no attempt.
+
+    async def _take_turns(
+        self, outage: Outage, question: Question, image: EncodedImage | None, tried: _Tried
+    ) -> Reply | None:
+        """Wait until the endpoint is there; a reply where it was this question that showed it.
+
+        Raises:
+            OutageError: it stayed away for too long.
+            EndpointError: it is there, and failed this question otherwise.
+        """
+        failed, tries = time.monotonic(), 0
+        while True:
+            async with outage.turn:
+                if await outage.sign_since(failed):
+                    return None
+                own = tries < _OWN_TRIES
+                tries += 1
+                try:
+                    if own:
+                        return await self._negotiate(question, image, tried, at_once=True)
+                    await self._negotiate(_PLAIN, None, self._untried(), at_once=True)
+                except EndpointError as error:
+                    if is_absence(error):
+                        outage.confirm(error)
+                    elif own or isinstance(error, RunEndingError):
+                        raise
+
+    async def _negotiate(
+        self,
+        question: Question,
+        image: EncodedImage | None,
+        tried: _Tried,
+        *,
+        at_once: bool = False,
+    ) -> Reply:
         """One attempt: repeated at once while the endpoint refuses a part of the request."""
         endpoint = self.endpoint()
         while True:
-            request = endpoint.request(question, tried.terms)
+            request = endpoint.request(question, image, tried.terms)
             try:
-                reply = await self._once(question, request, tried)
+                reply = await self._once(request, image, tried, at_once=at_once)
             except EndpointError as error:
                 last = tried.attempts >= self._policy.attempts
                 terms = endpoint.negotiation.concession(error, request, tried.terms, last=last)
@@ -144,7 +220,9 @@ class Asker:
                 endpoint.negotiation.answered(request, tried.terms)
                 return reply
 
-    async def _once(self, question: Question, request: Request, tried: _Tried) -> Reply:
+    async def _once(
+        self, request: Request, image: EncodedImage | None, tried: _Tried, *, at_once: bool
+    ) -> Reply:
         arrived = time.monotonic()
         reserved = self.meter.mean_tokens() if self._tokens else 0.0
         if self._requests:
@@ -153,33 +231,51 @@ class Asker:
             await self._tokens.take(reserved)
         used = 0
         try:
-            async with self.gate.slot():
+            async with self.gate.slot(at_once=at_once):
                 sent = time.monotonic()
                 tried.queued += sent - arrived if tried.first_sent else 0.0
                 tried.first_sent = tried.first_sent or sent
-                reply = await self._send(question, request)
+                reply = await self._send(request, image)
             used = reply.usage.input_tokens + reply.usage.output_tokens
             return reply
         finally:
             if self._tokens:
                 self._tokens.spend(used - reserved)
 
-    async def _send(self, question: Question, request: Request) -> Reply:
+    async def _send(self, request: Request, image: EncodedImage | None) -> Reply:
+        """Send within the budget."""
+        if not self.budget:
+            return await self._send_counted(request, image)
+        await self.budget.enter()
+        reply = None
+        try:
+            reply = await self._send_counted(request, image)
+            return reply
+        finally:
+            self.budget.leave(reply)
+
+    async def _send_counted(self, request: Request, image: EncodedImage | None) -> Reply:
         self.meter.requests += 1
-        if question.image:
-            self.meter.uploaded_bytes += len(question.image.data)
+        if image:
+            self.meter.uploaded_bytes += len(image.data)
         at_once = self.gate.in_flight
         sent = time.monotonic()
         try:
             reply = await self.endpoint().send(request)
         except EndpointError as error:
             self.meter.errors[error.reason] += 1
-            if self._capacity:
-                await self.gate.set_limit(self._capacity.failed(error, at_once, sent))
+            if self._capacity and not (self.outage and self.outage.down):
+                self.gate.set_limit(self._capacity.failed(error, at_once, sent))
+            if self.outage and is_absence(error):
+                self.outage.failed(error)
+            elif self.outage:
+                self.outage.answered(sent)
             raise
         self.meter.count(reply)
         if self._capacity:
-            await self.gate.set_limit(self._capacity.answered(at_once))
+            self.gate.set_limit(self._capacity.answered(at_once))
+        if self.outage:
+            self.outage.answered(sent)
         return reply
 
     def _worth_another(self, error: BaseException) -> bool:
@@ -189,7 +285,7 @@ class Asker:
         first_contact = unheard and not self.answered
         return not first_contact or self.meter.errors[error.reason] < _FIRST_CONTACT_ATTEMPTS
 
-    def _enough(self, tried: _Tried, state: tenacity.RetryCallState) -> bool:
+    def _should_stop(self, tried: _Tried, state: tenacity.RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None
         spent = tried.seconds() + state.upcoming_sleep
         if tried.attempts < self._policy.attempts or spent > self._policy.seconds:
@@ -219,10 +315,10 @@ class Asker:
             self._endpoint = self._make_endpoint()
         return self._endpoint
 
-    def takes(self) -> dict[str, bool]:
-        """For each negotiable parameter that was tried, whether the endpoint takes it."""
+    def supported(self) -> dict[str, bool]:
+        """For each negotiable parameter that was tried, whether the endpoint supports it."""
         endpoint = self.endpoint()
-        return endpoint.negotiation.takes(endpoint.parameters)
+        return endpoint.negotiation.supports(endpoint.parameters)
 
     async def close(self) -> None:
         """Let the endpoint's connections go."""

@@ -13,16 +13,16 @@ from image_grounding.spec import Vlm
 _MAX_LISTED = 12
 
 
-async def explained(error: EndpointError, asker: Asker, vlm: Vlm) -> EndpointError:
+async def diagnose(error: EndpointError, asker: Asker, vlm: Vlm) -> EndpointError:
     """``error``, or one that says more: what is served, or where the API is."""
     if not isinstance(error, UnknownModelError):
         return error
     try:
         names = await asker.endpoint().models()
     except EndpointError as no_list:
-        if vlm.model and vlm.model.lower() in error.said.lower():
+        if vlm.model and vlm.model.lower() in error.server_text.lower():
             return UnknownModelError(
-                f"the endpoint does not know the model {vlm.model!r} ({error.said})",
+                f"the endpoint does not know the model {vlm.model!r} ({error.server_text})",
                 remedy="name a model that it serves; it does not list them, so ask who runs it",
             )
         return await wrong_path(vlm) if isinstance(no_list, UnknownModelError) else error

@@ -4,11 +4,12 @@
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 
 
 class Gate:
-    """Lets at most ``limit`` requests be in flight; closed for everyone while paused.
+    """Lets at most ``limit`` requests be in flight, first come, first served.
 
     Attributes:
         limit: see ``set_limit``.
@@ -21,39 +22,76 @@ class Gate:
         self.limit = limit
         self.in_flight = 0
         self.most_in_flight = 0
-        self._changed = asyncio.Condition()
         self.opened_at = 0.0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._closed = False
+        self._pause_ends: asyncio.TimerHandle | None = None
 
     @contextlib.asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Wait for a place and hold it."""
-        async with self._changed:
-            while True:
-                wait = self.opened_at - time.monotonic()
-                if wait <= 0 and self.in_flight < self.limit:
-                    break
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(wait if wait > 0 else None):
-                        await self._changed.wait()
-            self.in_flight += 1
-            self.most_in_flight = max(self.most_in_flight, self.in_flight)
+    async def slot(self, *, at_once: bool = False) -> AsyncIterator[None]:
+        """Wait for a place and hold it; ``at_once`` takes one whatever the limit."""
+        if at_once:
+            self._enter()
+        else:
+            await self._wait()
         try:
             yield
         finally:
-            self.in_flight -= 1
-            async with self._changed:
-                self._changed.notify()
+            self._leave()
 
-    async def set_limit(self, limit: int) -> None:
+    def set_limit(self, limit: int) -> None:
         """Let so many be in flight from now on; those that are in flight stay."""
-        if limit != self.limit:
-            async with self._changed:
-                self.limit = limit
-                self._changed.notify_all()
+        self.limit = limit
+        self._admit()
 
     def pause(self, seconds: float) -> None:
         """Let nobody start for ``seconds`` from now: the server asked everyone to wait."""
         self.opened_at = max(self.opened_at, time.monotonic() + seconds)
+
+    def close(self) -> None:
+        """Let nobody in until ``open``."""
+        self._closed = True
+
+    def open(self) -> None:
+        """Let requests in again."""
+        self._closed = False
+        self._admit()
+
+    async def _wait(self) -> None:
+        place = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        self._admit()
+        try:
+            await place
+        except asyncio.CancelledError:
+            if not place.cancelled():  # it was let in at the same moment
+                self._leave()
+            raise
+
+    def _enter(self) -> None:
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+
+    def _leave(self) -> None:
+        self.in_flight -= 1
+        self._admit()
+
+    def _admit(self) -> None:
+        """Let in those whose turn it is."""
+        while self._waiting and not self._closed and self.in_flight < self.limit:
+            if (left := self.opened_at - time.monotonic()) > 0:
+                if self._pause_ends is None:
+                    loop = asyncio.get_running_loop()
+                    self._pause_ends = loop.call_later(left, self._end_pause)
+                return
+            place = self._waiting.popleft()
+            if not place.done():
+                self._enter()
+                place.set_result(None)
+
+    def _end_pause(self) -> None:
+        self._pause_ends = None
+        self._admit()
 
 
 class Bucket:

@@ -4,8 +4,9 @@
 import statistics
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from typing import Any
 
-from image_grounding.asking.endpoints.base import Reply
+from image_grounding.steps.question import Reply
 
 
 @dataclass
@@ -41,9 +42,25 @@ class Meter:
         p95 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.95))]
         return {"p50_s": round(statistics.median(ordered), 3), "p95_s": round(p95, 3)}
 
-    def cost(self, price_in: float | None, price_out: float | None) -> float | None:
-        """What the tokens cost at prices per million; None where a price is unknown."""
-        if price_in is None or price_out is None:
-            return None
-        spent = self.input_tokens * price_in + self.output_tokens * price_out
-        return round(spent / 1_000_000, 6)
+    def plain(self, price_in: float | None, price_out: float | None) -> dict[str, Any]:
+        """For a summary; the cost at prices per million tokens."""
+        return {
+            "requests": self.requests,
+            "retries": self.retries,
+            "asked_again": self.asked_again,
+            "errors": dict(self.errors),
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "image_bytes": self.uploaded_bytes,
+            "cost": cost_of(self.input_tokens, self.output_tokens, price_in, price_out),
+            "latency": self.latency(),
+        }
+
+
+def cost_of(
+    input_tokens: int, output_tokens: int, price_in: float | None, price_out: float | None
+) -> float | None:
+    """What tokens cost at prices per million; None where a price is unknown."""
+    if price_in is None or price_out is None:
+        return None
+    return round((input_tokens * price_in + output_tokens * price_out) / 1_000_000, 6)

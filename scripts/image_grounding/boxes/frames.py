@@ -25,17 +25,24 @@ class Transport:
         min_pixels: fewest pixels; smaller images are enlarged to it.
         max_bytes: what the file as sent should not pass. Base64 makes four bytes of three:
             what travels of one image stays under 0.6 MB.
+        min_side: a shorter side is stretched to so many pixels: servers refuse images that are
+            thinner than one of their patches.
     """
 
     max_pixels: int
     multiple: int = 1
     min_pixels: int = 1
     max_bytes: int = 440_000
+    min_side: int = 1
 
     @property
     def resize_multiple(self) -> int:
         """What a server of the ``pixel_resized`` kind would round sides to."""
         return self.multiple if self.multiple > 1 else 28
+
+    def frame(self, original: Size) -> "Frame":
+        """The frame of an upright image of ``original`` size that is sent so."""
+        return Frame(original, fit_size(original, self), self.resize_multiple)
 
 
 @dataclass(frozen=True)
@@ -64,9 +71,11 @@ class Frame:
 def fit_size(size: Size, transport: Transport) -> Size:
     """The size to send an image of ``size`` at: as it is where it fits, else resized.
 
-    The aspect ratio is kept up to the rounding to ``transport.multiple``.
+    The aspect ratio is kept up to the rounding to ``transport.multiple``, but in strips thinner
+    than ``transport.min_side``.
     """
     step = transport.multiple
+    size = (max(size[0], transport.min_side), max(size[1], transport.min_side))
     if step == 1 and size[0] * size[1] <= transport.max_pixels:
         return size
     return round_size(size, step, max(transport.min_pixels, 1), transport.max_pixels)

@@ -4,6 +4,7 @@
 import contextlib
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import click
@@ -13,6 +14,30 @@ from image_grounding.files import to_json
 from image_grounding.terminal import outlast_readers, printable
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class LateChoice(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """One of some values that are looked up only when one is given: ``--help`` loads nothing.
+
+    Args:
+        module: where the values are.
+        name: of a collection of them, or of a function that gives one.
+        more: values besides.
+    """
+
+    name = "choice"
+
+    def __init__(self, module: str, name: str, *more: str) -> None:
+        self._module, self._name, self._more = module, name, more
+
+    def values(self) -> list[str]:
+        """The values, in order."""
+        found = getattr(import_module(self._module), self._name)
+        return [*self._more, *(found() if callable(found) else found)]
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As ``click.Choice``."""
+        return click.Choice(self.values()).convert(value, param, ctx)
 
 
 class Tool(click.Command):

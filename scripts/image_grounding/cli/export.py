@@ -1,26 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """``export.py``: a run in a format that trainers read."""
 
-import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from image_grounding.cli.common import CONTEXT, Tool, print_json, reporting_errors
-from image_grounding.cli.inspect_view import View
-from image_grounding.errors import Exit
-from image_grounding.exports import FORMATS, Plan, Setting, export_run
-from image_grounding.exports.images import Paths
-from image_grounding.exports.select import Selection
-from image_grounding.exports.split import parse_split
-from image_grounding.exports.vlm_sft import STYLES
-from image_grounding.results.reading import Results
-from image_grounding.steps.steps import STEPS
+from image_grounding.cli.common import CONTEXT, LateChoice, Tool
 
-_FORMAT_LINES = "\n".join(f"  {name:<13} {one.summary}" for name, one in FORMATS.items())
-_EPILOG = f"""\b
+_EPILOG = """\b
 Formats:
-{_FORMAT_LINES}
+  coco          COCO JSON, each annotation with its phrase
+  flickr30k     Flickr30k Entities: marked sentences and XML boxes
+  label-studio  Label Studio tasks with pre-annotations, and the labeling configuration
+  odvg          JSON lines of caption and regions for Grounding DINO
+  parquet       Parquet with nested columns (needs the extra parquet)
+  refcoco       RefCOCO: refs and instances; only expressions with exactly one box
+  tao           the records as TAO's image_grounding writes them (bbox_score)
+  vlm-sft       conversations for fine-tuning a VLM; --convention says how boxes are written
 
 \b
 Examples:
@@ -28,6 +25,7 @@ Examples:
   export.py results --format coco --categories noun --split 0.9/0.1 -o coco
   export.py results --format vlm-sft --convention qwen2.5 --copy-images -o sft
   export.py results --format tao --min-score 0.5 --drop-ungrounded -o tao
+  export.py results --format tao --step 0 -o tao_step_0
 
 \b
 Exit codes: 0 done; 2 usage or input, or nothing is left to export; 3 done, but some images are
@@ -37,7 +35,13 @@ missing and their records left out (--copy-images); 130 interrupted; 1 a bug.
 
 @click.command(cls=Tool, context_settings=CONTEXT, epilog=_EPILOG)
 @click.argument("results_dir", type=click.Path(path_type=Path))
-@click.option("--format", "name", type=click.Choice(list(FORMATS)), required=True)
+@click.option(
+    "--format",
+    "name",
+    type=LateChoice("image_grounding.exports", "FORMATS"),
+    required=True,
+    metavar="[coco|flickr30k|label-studio|odvg|parquet|refcoco|tao|vlm-sft]",
+)
 @click.option(
     "-o",
     "--output",
@@ -62,10 +66,9 @@ missing and their records left out (--copy-images); 130 interrupted; 1 a bug.
 @click.option("--copy-images", is_flag=True, help="Copy the images to DIR/images, upright.")
 @click.option(
     "--paths",
-    type=click.Choice([Paths.RECORDS.value, Paths.ABSOLUTE.value]),
-    default=Paths.RECORDS.value,
-    show_default=True,
-    help="Image paths as in the records, or absolute.",
+    type=click.Choice(["records", "absolute"]),
+    help="Image paths as in the records (of copies: below DIR), or absolute.  [default: records; "
+    "tao: absolute]",
 )
 @click.option(
     "--image-prefix",
@@ -80,70 +83,35 @@ missing and their records left out (--copy-images); 130 interrupted; 1 a bug.
     help="coco, refcoco: one category for all phrases, or one a noun.",
 )
 @click.option(
+    "--category-ids",
+    type=click.Choice(["0", "1"]),
+    default="0",
+    show_default=True,
+    help="coco, refcoco: the first category's id.  0: TAO, Hugging Face; 1: torchvision's "
+    "detectors, Ultralytics' convert_coco.",
+)
+@click.option(
     "--convention",
-    type=click.Choice(list(STYLES)),
+    type=LateChoice("image_grounding.exports.vlm_sft", "STYLES"),
+    metavar="[qwen3|qwen2.5|gemini|llava]",
     default="qwen3",
     show_default=True,
     help="vlm-sft: whose way of writing boxes.",
 )
 @click.option(
     "--step",
-    type=click.Choice([step.number for step in STEPS]),
+    type=LateChoice("image_grounding.steps.table", "step_numbers"),
+    metavar="[0|1]",
     help="Which step's records.  [default: the last one that ran]",
 )
 @click.option("--image-root", metavar="DIR", help="Where relative image paths start now.")
 @click.option("--overwrite", is_flag=True, help="Replace an export that is there.")
 @click.option("--quiet", is_flag=True, help="Only the JSON object on stdout.")
-def export_command(
-    results_dir: Path,
-    name: str,
-    output: Path,
-    min_score: float | None,
-    drop_ungrounded: bool,
-    split: str | None,
-    seed: int,
-    copy_images: bool,
-    paths: str,
-    image_prefix: str | None,
-    categories: str,
-    convention: str,
-    step: str | None,
-    image_root: str | None,
-    overwrite: bool,
-    quiet: bool,
-) -> None:  # fmt: skip
+def export_command(**options: Any) -> None:
     """Write a run in a format that trainers read, with a dataset card beside it.
 
     RESULTS_DIR is a run's results_dir, or a JSONL file of its records.
     """
-    view = View(quiet=quiet)
-    with reporting_errors():
-        wanted = next((one for one in STEPS if one.number == step), None)
-        results = Results(results_dir, wanted, image_root)
-        parts = parse_split(split, seed)
-        model = str(results.teacher.get("model") or "")
-        plan = Plan(
-            name,
-            Selection(min_score, drop_ungrounded),
-            parts,
-            Paths.COPIES if copy_images else Paths(paths),
-            Setting(parts.parts, categories, convention, model, image_prefix),
-            overwrite,
-        )
-        report = export_run(results, plan, output)
-        counts = ", ".join(f"{report[one]} {one}" for one in ("records", "images", "boxes"))
-        view.say(f"{counts} in {output}")
-        for reason, count in report["left_out"].items():
-            view.say(f"left out, {reason.replace('_', ' ')}: {count}")
-        warnings = report["warnings"]
-        warnings += [
-            f"the part {part} is empty: there are too few images"
-            for part, found in report["parts"].items()
-            if not found["records"]
-        ]
-        for warning in warnings:
-            view.say(f"warning: {warning}")
-        missing = any(reason.startswith("records_image") for reason in report["left_out"])
-        code = Exit.SOME_FAILED if missing else Exit.DONE
-        print_json({"exit_code": int(code), "format": name, "output": str(output), **report})
-    sys.exit(code)
+    from image_grounding.cli.work.export import export_tool
+
+    export_tool(**options)

@@ -1,29 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``inspect.py``: look at a run before scaling it."""
+"""``inspect.py``: check the quality of a run before scaling it."""
 
-import sys
-import webbrowser
 from pathlib import Path
 from typing import Any
 
 import click
 
-from image_grounding.cli.common import CONTEXT, Tool, print_json, reporting_errors
-from image_grounding.cli.inspect_view import View
-from image_grounding.errors import Exit, InputError, OutputError
-from image_grounding.inspection.advice import Decision, advise
-from image_grounding.inspection.checks import RECORD_CHECKS
-from image_grounding.inspection.drawing import draw_cards
-from image_grounding.inspection.inspect_run import inspect_run
-from image_grounding.inspection.marks import read_marks
-from image_grounding.inspection.model import Inspection
-from image_grounding.inspection.page import write_page
-from image_grounding.inspection.report_file import read_picks, short_report, write_report
-from image_grounding.inspection.review import review_run
-from image_grounding.inspection.review_report import review_report
-from image_grounding.results.reading import Results
-from image_grounding.spec import load_limits
-from image_grounding.steps.steps import STEPS
+from image_grounding.cli.common import CONTEXT, LateChoice, Tool
 
 _EPILOG = """\b
 Examples:
@@ -38,6 +21,8 @@ Examples:
 Exit codes: 0 done; 2 usage or input; 3 with --gate: a check over all records failed, or the
 review does not say to scale; 130 interrupted; 1 a bug.
 """
+
+
 _OPEN_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 
 
@@ -61,7 +46,7 @@ _OPEN_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the sample.")
 @click.option(
     "--only",
-    type=click.Choice([check.name for check in RECORD_CHECKS]),
+    type=LateChoice("image_grounding.inspection.checks", "RECORD_CHECK_NAMES"),
     metavar="FLAG",
     help="Cards with this flag alone, such as tiny_box.",
 )
@@ -74,7 +59,8 @@ _OPEN_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 )
 @click.option(
     "--step",
-    type=click.Choice([step.number for step in STEPS]),
+    type=LateChoice("image_grounding.steps.table", "step_numbers"),
+    metavar="[0|1]",
     help="Which step's records.  [default: the last one that ran]",
 )
 @click.option("--image-root", metavar="DIR", help="Where relative image paths start now.")
@@ -102,23 +88,7 @@ _OPEN_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
     help="How exactly it should be known.  [default: (1 - target) / 2]",
 )
 @click.option("--quiet", is_flag=True, help="Only the JSON object on stdout.")
-def inspect_command(
-    results_dir: Path,
-    output: Path | None,
-    sample: int,
-    seed: int,
-    only: str | None,
-    draw: int,
-    step: str | None,
-    image_root: str | None,
-    thresholds: tuple[str, ...],
-    gate: bool,
-    open_page: bool,
-    review: Path | None,
-    target: float,
-    half_width: float | None,
-    quiet: bool,
-) -> None:  # fmt: skip
+def inspect_command(**options: Any) -> None:
     """Look at a run before scaling it: a report with every box on its picture.
 
     Writes index.html, one file that opens without a network, and report.json. With --review,
@@ -126,68 +96,6 @@ def inspect_command(
 
     RESULTS_DIR is a run's results_dir, or a JSONL file of its records.
     """
-    view = View(quiet=quiet)
-    with reporting_errors():
-        wanted = next((one for one in STEPS if one.number == step), None)
-        results = Results(results_dir, wanted, image_root)
-        folder = output or (results_dir if results_dir.is_dir() else results_dir.parent) / "report"
-        if review:
-            narrow = half_width or (1 - target) / 2
-            content, passed = _review(results, review, folder, target, narrow, view)
-        else:
-            limits = load_limits(results.spec_section("inspection"), thresholds)
-            inspection = inspect_run(
-                results, limits, step=wanted, sample=sample, seed=seed, only=only
-            )
-            page = _write(inspection, folder)
-            view.inspection(inspection, page)
-            content = {
-                "report": str(page),
-                "report_json": str(folder / "report.json"),
-                **short_report(inspection),
-            }
-            passed = inspection.verdict != "fail"
-            if draw:
-                content["drawn"] = draw_cards(inspection.cards[:draw], folder / "drawn")
-            if open_page and not webbrowser.open(page.resolve().as_uri()):
-                view.say(f"no browser found; open {page} yourself")
-        code = Exit.SOME_FAILED if gate and not passed else Exit.DONE
-        print_json({"exit_code": int(code), **content})
-    sys.exit(code)
+    from image_grounding.cli.work.inspect import inspect_tool
 
-
-def _write(inspection: Inspection, folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write to {folder}: {error.strerror or error}") from None
-    write_report(inspection, folder / "report.json")
-    page = folder / "index.html"
-    write_page(inspection, page)
-    return page
-
-
-def _review(
-    results: Results, path: Path, folder: Path, target: float, half_width: float, view: View
-) -> tuple[dict[str, Any], bool]:
-    """The review's figures, and whether they say to scale."""
-    marks = read_marks(path)
-    picks, run = read_picks(folder / "report.json")
-    reviewed = review_run(results, marks, marks.picks or picks)
-    if not reviewed.reviewed.cards:
-        raise InputError(f"no mark of {path} is on a record of {results.file}")
-    advice = advise(reviewed, target, half_width)
-    warnings = []
-    if marks.run and run not in (None, marks.run):
-        warnings.append("the review was made of another results folder or step")
-    if reviewed.unknown_marks:
-        warnings.append(
-            f"marks left out: {reviewed.unknown_marks} expressions are not there, or have other "
-            "boxes now"
-        )
-    for warning in warnings:
-        view.say(f"warning: {warning}")
-    content = review_report(reviewed, advice, target, half_width)
-    view.review(content)
-    passed = advice.decision in (Decision.SCALE, Decision.SCALE_ABOVE_SCORE)
-    return {**content, "warnings": warnings}, passed
+    inspect_tool(**options)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``inspect.py`` shows on stderr."""
+"""The tables and messages of ``inspect.py`` on stderr."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,14 +11,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from image_grounding.inspection.model import Inspection
-from image_grounding.inspection.review_report import told
+from image_grounding.inspection.review_report import basis_sentence
 from image_grounding.terminal import printable
 
 _COLOURS = {"pass": "green", "warn": "yellow", "fail": "red"}
 
 
 class View:
-    """Tables and messages on stderr; nothing where ``quiet``."""
+    """Tables and messages on stderr; silent with ``quiet``."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
@@ -30,7 +30,7 @@ class View:
             click.echo(printable(text), err=True)
 
     def inspection(self, inspection: Inspection, page: Path) -> None:
-        """Show the verdict, the facts, what was found."""
+        """Show verdict, facts, findings and flags."""
         colour = _COLOURS[inspection.verdict]
         self._console.print(f"[bold {colour}]{inspection.verdict.upper()}[/]", highlight=False)
         self.say(inspection.headline)
@@ -38,7 +38,10 @@ class View:
         self._table((), [*inspection.facts, *counts])
         self._table(
             ("level", "check", "finding", "remedy"),
-            [(one.level, one.check, one.sentence, one.remedy) for one in inspection.findings],
+            [
+                (finding.level, finding.check, finding.sentence, finding.remedy)
+                for finding in inspection.findings
+            ],
         )
         self._table(
             ("flag", "records", "meaning"),
@@ -60,7 +63,7 @@ class View:
             ("", "right", "reviewed", "precision", "95 % interval"),
             [(name, *_figures(rate)) for name, rate in rows if rate["reviewed"]],
         )
-        self.say(told(content))
+        self.say(basis_sentence(content))
         for sentence in content["advice"]:
             self.say(sentence)
 

@@ -9,7 +9,7 @@ import click
 from image_grounding.cli.common import CONTEXT, Tool, print_json, reporting_errors
 from image_grounding.errors import Exit, InputError, OutputError
 from image_grounding.files import atomic_writer, to_json
-from image_grounding.input.pairs import Pairs, read_pairs
+from image_grounding.input.caption_sources import CaptionedImages, read_captions
 from image_grounding.terminal import printable
 
 _EPILOG = """\b
@@ -58,32 +58,39 @@ def make_input_command(
     with reporting_errors():
         if output.exists() and not overwrite:
             raise OutputError(f"{output} exists; --overwrite replaces it")
-        pairs = read_pairs(source, image_root, (image_column, caption_column), by_line=by_line)
-        if not pairs.lines:
-            raise InputError(f"{source} holds no pair of image and caption: {_told(pairs)}")
+        found = read_captions(source, image_root, (image_column, caption_column), by_line=by_line)
+        if not found.lines:
+            raise InputError(f"{source} holds no pair of image and caption: {_left_out(found)}")
         with atomic_writer(output) as file:
-            file.writelines(to_json(line) + "\n" for line in pairs.lines)
-        code = Exit.SOME_FAILED if pairs.left else Exit.DONE
-        images = len({line["image_path"] for line in pairs.lines})
+            file.writelines(to_json(line) + "\n" for line in found.lines)
+        code = Exit.SOME_FAILED if found.left else Exit.DONE
+        images = len({line["image_path"] for line in found.lines})
         if not quiet:
-            told = f"{len(pairs.lines)} lines of {images} images in {output}"
-            told += f"; left out: {_told(pairs)}" if pairs.left else ""
-            click.echo(printable(told), err=True)
+            text = f"{len(found.lines)} lines of {images} images in {output}"
+            text += f"; left out: {_left_out(found)}" if found.left else ""
+            click.echo(printable(text), err=True)
         print_json(
             {
                 "exit_code": int(code),
                 "output": str(output),
-                "image_root": str(pairs.root),
-                "lines": len(pairs.lines),
+                "image_root": str(found.root),
+                "lines": len(found.lines),
                 "images": images,
-                "left_out": {reason: vars(left) for reason, left in pairs.left.items()},
+                "left_out": {reason: vars(left) for reason, left in found.left.items()},
             }
         )
     sys.exit(code)
 
 
-def _told(pairs: Pairs) -> str:
-    return "; ".join(
+def _left_out(found: CaptionedImages) -> str:
+    parts = [
         f"{left.total} x {reason.replace('_', ' ')}, such as {left.first[0]}"
-        for reason, left in pairs.left.items()
-    ) or f"nothing was found below {pairs.root}"  # fmt: skip
+        for reason, left in found.left.items()
+    ]
+    if not parts:
+        return f"nothing was found below {found.root}"
+    if "caption_without_image" in found.left:
+        parts.append(
+            f"images were looked for below {found.root}; --image-root names another folder"
+        )
+    return "; ".join(parts)

@@ -21,16 +21,16 @@ def show_records(path: Path, count: int) -> None:
         for line in islice(lines, count):
             record = json.loads(line)
             for expression in record["expressions"]:
-                found = expression["instances"] or [{"bbox": "not seen", "score": None}]
-                for one in found:
-                    score = "" if one["score"] is None else f"{one['score']:.2f}"
-                    row = (record["image_path"], expression["text"], str(one["bbox"]), score)
+                instances = expression["instances"] or [{"bbox": "not seen", "score": None}]
+                for instance in instances:
+                    score = "" if instance["score"] is None else f"{instance['score']:.2f}"
+                    row = (record["image_path"], expression["text"], str(instance["bbox"]), score)
                     table.add_row(*(escape(printable(text)) for text in row))
     Console(stderr=True).print(table)
 
 
 def show_findings(report: Mapping[str, Any]) -> None:
-    """What a dry run found: counts, then the first of what is wrong."""
+    """The counts of a dry run, then the first few problems."""
     table = Table("dry run", report["status"])
     table.columns[1].justify = "right"
     for name in ("lines", "samples", "finished", "repeated_lines"):
@@ -47,7 +47,8 @@ def show_findings(report: Mapping[str, Any]) -> None:
     console = Console(stderr=True)
     console.print(table)
     unusable, sizes = report["unusable"], report["wrong_sizes"]
-    wrong = [f"line {one['line']}: {one['message']}" for one in unusable["first"]] + sizes["first"]
+    wrong = [f"line {entry['line']}: {entry['message']}" for entry in unusable["first"]]
+    wrong += sizes["first"]
     for text in wrong:
         console.print(escape(printable(text)), highlight=False, soft_wrap=True)
     if (more := unusable["total"] + sizes["total"] - len(wrong)) > 0:

@@ -13,7 +13,7 @@ _RECALLS = tuple(step * 0.01 for step in range(101))  # as numpy.linspace rounds
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A judged box: score, whether it is right, the group of images that it belongs to."""
+    """An evaluated box: score, whether it is right, the group of images that it belongs to."""
 
     score: float
     right: bool
@@ -23,16 +23,16 @@ class Ranked:
 class AveragePrecision:
     """COCO's: precision, made monotonic, at 101 recalls (cocodataset/cocoapi, cocoeval.py).
 
-    Boxes of equal score count together, so that their order, which says nothing, does not
+    Boxes of equal score count together, so that their order, which has no meaning, does not
     change the figure; with different scores it is COCO's.
     """
 
     def __init__(self, boxes: Iterable[Ranked]) -> None:
-        ranked = sorted(boxes, key=lambda one: -one.score)
-        self._groups = [one.group for one in ranked]
-        self._right = [one.right for one in ranked]
-        scores = [one.score for one in ranked]
-        self._last_of_tie = [one != after for one, after in pairwise([*scores, None])]
+        ranked = sorted(boxes, key=lambda box: -box.score)
+        self._groups = [box.group for box in ranked]
+        self._right = [box.right for box in ranked]
+        scores = [box.score for box in ranked]
+        self._last_of_tie = [score != after for score, after in pairwise([*scores, None])]
 
     def value(self, true_boxes: float, weights: Sequence[float]) -> float | None:
         """The figure where group g counts ``weights[g]`` times; None without true boxes."""

@@ -26,10 +26,10 @@ def intervals(
     """95 % intervals of the figures of a statistic.
 
     Args:
-        statistic: the figures where each group counts as often as its weight says.
+        statistic: the figures where each group counts as often as its weight.
         groups: how many groups there are.
         resamples: how many draws.
-        seed: of the draws; the same one gives the same intervals.
+        seed: of the draws; the same seed gives the same intervals.
 
     Returns:
         The bounds of each figure; None where there are fewer than two groups or draws, or a

@@ -2,9 +2,9 @@
 """Do scores say how often a box is right? Expected calibration error, reliability data.
 
 ECE as in Guo et al. 2017 (arXiv:1706.04599): bins of equal width, the gap between mean score and
-share of right boxes in each, weighted by its boxes. A box is right where it takes a true box at
-IoU 0.5, as in detection (Kueppers et al. 2020, arXiv:2004.13546). Boxes without a score are in no
-bin.
+share of right boxes in each, weighted by its boxes. A box is right where it is matched with a
+true box at IoU 0.5, as in detection (Kueppers et al. 2020, arXiv:2004.13546). Boxes without a score
+are in no bin.
 """
 
 from collections.abc import Mapping, Sequence

@@ -8,10 +8,10 @@ from typing import Any
 from image_grounding.evaluation.average_precision import AveragePrecision
 from image_grounding.evaluation.bootstrap import CONFIDENCE, Interval, Weights, intervals
 from image_grounding.evaluation.calibration import expected_calibration_error, reliability
-from image_grounding.evaluation.doubts import doubts
+from image_grounding.evaluation.caveats import figure_caveats
+from image_grounding.evaluation.metric_sums import MetricSums
 from image_grounding.evaluation.metrics import IOU, figures
 from image_grounding.evaluation.pairing import pair_up
-from image_grounding.evaluation.tally import Tally
 from image_grounding.evaluation.truth import Truth
 from image_grounding.results.reading import Results
 
@@ -37,7 +37,7 @@ class Evaluation:
         metrics: by name, ``protocol.metric``.
         counts: what was read, used and left out.
         reliability: see ``calibration.reliability``.
-        iou_histogram: see ``Tally.iou_histogram``.
+        iou_histogram: see ``MetricSums.iou_histogram``.
         warnings: sentences about what makes the figures doubtful.
         details: how truth and results were read and put together.
     """
@@ -63,7 +63,7 @@ def evaluate(results: Results, truth: Truth, resamples: int = 1_000, seed: int =
         InputError: results and truth have no image, or no caption, in common.
     """
     pairing = pair_up(results, truth)
-    tally = Tally(pairing)
+    tally = MetricSums(pairing)
     sums = tally.sums([1.0] * tally.groups)
     counts = {**pairing.counts, **_counts(sums, tally)}
     return Evaluation(
@@ -71,7 +71,7 @@ def evaluate(results: Results, truth: Truth, resamples: int = 1_000, seed: int =
         counts=counts,
         reliability=tuple(reliability(sums)),
         iou_histogram=tuple(tally.iou_histogram),
-        warnings=(*doubts(pairing, tally, counts, truth, resamples), *results.caveats()),
+        warnings=(*figure_caveats(pairing, tally, counts, truth, resamples), *results.caveats()),
         details={
             "results": str(results.file),
             "truth": str(truth.path),
@@ -85,7 +85,7 @@ def evaluate(results: Results, truth: Truth, resamples: int = 1_000, seed: int =
     )
 
 
-def _metrics(tally: Tally, resamples: int, seed: int) -> dict[str, Figure]:
+def _metrics(tally: MetricSums, resamples: int, seed: int) -> dict[str, Figure]:
     boxes = AveragePrecision(tally.ranked)
 
     def of_sums(weights: Weights) -> dict[str, float | None]:
@@ -106,7 +106,7 @@ def _metrics(tally: Tally, resamples: int, seed: int) -> dict[str, Figure]:
     return {name: Figure(value, bounds[name]) for name, value in values.items()}
 
 
-def _counts(sums: Mapping[str, float], tally: Tally) -> dict[str, int]:
+def _counts(sums: Mapping[str, float], tally: MetricSums) -> dict[str, int]:
     whole = {name: int(value) for name, value in sums.items()}
     return {
         "expressions": whole["expressions"],
@@ -116,5 +116,5 @@ def _counts(sums: Mapping[str, float], tally: Tally) -> dict[str, int]:
         "truth_boxes": whole["true_boxes"],
         "boxes_judged": whole["boxes"],
         "boxes_judged_without_score": tally.without_score,
-        "boxes_not_judged": tally.not_judged,
+        "boxes_not_judged": tally.not_evaluated,
     }

@@ -17,7 +17,7 @@ _EXAMPLES = 3
 
 @dataclass
 class TruthImage:
-    """An image of the truth with all that is said of it."""
+    """An image of the truth with all its annotations."""
 
     path: str
     ids: tuple[str, ...]
@@ -27,7 +27,7 @@ class TruthImage:
     def name(self) -> str:
         """The image as a message shows it."""
         known = [f"file {self.path!r}"] if self.path else []
-        return ", ".join([*known, *(f"id {one!r}" for one in self.ids)])
+        return ", ".join([*known, *(f"id {name!r}" for name in self.ids)])
 
 
 class ImageIndex:
@@ -47,28 +47,27 @@ class ImageIndex:
     ) -> None:
         self._image_key = image_key
         by_identity: dict[object, TruthImage] = {}
-        for one in annotations:
-            image = by_identity.setdefault(
-                one.image_path or one.image_ids, TruthImage(one.image_path, one.image_ids)
-            )
-            image.annotations.append(one)
+        for annotation in annotations:
+            path, ids = annotation.image_path, annotation.image_ids
+            image = by_identity.setdefault(path or ids, TruthImage(path, ids))
+            image.annotations.append(annotation)
         self.images = tuple(by_identity.values())
         self._by_name: dict[str, list[TruthImage]] = defaultdict(list)
         self._by_id: dict[str, list[TruthImage]] = defaultdict(list)
         self._by_stem: dict[str, list[TruthImage]] = defaultdict(list)
         for image in self.images:
-            path = _path(image.path)
+            file = _path(image.path)
             if image.path:
-                self._by_name[path.name].append(image)
-                self._by_stem[path.stem].append(image)
-            for one_id in image.ids or (path.stem,):
-                self._by_id[_id(one_id)].append(image)
+                self._by_name[file.name].append(image)
+                self._by_stem[file.stem].append(image)
+            for image_id_text in image.ids or (file.stem,):
+                self._by_id[_id(image_id_text)].append(image)
 
     def by_path(self, record: Record) -> TruthImage | None:
         """The image whose path is the record's, or the end of it, or the other way round."""
         path = _path(record.image_path)
-        found = [one for one in self._by_name.get(path.name, ()) if _same_end(path, one.path)]
-        same = [one for one in found if _path(one.path) == path]
+        found = [image for image in self._by_name.get(path.name, ()) if _same_end(path, image.path)]
+        same = [image for image in found if _path(image.path) == path]
         return _only(same or found)
 
     def by_copy(self, record: Record) -> TruthImage | None:
@@ -117,10 +116,10 @@ def choose_rule(results: Results, index: ImageIndex, truth: Truth) -> str:
         raise InputError(f"there are no records in {results.file}")
     best = max(RULES, key=lambda name: found[name] * _WEIGHT.get(name, 1))
     if not found[best]:
-        theirs = "; ".join(image.name for image in index.images[:_EXAMPLES])
+        in_truth = "; ".join(image.name for image in index.images[:_EXAMPLES])
         raise InputError(
             f"no image of {results.file} is in {truth.path} (read as {truth.format}). "
-            f"Results: {'; '.join(examples)}. Truth: {theirs}"
+            f"Results: {'; '.join(examples)}. Truth: {in_truth}"
         )
     return best
 
@@ -131,7 +130,7 @@ def _path(text: str) -> PurePosixPath:
 
 def _same_end(first: PurePosixPath, second: str) -> bool:
     pairs = zip(reversed(first.parts), reversed(_path(second).parts), strict=False)
-    return all(one == other for one, other in pairs)
+    return all(part == other for part, other in pairs)
 
 
 def _id(text: str) -> str:

@@ -74,8 +74,8 @@ def find_caption(
     own = [Folded.of(text).text for text in (cleaned_caption, caption)]
 
     def likeness(annotation: Annotation) -> float:
-        theirs = [Folded.of(text).text for text in annotation.captions]
-        return max(fuzz.ratio(one, other) for one in own for other in theirs)
+        true = [Folded.of(text).text for text in annotation.captions]
+        return max(fuzz.ratio(text, other) for text in own for other in true)
 
     best = max(annotations, key=likeness, default=None)
     if best is None or (alike := likeness(best)) < TEXT_LIKENESS:
@@ -93,13 +93,13 @@ def match_phrases(
     equal ones first, then from ``TEXT_LIKENESS`` on. One to one, the best pairs first; equal
     pairs in the order of the texts. Boxes are not looked at.
     """
-    ours, theirs = _places(annotation, expressions, cleaned_caption)
-    texts = [_comparable(one.text) for one in expressions]
+    own_places, true_places = _places(annotation, expressions, cleaned_caption)
+    texts = [_comparable(expression.text) for expression in expressions]
     pairs: list[tuple[float, int, int]] = []
     for index, phrase in enumerate(annotation.phrases):
         text = _comparable(phrase.text)
         for number, other in enumerate(texts):
-            place, own = theirs[index], ours[number]
+            place, own = true_places[index], own_places[number]
             if place and own:
                 overlap = _overlap(place, own)
                 if overlap >= SPAN_OVERLAP:
@@ -169,7 +169,7 @@ def _ends_in(words: list[str], name: list[str]) -> bool:
 
 
 def _same_noun(first: str, second: str) -> bool:
-    short, long = sorted((_IRREGULAR.get(one, one) for one in (first, second)), key=len)
+    short, long = sorted((_IRREGULAR.get(noun, noun) for noun in (first, second)), key=len)
     plurals = {short + "s", short + "es", re.sub("y$", "ies", short), re.sub("fe?$", "ves", short)}
     return short == long or (short != "" and long in plurals)
 
@@ -187,11 +187,11 @@ def _places(
 ) -> tuple[list[Span | None], list[Span | None]]:
     """Places of the expressions and of the phrases in the same folded caption, or all None."""
     if cleaned_caption is not None and annotation.captions:
-        own, their = Folded.of(cleaned_caption), Folded.of(annotation.captions[0])
-        if own.text == their.text:
+        own, true = Folded.of(cleaned_caption), Folded.of(annotation.captions[0])
+        if own.text == true.text:
             return (
-                [own.place(one.char_span) for one in expressions],
-                [their.place(phrase.span) for phrase in annotation.phrases],
+                [own.place(expression.char_span) for expression in expressions],
+                [true.place(phrase.span) for phrase in annotation.phrases],
             )
     return [None] * len(expressions), [None] * len(annotation.phrases)
 

@@ -20,7 +20,7 @@ where it has no boxes at all.
 
 Boxes: each box in order of score takes the free true box it overlaps most, from IoU 0.5 on, as
 in COCO's evaluation (cocodataset/cocoapi, cocoeval.py); a phrase is what an image and a category
-are there. Only boxes of expressions that are a phrase of the truth can be judged.
+are there. Only boxes of expressions that are a phrase of the truth can be evaluated.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,8 +36,8 @@ IOU_BINS = 20
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A box of which the truth says whether it is right."""
+class EvaluatedBox:
+    """A box with its score, and whether the truth has it."""
 
     score: float | None
     right: bool
@@ -50,44 +50,45 @@ class Localized:
     Attributes:
         ious: of each box, the best first, with the true box it overlaps most.
         merged_iou: of the box around all boxes with the box around all true boxes.
-        judged: each box, the best first.
+        boxes: each box, the best first.
     """
 
     ious: tuple[float, ...]
     merged_iou: float
-    judged: tuple[Judged, ...]
+    boxes: tuple[EvaluatedBox, ...]
 
 
 def by_score(instances: Sequence[Instance]) -> list[Instance]:
     """The best first; those without a score last; equal ones in the order given."""
-    return sorted(instances, key=lambda one: (one.score is None, -(one.score or 0.0)))
+    return sorted(instances, key=lambda box: (box.score is None, -(box.score or 0.0)))
 
 
 def localize(instances: Sequence[Instance], truth: Sequence[Box]) -> Localized:
     """Compare a phrase's boxes with its true boxes, of which there may be none."""
     ranked = by_score(instances)
-    ious = [[box_iou(one.bbox, true) for true in truth] for one in ranked]
+    ious = [[box_iou(box.bbox, true) for true in truth] for box in ranked]
     right = assign(ious)
     return Localized(
         ious=tuple(max(row, default=0.0) for row in ious),
-        merged_iou=box_iou(merge([one.bbox for one in ranked]), merge(truth))
+        merged_iou=box_iou(merge([box.bbox for box in ranked]), merge(truth))
         if ranked and truth
         else 0.0,
-        judged=tuple(
-            Judged(one.score, found is not None) for one, found in zip(ranked, right, strict=True)
+        boxes=tuple(
+            EvaluatedBox(box.score, found is not None)
+            for box, found in zip(ranked, right, strict=True)
         ),
     )
 
 
 def assign(ious: Sequence[Sequence[float]]) -> list[int | None]:
-    """For each box, the best first, the true box it takes, or None; greedily, as COCO does."""
-    taken: set[int] = set()
+    """For each box, the best first, the true box matched with it or None; greedily, as in COCO."""
+    matched: set[int] = set()
     found: list[int | None] = []
     for row in ious:
-        free = [index for index in range(len(row)) if index not in taken and row[index] >= IOU]
+        free = [index for index in range(len(row)) if index not in matched and row[index] >= IOU]
         best = max(free, key=lambda index: row[index], default=None)
         if best is not None:
-            taken.add(best)
+            matched.add(best)
         found.append(best)
     return found
 

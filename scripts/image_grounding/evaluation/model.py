@@ -14,8 +14,8 @@ class Phrase:
     Attributes:
         text: the phrase, or the name of a category.
         span: in code points of the annotation's first caption, or None where it is not known.
-        boxes: ``(x1, y1, x2, y2)`` in pixels, half-open; empty where the truth says that
-            nothing of it is in the image; None where the truth does not say.
+        boxes: ``(x1, y1, x2, y2)`` in pixels, half-open; empty where the truth states that
+            nothing of it is in the image; None where the truth does not state it.
     """
 
     text: str
@@ -25,7 +25,7 @@ class Phrase:
 
 @dataclass(frozen=True)
 class Annotation:
-    """What the truth says of one image, or of one caption of it.
+    """The truth about an image, or about a caption of it.
 
     Attributes:
         image_path: the image's path or file name as the truth has it; "" where it has none.

@@ -15,7 +15,7 @@ from image_grounding.files import to_json, write_atomic
 def as_json(evaluation: Evaluation) -> dict[str, Any]:
     """All of it; figures to four decimals."""
     return {
-        "metrics": {name: _figure(one) for name, one in evaluation.metrics.items()},
+        "metrics": {name: _figure(figure) for name, figure in evaluation.metrics.items()},
         "counts": dict(evaluation.counts),
         "warnings": list(evaluation.warnings),
         **evaluation.details,
@@ -25,9 +25,9 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def as_summary(evaluation: Evaluation) -> dict[str, Any]:
-    """The short of it: figures without their intervals, what was counted, what is doubtful."""
+    """The short of it: figures without their intervals, what was counted, the warnings."""
     return {
-        "metrics": {name: _figure(one)["value"] for name, one in evaluation.metrics.items()},
+        "metrics": {name: _figure(figure)["value"] for name, figure in evaluation.metrics.items()},
         "counts": dict(evaluation.counts),
         "warnings": list(evaluation.warnings),
         **{name: evaluation.details[name] for name in ("truth_format", "images_found_by")},
@@ -62,9 +62,9 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> tuple[list[Path], 
     return [path, reliability, histogram], None
 
 
-def _figure(one: Figure) -> dict[str, Any]:
-    bounds = None if one.interval is None else [round(bound, 4) for bound in one.interval]
-    return {"value": None if one.value is None else round(one.value, 4), "interval": bounds}
+def _figure(figure: Figure) -> dict[str, Any]:
+    bounds = None if figure.interval is None else [round(bound, 4) for bound in figure.interval]
+    return {"value": None if figure.value is None else round(figure.value, 4), "interval": bounds}
 
 
 def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ _EXAMPLES = 3
 
 @dataclass
 class Pair:
-    """What the truth and what the run say of one caption, or of one image.
+    """The truth and the results for a caption, or for an image.
 
     Attributes:
         group: which image it is of, 0 and up.
@@ -69,7 +69,7 @@ def pair_up(results: Results, truth: Truth) -> Pairing:
 
 
 @dataclass(frozen=True)
-class _Taken:
+class _Best:
     """The record that is put beside a caption of the truth."""
 
     likeness: float
@@ -84,7 +84,7 @@ class _Collector:
         self._rule = rule
         self._pairs: dict[int, Pair] = {}  # by identity of the annotation
         self._groups: dict[int, int] = {}  # by identity of the image
-        self._taken: dict[int, _Taken] = {}  # by identity of the annotation
+        self._best: dict[int, _Best] = {}  # by identity of the annotation
         self._seen: set[tuple[int, str]] = set()
         self._only_in_results: dict[str, None] = {}
         self._counts: Counter[str] = Counter()
@@ -93,57 +93,57 @@ class _Collector:
     def add(self, record: Record) -> None:
         self._counts["records"] += 1
         self._counts["boxes_without_score"] += sum(
-            box.score is None for one in record.expressions for box in one.instances
+            box.score is None for expression in record.expressions for box in expression.instances
         )
         image = self._find(self._index, record)
         if image is None:
             self._counts["records_of_images_not_in_truth"] += 1
             self._only_in_results[record.image_path] = None
             return
-        captioned = [one for one in image.annotations if one.captions]
-        about = [one for one in image.annotations if not one.captions]
+        captioned = [annotation for annotation in image.annotations if annotation.captions]
+        chosen = [annotation for annotation in image.annotations if not annotation.captions]
         if found := find_caption(captioned, record.cleaned_caption, record.caption):
-            about = [found[0]]
-        if not about:
-            self._of_another_caption(record.cleaned_caption)
+            chosen = [found[0]]
+        if not chosen:
+            self._count_other_caption(record.cleaned_caption)
             return
         if found:
-            if not self._takes(*found, record):
+            if not self._is_best(*found, record):
                 return
         elif (id(image), record.caption) in self._seen:
             self._counts["repeated_records"] += 1
             return
         self._seen.add((id(image), record.caption))
         self._counts["records_evaluated"] += 1
-        if record.size != (about[0].size or record.size):
+        if record.size != (chosen[0].size or record.size):
             self._counts["records_of_another_image_size"] += 1
-        for annotation in about:
+        for annotation in chosen:
             self._put(image, annotation, record)
 
-    def _takes(self, annotation: Annotation, likeness: float, record: Record) -> bool:
-        """Whether a record is the one for a caption of the truth; one less alike gives way."""
-        other = self._taken.get(id(annotation))
+    def _is_best(self, annotation: Annotation, likeness: float, record: Record) -> bool:
+        """Whether a record is the most alike so far for a caption; it replaces a less alike one."""
+        other = self._best.get(id(annotation))
         if other is None or likeness > other.likeness:
-            self._taken[id(annotation)] = _Taken(likeness, record.caption, record.cleaned_caption)
+            self._best[id(annotation)] = _Best(likeness, record.caption, record.cleaned_caption)
             if other:
                 del self._pairs[id(annotation)]
                 self._counts["records_evaluated"] -= 1
-                self._of_another_caption(other.cleaned_caption)
+                self._count_other_caption(other.cleaned_caption)
             return True
         if record.caption == other.caption:
             self._counts["repeated_records"] += 1
         else:
-            self._of_another_caption(record.cleaned_caption)
+            self._count_other_caption(record.cleaned_caption)
         return False
 
-    def _of_another_caption(self, caption: str) -> None:
+    def _count_other_caption(self, caption: str) -> None:
         self._counts["records_of_captions_not_in_truth"] += 1
         if len(self._other_captions) < _EXAMPLES:
             self._other_captions.append(caption)
 
     def _put(self, image: TruthImage, annotation: Annotation, record: Record) -> None:
         group = self._groups.setdefault(id(image), len(self._groups))
-        grounded = record.grounded or any(one.instances for one in record.expressions)
+        grounded = record.grounded or any(expression.instances for expression in record.expressions)
         pair = self._pairs.get(id(annotation))
         if pair is None:
             caption = record.cleaned_caption if annotation.captions else None
@@ -155,10 +155,10 @@ class _Collector:
 
     def finish(self, results: Results, truth: Truth) -> Pairing:
         if not self._pairs:
-            theirs = [one.captions[0] for one in truth.annotations if one.captions][:_EXAMPLES]
+            captions = [entry.captions[0] for entry in truth.annotations if entry.captions]
             raise InputError(
                 f"images of {results.file} are in {truth.path}, but no caption of theirs is. "
-                f"Results: {self._other_captions}. Truth: {theirs}"
+                f"Results: {self._other_captions}. Truth: {captions[:_EXAMPLES]}"
             )
         unused = [image for image in self._index.images if id(image) not in self._groups]
         pairs = list(self._pairs.values())
@@ -172,9 +172,9 @@ class _Collector:
             "images_only_in_results": len(self._only_in_results),
             "images_only_in_truth": len(unused),
             "truth_captions_without_record": sum(
-                id(one) not in self._pairs
+                id(annotation) not in self._pairs
                 for image in self._index.images if id(image) in self._groups
-                for one in image.annotations
+                for annotation in image.annotations
             ),
         }  # fmt: skip
         examples = {

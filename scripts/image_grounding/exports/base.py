@@ -25,18 +25,20 @@ _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 
 @dataclass(frozen=True)
 class Setting:
-    """What formats can be told.
+    """The options of formats.
 
     Attributes:
         parts: the names of the parts, ``("train", "val")``, or ``(WHOLE,)``.
         categories: ``phrase`` or ``noun``, for COCO.
+        category_ids: the first of them.
         convention: a name of ``vlm_sft.STYLES``.
-        model: the model that made the annotations, where the run says.
+        model: the model that made the annotations, where the run names it.
         image_prefix: put before every image path; None for what is usual in the format.
     """
 
     parts: tuple[str, ...] = (WHOLE,)
     categories: str = "phrase"
+    category_ids: int = 0
     convention: str = "qwen3"
     model: str = ""
     image_prefix: str | None = None
@@ -44,7 +46,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Example:
-    """A record to be written, with the expressions that the format takes.
+    """A record to be written, with the expressions that the format holds.
 
     Attributes:
         record: after the selection.
@@ -68,6 +70,9 @@ class Exporter(ABC):
         reader: who reads it, or what a reader has to know; for the dataset card.
         default_prefix: what stands before image paths where nothing else is wanted.
         single_box: whether the format is of expressions for which the model gave one box.
+        absolute_paths: whether image paths are absolute where nothing else is wanted.
+        options: the attributes of ``Setting`` that matter to the format; for the dataset card.
+        table_field: the key of the rows in a table that is one JSON object, see ``tables``.
     """
 
     name: ClassVar[str]
@@ -75,6 +80,9 @@ class Exporter(ABC):
     reader: ClassVar[str] = ""
     default_prefix: ClassVar[str] = ""
     single_box: ClassVar[bool] = False
+    absolute_paths: ClassVar[bool] = False
+    options: ClassVar[tuple[str, ...]] = ()
+    table_field: ClassVar[str] = ""
 
     def __init__(self, folder: Path, setting: Setting, stack: ExitStack) -> None:
         self.folder = folder
@@ -82,7 +90,7 @@ class Exporter(ABC):
         self._stack = stack
 
     @classmethod
-    def refusals(cls, record: Record) -> list[str | None]:
+    def exclusions(cls, record: Record) -> list[str | None]:
         """For each expression of ``record`` why the format cannot hold it; None where it can.
 
         A record none of whose expressions can be held is left out.
@@ -100,6 +108,14 @@ class Exporter(ABC):
 
     def finish(self) -> None:  # noqa: B027
         """Write what can only be written at the end."""
+
+    def warnings(self) -> list[str]:
+        """Sentences about what was written that make it doubtful for the format's readers."""
+        return []
+
+    def tables(self) -> dict[str, str]:
+        """Names of the files that ``datasets.load_dataset`` reads as rows, by part."""
+        return {}
 
     def open(self, name: str) -> IO[str]:
         """A text file of the export, open until the export ends."""
@@ -122,6 +138,10 @@ class JsonLinesExporter(Exporter):
         """Write the record's line."""
         self._files[example.part].write(to_json(self.row(example)) + "\n")
 
+    def tables(self) -> dict[str, str]:
+        """All files."""
+        return {part: f"{file_stem(part)}.jsonl" for part in self.setting.parts}
+
 
 FORMATS: dict[str, type[Exporter]] = {}
 
@@ -137,9 +157,12 @@ def file_stem(part: str) -> str:
     return part or "annotations"
 
 
-def without_boxes(record: Record) -> list[str | None]:
-    """The refusals of a format that only holds boxes."""
-    return [None if one.instances else "expressions_without_box" for one in record.expressions]
+def box_exclusions(record: Record) -> list[str | None]:
+    """The exclusions of a format that only holds boxes."""
+    return [
+        None if expression.instances else "expressions_without_box"
+        for expression in record.expressions
+    ]
 
 
 def unpaired_replaced(text: str) -> str:
@@ -167,28 +190,15 @@ def stable_hash(*values: str | int) -> int:
     return int.from_bytes(hashlib.sha256(json.dumps(values).encode()).digest()[:8], "big")
 
 
-class Numbering:
-    """Numbers from 1 for keys, in the order in which they come; 64 bits a key are kept."""
-
-    def __init__(self) -> None:
-        self._numbers: dict[int, int] = {}
-
-    def number(self, key: str) -> tuple[int, bool]:
-        """The number of ``key``, and whether it is new."""
-        hashed = stable_hash(key)
-        known = len(self._numbers)
-        return self._numbers.setdefault(hashed, known + 1), len(self._numbers) > known
-
-
 class CategoryList:
     """COCO categories: one "object" for all phrases, or one a noun."""
 
-    def __init__(self, kind: str) -> None:
-        self._kind = kind
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
         self.numbers: dict[str, int] = {}
 
     def number(self, expression: GroundedExpression) -> int:
         """The category of an expression."""
         noun = " ".join(expression.noun_chunk.lower().split())
-        name = noun if self._kind == "noun" else "object"
-        return self.numbers.setdefault(name, len(self.numbers) + 1)
+        name = noun if self._setting.categories == "noun" else "object"
+        return self.numbers.setdefault(name, len(self.numbers) + self._setting.category_ids)

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``dataset_card.md``: what an export holds, where it is from, what it is not good for."""
+"""``dataset_card.md``: what an export holds, where it is from, what it is not good for.
+
+Beside it ``README.md`` names the tables of the export to ``datasets.load_dataset``, which goes by
+the endings of files otherwise, and makes a data set of nothing but pictures of copied images.
+"""
 
 from collections.abc import Mapping
 from functools import cache
@@ -9,10 +13,11 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from image_grounding.exports.base import unpaired_replaced
+from image_grounding.exports.base import WHOLE, unpaired_replaced
 from image_grounding.files import write_atomic
 
-CARD = "dataset_card.md"
+CARD, README = "dataset_card.md", "README.md"
+_HUB_SPLITS = {WHOLE: "train", "val": "validation"}
 _FOLDER = Path(__file__).resolve().parent
 
 
@@ -23,6 +28,27 @@ def write_card(folder: Path, facts: Mapping[str, Any]) -> None:
         OutputError: it cannot be written.
     """
     write_atomic(folder / CARD, _template().render(facts))
+
+
+def write_readme(folder: Path, tables: Mapping[str, str], table_field: str) -> None:
+    """Write ``README.md`` for the tables, file names by part; nothing where there are none.
+
+    Args:
+        folder: the export's.
+        tables: file names by part.
+        table_field: the key of the rows where a table is one JSON object.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    if not tables:
+        return
+    lines = ["---", "configs:", "- config_name: default", "  data_files:"]
+    for part, name in tables.items():
+        lines += [f"  - split: {_HUB_SPLITS.get(part, part)}", f"    path: {name}"]
+    lines += [f"  field: {table_field}"] if table_field else []
+    lines += ["---", "", f"The data set is described in [{CARD}]({CARD}).", ""]
+    write_atomic(folder / README, "\n".join(lines))
 
 
 @cache

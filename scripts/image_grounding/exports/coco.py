@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""COCO detection JSON: an annotation a box, with its phrase."""
+"""COCO detection JSON: an annotation a box, with its phrase.
+
+An image has an entry for each of its captions, as in MDETR's files (ashkamath/mdetr): readers of
+phrases (MDETR, ``GroundingDataset`` of Ultralytics) cut ``tokens_positive`` out of the ``caption``
+of the entry. Annotations repeat it for ``CocoCaptions`` of torchvision.
+"""
 
 import shutil
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +17,11 @@ from image_grounding.exports.base import (
     CategoryList,
     Example,
     Exporter,
-    Numbering,
     Setting,
+    box_exclusions,
     file_stem,
     register,
     span_of,
-    without_boxes,
 )
 from image_grounding.files import to_json
 from image_grounding.results.reading import Record
@@ -25,16 +29,15 @@ from image_grounding.results.reading import Record
 
 @dataclass
 class Ids:
-    """Ids of a dataset, through all its files."""
+    """Ids of a dataset, through all its files; those of images and annotations start at 1."""
 
     categories: CategoryList
-    images: Numbering = field(default_factory=Numbering)
-    captions: int = 0
+    images: int = 0
     annotations: int = 0
 
 
 class CocoFile:
-    """One JSON file of images, captions, annotations and categories, written as a stream.
+    """One JSON file of images, annotations and categories, written as a stream.
 
     Args:
         path: the file.
@@ -49,23 +52,19 @@ class CocoFile:
             name: stack.enter_context(
                 tempfile.TemporaryFile("w+", encoding="utf-8", dir=path.parent)  # noqa: SIM115
             )
-            for name in ("images", "captions", "annotations")
+            for name in ("images", "annotations")
         }
         self._counts = dict.fromkeys(self._arrays, 0)
 
     def add(self, example: Example) -> list[dict[str, Any]]:
-        """Add a record's caption, its image where it is new, and its boxes; these are returned."""
+        """Add a record's image with its caption, and its boxes; these are returned."""
         record, ids = example.record, self._ids
-        image, new = ids.images.number(example.image_key)
-        if new:
-            width, height = record.size
-            self._write("images", {
-                "id": image, "file_name": example.image, "width": width, "height": height,
-            })  # fmt: skip
-        ids.captions += 1
-        self._write("captions", {
-            "id": ids.captions, "image_id": image, "caption": record.cleaned_caption,
-            "original_caption": record.caption,
+        ids.images += 1
+        self._write("images", {
+            "id": ids.images, "file_name": example.image,
+            "width": record.size[0], "height": record.size[1],
+            "caption": record.cleaned_caption, "original_caption": record.caption,
+            "original_img_id": record.image_id,
         })  # fmt: skip
         rows = []
         for expression in record.expressions:
@@ -75,12 +74,13 @@ class CocoFile:
                 x1, y1, x2, y2 = instance.bbox
                 width, height = x2 - x1, y2 - y1
                 row = {
-                    "id": ids.annotations, "image_id": image, "caption_id": ids.captions,
+                    "id": ids.annotations, "image_id": ids.images,
                     "category_id": ids.categories.number(expression),
                     "bbox": [x1, y1, width, height], "area": width * height, "iscrowd": 0,
                     # The box itself: readers of masks fail on none.
                     "segmentation": [[x1, y1, x2, y1, x2, y2, x1, y2]],
                     "phrase": expression.text, "expression_id": expression.expression_id,
+                    "caption": record.cleaned_caption,
                     "tokens_positive": [span] if span else [], "score": instance.score,
                 }  # fmt: skip
                 self._write("annotations", row)
@@ -105,6 +105,14 @@ class CocoFile:
         self._counts[name] += 1
 
 
+# Both camps exist: the first use an id as the index of a name, the others have 0 for "nothing".
+CATEGORY_IDS = (
+    "Ids of categories start at the number of --category-ids: 0 for readers that index names by "
+    "them (TAO Grounding DINO's validation set, Hugging Face's GroundingDINO), 1 for readers that "
+    "keep 0 for the background or subtract 1 (detectors of torchvision, Ultralytics' convert_coco)."
+)
+
+
 @register
 class Coco(Exporter):
     """A file a part; ids run through all parts."""
@@ -113,26 +121,32 @@ class Coco(Exporter):
     summary = "COCO JSON, each annotation with its phrase"
     reader = (
         "pycocotools reads the files; bbox is x, y, width, height in pixels, segmentation the "
-        "same box. captions lists every caption of an image; an annotation's caption_id says which "
-        "one its phrase is of, tokens_positive where in it. An image with several captions has "
-        "the boxes of all of them, so that an object can be there twice."
+        "same box. An image with several captions has an entry for each, as in MDETR's files, with "
+        "one original_img_id; tokens_positive is where in the caption of its entry a phrase "
+        f"stands. {CATEGORY_IDS}"
     )
+    options = ("categories", "category_ids")
+    table_field = "annotations"
 
     def __init__(self, folder: Path, setting: Setting, stack: ExitStack) -> None:
         super().__init__(folder, setting, stack)
-        ids = Ids(CategoryList(setting.categories))
+        ids = Ids(CategoryList(setting))
         self._files = {
             part: CocoFile(folder / f"{file_stem(part)}.json", stack, ids) for part in setting.parts
         }
 
     @classmethod
-    def refusals(cls, record: Record) -> list[str | None]:
+    def exclusions(cls, record: Record) -> list[str | None]:
         """An annotation is a box."""
-        return without_boxes(record)
+        return box_exclusions(record)
 
     def add(self, example: Example) -> None:
         """Write the image, where it is new, the caption and the boxes."""
         self._files[example.part].add(example)
+
+    def tables(self) -> dict[str, str]:
+        """The annotations, of each file."""
+        return {part: f"{file_stem(part)}.json" for part in self.setting.parts}
 
     def finish(self) -> None:
         """Write the files."""

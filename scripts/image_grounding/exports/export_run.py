@@ -3,7 +3,6 @@
 
 import os
 import shutil
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -15,10 +14,18 @@ from markupsafe import Markup
 
 from image_grounding import __version__
 from image_grounding.errors import InputError, OutputError, SampleError
-from image_grounding.exports.base import FORMATS, Example, Exporter, Setting, stable_hash
-from image_grounding.exports.card import CARD, write_card
+from image_grounding.exports.base import FORMATS, Example, Exporter, Setting
+from image_grounding.exports.card import CARD, write_card, write_readme
+from image_grounding.exports.caveats import export_caveats
+from image_grounding.exports.counts import (
+    PartCounts,
+    ReadCounts,
+    box_count,
+    count_report,
+    count_row,
+)
+from image_grounding.exports.filter import BoxFilter, exclude
 from image_grounding.exports.images import Images, Paths
-from image_grounding.exports.select import Selection, apply_refusals
 from image_grounding.exports.split import Split
 from image_grounding.results.reading import Record, Results
 
@@ -29,77 +36,76 @@ class Plan:
 
     Attributes:
         format: a name of ``FORMATS``.
-        selection: which boxes and expressions.
+        box_filter: which boxes and expressions.
         split: into which parts.
-        paths: what image paths are.
-        setting: what the format is told.
+        paths: what image paths are; None for what is usual in the format.
+        copy_images: whether the images are copied, upright.
+        setting: of the format.
         overwrite: whether an export that is there may be replaced.
     """
 
     format: str
-    selection: Selection = field(default_factory=Selection)
+    box_filter: BoxFilter = field(default_factory=BoxFilter)
     split: Split = field(default_factory=Split)
-    paths: Paths = Paths.RECORDS
+    paths: Paths | None = None
+    copy_images: bool = False
     setting: Setting = field(default_factory=Setting)
     overwrite: bool = False
 
 
-@dataclass
-class _Tally:
-    """Counts a part, and the hashes of the images in it: 64 bits an image."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    images: set[int] = field(default_factory=set)
-
-    def add(self, record: Record, key: str) -> None:
-        _add(self.counts, record)
-        self.images.add(stable_hash(key))
-
-    def plain(self) -> dict[str, int]:
-        counts = {name: self.counts[name] for name in ("records", "expressions", "boxes")}
-        return {"records": counts.pop("records"), "images": len(self.images), **counts}
-
-
 def export_run(results: Results, plan: Plan, output: Path) -> dict[str, Any]:
-    """Write ``results`` to the folder ``output`` as ``plan`` says.
+    """Write ``results`` to the folder ``output`` by ``plan``.
 
     Returns:
         Counts: ``records``, ``images``, ``expressions``, ``boxes``; what was ``read``;
         ``left_out`` by reason, each beginning with what it counts; ``parts`` with the same
-        counts; ``files``.
+        counts; ``files``; ``warnings``.
 
     Raises:
         InputError: the results cannot be read, or nothing of them is left to export.
         OutputError: ``output`` holds something else, or cannot be written.
         SpecError: the format needs a package that is not there.
     """
-    left_out: Counter[str] = Counter()
-    read: Counter[str] = Counter()
-    tallies = {part: _Tally() for part in plan.split.parts}
     with _new_folder(output, results.file, overwrite=plan.overwrite) as folder:
-        with ExitStack() as stack:
-            exporter = FORMATS[plan.format](folder, plan.setting, stack)
-            source = _Source(results, plan, exporter, Images(results, folder, plan.paths))
-            parts = plan.split.assign(source.images())
-            for record, key, image in source.chosen(left_out, read):
-                example = Example(record, parts.of(key), exporter.image(image), key)
-                exporter.add(example)
-                tallies[example.part].add(record, key)
-            exporter.finish()
-        report = {
-            **_report(tallies, read, +left_out, folder),
-            "warnings": results.caveats(),
-        }
+        exporter, counts, by_part = _write(results, plan, folder, output.resolve())
+        report = count_report(by_part, counts)
         if not report["records"]:
-            reasons = ", ".join(f"{reason}: {count}" for reason, count in (+left_out).items())
+            reasons = ", ".join(f"{reason}: {n}" for reason, n in report["left_out"].items())
             raise InputError(f"nothing of {results.file} is left to export ({reasons or 'empty'})")
+        own = export_caveats(results, plan.box_filter.min_score, counts, by_part)
+        report["warnings"] = [*results.caveats(), *own, *exporter.warnings()]
         write_card(folder, _card_facts(results, plan, exporter, report))
+        empty = [part for part, found in by_part.items() if not found.images]
+        tables = {part: name for part, name in exporter.tables().items() if part not in empty}
+        write_readme(folder, tables, exporter.table_field)
+        report["files"] = [CARD, *sorted({path.name for path in folder.iterdir()} - {CARD})]
     return report
+
+
+def _write(
+    results: Results, plan: Plan, folder: Path, home: Path
+) -> tuple[Exporter, ReadCounts, dict[str, PartCounts]]:
+    """Write the files of the format and the copies of images to ``folder``."""
+    counts = ReadCounts()
+    by_part = {part: PartCounts() for part in plan.split.parts}
+    with ExitStack() as stack:
+        exporter = FORMATS[plan.format](folder, plan.setting, stack)
+        usual = Paths.ABSOLUTE if exporter.absolute_paths else Paths.RECORDS
+        images = Images(results, folder, home, plan.paths or usual, copy=plan.copy_images)
+        source = _Source(results, plan, exporter, images)
+        parts = plan.split.assign(source.images())
+        for record, key, image in source.selected(counts):
+            example = Example(record, parts.of(key), exporter.image(image), key)
+            exporter.add(example)
+            if by_part[example.part].add(record, key):
+                counts.turned_images += images.is_turned(record)
+        exporter.finish()
+    return exporter, counts, by_part
 
 
 @dataclass(frozen=True)
 class _Source:
-    """The records of a run as a format takes them."""
+    """The records of a run as a format holds them."""
 
     results: Results
     plan: Plan
@@ -108,56 +114,31 @@ class _Source:
 
     def images(self) -> Iterator[tuple[str, Path]]:
         """Key and file of the image of every record that is exported."""
-        for record, key, _ in self.chosen(Counter(), Counter()):
+        for record, key, _ in self.selected(ReadCounts()):
             yield key, self.results.image_of(record)
 
-    def chosen(
-        self, left_out: Counter[str], read: Counter[str]
-    ) -> Iterator[tuple[Record, str, str]]:
+    def selected(self, counts: ReadCounts) -> Iterator[tuple[Record, str, str]]:
         """Each record that is exported, with its image's key and path.
 
         Counts what is read, and why the rest is left out: for records, expressions and boxes
         what is read is what is exported and what is left out.
         """
-        exporter = self.exporter
+        exporter, left_out = self.exporter, counts.left_out
         for record in self.results.records():
-            _add(read, record)
-            chosen = self.plan.selection.apply(record, left_out, single_box=exporter.single_box)
-            chosen = apply_refusals(chosen, exporter.refusals, left_out)
-            if not chosen.expressions:
+            counts.add(record)
+            kept = self.plan.box_filter.apply(record, left_out, single_box=exporter.single_box)
+            kept = exclude(kept, exporter.exclusions, left_out)
+            if not kept.expressions:
                 left_out["records_without_expressions"] += 1
                 continue
             try:
-                image = self.names.name(chosen)
+                image = self.names.name(kept)
             except SampleError as error:
                 left_out[f"records_{error.reason}"] += 1
-                left_out["expressions_of_left_out_records"] += len(chosen.expressions)
-                left_out["boxes_of_left_out_records"] += _boxes(chosen)
+                left_out["expressions_of_left_out_records"] += len(kept.expressions)
+                left_out["boxes_of_left_out_records"] += box_count(kept)
                 continue
-            yield chosen, self.results.image_key(record), image
-
-
-def _add(counts: Counter[str], record: Record) -> None:
-    counts["records"] += 1
-    counts["expressions"] += len(record.expressions)
-    counts["boxes"] += _boxes(record)
-
-
-def _boxes(record: Record) -> int:
-    return sum(len(one.instances) for one in record.expressions)
-
-
-def _report(
-    tallies: dict[str, _Tally], read: Counter[str], left_out: Counter[str], folder: Path
-) -> dict[str, Any]:
-    parts = {part or "all": tally.plain() for part, tally in tallies.items()}
-    return {
-        **{name: sum(part[name] for part in parts.values()) for name in next(iter(parts.values()))},
-        "read": dict(read),
-        "left_out": dict(left_out),
-        "parts": parts,
-        "files": [CARD, *sorted(path.name for path in folder.iterdir())],
-    }
+            yield kept, self.results.image_key(record), image
 
 
 def _card_facts(
@@ -170,10 +151,12 @@ def _card_facts(
         "summary": Markup(exporter.summary),
         "reader": Markup(exporter.reader),
         "counts": report,
-        "rows": {Markup(kind): _row(kind, report) for kind in ("records", "expressions", "boxes")},
+        "rows": {
+            Markup(kind): count_row(kind, report) for kind in ("records", "expressions", "boxes")
+        },
         "parts": report["parts"] if len(report["parts"]) > 1 else {},
         "reasons": {Markup(name.replace("_", " ")): n for name, n in report["left_out"].items()},
-        "caveats": [Markup(f"{one[0].upper()}{one[1:]}.") for one in report["warnings"]],
+        "caveats": [Markup(f"{text[0].upper()}{text[1:]}.") for text in report["warnings"]],
         "model": teacher.get("model"),
         "convention": teacher.get("convention"),
         "convention_iou": teacher.get("convention_iou"),
@@ -181,17 +164,15 @@ def _card_facts(
         "exported": _day(datetime.now(UTC)),
         "version": __version__,
         "failed": counts.get("failed") if isinstance(counts, dict) else None,
-        "min_score": plan.selection.min_score,
-        "drop_ungrounded": plan.selection.drop_ungrounded,
+        "min_score": plan.box_filter.min_score,
+        "drop_ungrounded": plan.box_filter.drop_ungrounded,
+        "format_options": {
+            Markup(name.replace("_", "-")): Markup(getattr(plan.setting, name))
+            for name in exporter.options
+        },
         "shares": "/".join(map(str, plan.split.shares)) if len(plan.split.parts) > 1 else "none",
         "seed": plan.split.seed,
     }
-
-
-def _row(kind: str, report: dict[str, Any]) -> tuple[int, int, int]:
-    """In the results, left out, exported: the first is the sum of the others."""
-    left = sum(n for name, n in report["left_out"].items() if name.startswith(f"{kind}_"))
-    return report["read"][kind], left, report[kind]
 
 
 def _day(moment: datetime) -> str:

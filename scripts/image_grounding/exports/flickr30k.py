@@ -49,13 +49,13 @@ class Flickr30k(Exporter):
         self._entities = 0
 
     @classmethod
-    def refusals(cls, record: Record) -> list[str | None]:
+    def exclusions(cls, record: Record) -> list[str | None]:
         """A mark needs a place in the sentence, and none lies in another."""
-        spans = [span_of(one, record) for one in record.expressions]
+        spans = [span_of(expression, record) for expression in record.expressions]
         reasons: list[str | None] = ["expressions_without_span"] * len(spans)
         end = 0
         known = [(span, index) for index, span in enumerate(spans) if span]
-        for span, index in sorted(known, key=lambda one: (one[0][0], -one[0][1])):
+        for span, index in sorted(known, key=lambda pair: (pair[0][0], -pair[0][1])):
             reasons[index] = "expressions_overlapping" if span[0] < end else None
             end = max(end, span[1])
         return reasons
@@ -68,13 +68,17 @@ class Flickr30k(Exporter):
         if new:
             self._lists[example.part].write(name + "\n")
         pieces, objects, end = [], "", 0
-        marked = [(span, one) for one in record.expressions if (span := span_of(one, record))]
+        marked = [
+            (span, expression)
+            for expression in record.expressions
+            if (span := span_of(expression, record))
+        ]
         for span, expression in sorted(marked, key=lambda pair: pair[0]):
             self._entities += 1
             pieces.append(_words(record.cleaned_caption[end : span[0]]))
             phrase = _words(record.cleaned_caption[slice(*span)])
             pieces.append(f"[/EN#{self._entities}/other {phrase}]")
-            boxes: list[PixelBox | None] = [one.bbox for one in expression.instances]
+            boxes: list[PixelBox | None] = [instance.bbox for instance in expression.instances]
             objects += "".join(_object(self._entities, box) for box in boxes or [None])
             end = span[1]
         pieces.append(_words(record.cleaned_caption[end:]))

@@ -9,10 +9,12 @@ from pathlib import Path, PurePosixPath
 
 from image_grounding.boxes.frames import Transport
 from image_grounding.errors import OutputError, SampleError
-from image_grounding.images.encoding import MAX_FILE_PIXELS, open_upright, read_header
+from image_grounding.images.pixels import open_upright, read_header
+from image_grounding.images.source import MAX_FILE_PIXELS
 from image_grounding.input.samples import make_sample_id
 from image_grounding.results.reading import Record, Results
 
+_HEAD_BYTES = 64 * 1024
 _FULL_SIZE = Transport(max_pixels=MAX_FILE_PIXELS)
 
 
@@ -21,20 +23,30 @@ class Paths(StrEnum):
 
     RECORDS = "records"
     ABSOLUTE = "absolute"
-    COPIES = "copies"
 
 
 class Images:
-    """Names images and, for ``Paths.COPIES``, copies them to ``folder/images``.
+    """Names images and, with ``copy``, copies them to ``folder/images``.
 
     A copy is always upright, as the boxes are: a file that EXIF turns is written anew, every
     other one byte by byte.
+
+    Args:
+        results: whose images they are.
+        folder: where the export is written.
+        home: where it will be when it is whole, absolute.
+        paths: what paths are; those of copies are relative to ``home`` or absolute.
+        copy: whether images are copied.
     """
 
-    def __init__(self, results: Results, folder: Path, paths: Paths) -> None:
+    def __init__(
+        self, results: Results, folder: Path, home: Path, paths: Paths, *, copy: bool
+    ) -> None:
         self._results = results
         self._folder = folder
-        self._paths = paths
+        self._home = home
+        self._absolute = paths is Paths.ABSOLUTE
+        self._copied = copy
 
     def name(self, record: Record) -> str:
         """The path that the export gives for the record's image.
@@ -43,12 +55,20 @@ class Images:
             SampleError: ``image_missing`` (or unusable) or ``image_changed``; copies only.
             OutputError: a copy cannot be written.
         """
-        if self._paths is Paths.RECORDS:
-            return record.image_path
+        if self._copied:
+            name = self._copy(self._results.image_of(record), record)
+            return str(self._home / name) if self._absolute else name
+        if self._absolute:
+            return str(self._results.image_of(record).absolute())
+        return record.image_path
+
+    def is_turned(self, record: Record) -> bool:
+        """Whether the export names a file that is stored turned and has EXIF to undo it."""
+        if self._copied:
+            return False
         source = self._results.image_of(record)
-        if self._paths is Paths.ABSOLUTE:
-            return str(source.absolute())
-        return self._copy(source, record)
+        header = read_header(source) if _may_have_exif(source) else None
+        return header is not None and header.orientation > 1
 
     def _copy(self, source: Path, record: Record) -> str:
         header = read_header(source) if os.path.isfile(source) else None
@@ -71,8 +91,23 @@ class Images:
         return name
 
 
+def _may_have_exif(path: Path) -> bool:
+    """False for PNG files without EXIF before their pixels: nearly all of them.
+
+    Pillow decodes such a file to look behind the pixels, at some milliseconds each.
+    """
+    try:
+        if not os.path.isfile(path):
+            return False
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except (OSError, ValueError):
+        return False
+    return not head.startswith(b"\x89PNG") or b"exif" in head.lower()
+
+
 def image_id(image_key: str) -> str:
-    """A name of letters, digits and a hash of the path: unique without a memory of the others."""
+    """A name of letters, digits and a hash of the path: unique without a list of all names."""
     return make_sample_id(image_key, "")
 
 

@@ -34,7 +34,7 @@ class LabelStudio(Exporter):
         self._begun: set[str] = set()
 
     def image(self, path: str) -> str:
-        """A URL; storages other than web servers take their keys as they are."""
+        """A URL; storages other than web servers use their keys as they are."""
         prefix = super().image("")
         stored = "://" in prefix and not prefix.lower().startswith(("http://", "https://"))
         return prefix + (path if stored else quote(path, errors="replace"))
@@ -45,6 +45,10 @@ class LabelStudio(Exporter):
         file.write(",\n" if example.part in self._begun else "[\n")
         self._begun.add(example.part)
         file.write(to_json(self._task(example)))
+
+    def tables(self) -> dict[str, str]:
+        """The tasks."""
+        return {part: f"{file_stem(part)}.json" for part in self.setting.parts}
 
     def finish(self) -> None:
         """Close the files and write the configuration."""

@@ -11,9 +11,9 @@ from typing import Any
 from image_grounding.exports.base import (
     Example,
     JsonLinesExporter,
+    box_exclusions,
     register,
     span_of,
-    without_boxes,
 )
 from image_grounding.results.reading import Record
 
@@ -30,11 +30,13 @@ class Odvg(JsonLinesExporter):
     )
 
     @classmethod
-    def refusals(cls, record: Record) -> list[str | None]:
+    def exclusions(cls, record: Record) -> list[str | None]:
         """Readers fail on a line without regions, and on a region that is not in the caption."""
         return [
-            refusal or (None if span_of(one, record) else "expressions_without_span")
-            for one, refusal in zip(record.expressions, without_boxes(record), strict=True)
+            exclusion or (None if span_of(expression, record) else "expressions_without_span")
+            for expression, exclusion in zip(
+                record.expressions, box_exclusions(record), strict=True
+            )
         ]
 
     def row(self, example: Example) -> dict[str, Any]:
@@ -45,13 +47,13 @@ class Odvg(JsonLinesExporter):
         caption = record.cleaned_caption.strip().replace("\u0130", "I")
         moved = len(record.cleaned_caption) - len(record.cleaned_caption.lstrip())
         regions = []
-        for said in record.expressions:
-            start, end = span_of(said, record) or (0, 0)  # never none, see refusals
+        for expression in record.expressions:
+            start, end = span_of(expression, record) or (0, 0)  # never none, see exclusions
             place = [max(start - moved, 0), min(end - moved, len(caption))]
             phrase = caption[slice(*place)]
             regions += [
-                {"bbox": one.bbox, "phrase": phrase, "tokens_positive": [place]}
-                for one in said.instances
+                {"bbox": instance.bbox, "phrase": phrase, "tokens_positive": [place]}
+                for instance in expression.instances
             ]
         return {
             "filename": example.image,

@@ -55,6 +55,10 @@ class Parquet(Exporter):
         if len(rows) == _ROW_GROUP:
             self._flush(example.part)
 
+    def tables(self) -> dict[str, str]:
+        """All files."""
+        return {part: f"{file_stem(part)}.parquet" for part in self.setting.parts}
+
     def finish(self) -> None:
         """Write the rows that are left."""
         for part in self._writers:
@@ -91,7 +95,7 @@ def _row(example: Example) -> dict[str, Any]:
         "caption": unpaired_replaced(record.caption),
         "cleaned_caption": unpaired_replaced(record.cleaned_caption),
         "grounded": record.grounded,
-        "expressions": [_expression(one) for one in record.expressions],
+        "expressions": [_expression(expression) for expression in record.expressions],
     }
 
 
@@ -101,5 +105,7 @@ def _expression(expression: GroundedExpression) -> dict[str, Any]:
         "text": unpaired_replaced(expression.text),
         "char_span": expression.char_span,
         "noun_chunk": unpaired_replaced(expression.noun_chunk),
-        "instances": [{"bbox": one.bbox, "score": one.score} for one in expression.instances],
+        "instances": [
+            {"bbox": instance.bbox, "score": instance.score} for instance in expression.instances
+        ],
     }

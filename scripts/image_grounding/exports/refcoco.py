@@ -12,10 +12,10 @@ from image_grounding.exports.base import (
     Example,
     Exporter,
     Setting,
+    box_exclusions,
     register,
-    without_boxes,
 )
-from image_grounding.exports.coco import CocoFile, Ids
+from image_grounding.exports.coco import CATEGORY_IDS, CocoFile, Ids
 from image_grounding.files import to_json
 from image_grounding.results.reading import GroundedExpression, Record
 
@@ -29,14 +29,14 @@ class RefCoco(Exporter):
     reader = (
         "REFER(data_root, dataset, splitBy='unc') reads refs(unc).p and instances.json from a "
         "folder data_root/dataset; refs.json holds the same refs for other readers. Each ref "
-        "names its split (train where there are no parts)."
+        f"names its split (train where there are no parts). {CATEGORY_IDS}"
     )
-
+    options = ("categories", "category_ids")
     single_box = True
 
     def __init__(self, folder: Path, setting: Setting, stack: ExitStack) -> None:
         super().__init__(folder, setting, stack)
-        ids = Ids(CategoryList(setting.categories))
+        ids = Ids(CategoryList(setting))
         self._instances = CocoFile(folder / "instances.json", stack, ids)
         self._json = self.open("refs.json")
         self._pickle = stack.enter_context((folder / "refs(unc).p").open("wb"))
@@ -44,9 +44,9 @@ class RefCoco(Exporter):
         self._begun = False
 
     @classmethod
-    def refusals(cls, record: Record) -> list[str | None]:
+    def exclusions(cls, record: Record) -> list[str | None]:
         """An expression refers to one object."""
-        return without_boxes(record)
+        return box_exclusions(record)
 
     def add(self, example: Example) -> None:
         """Write a ref and its box for each expression."""
@@ -64,6 +64,10 @@ class RefCoco(Exporter):
             # A pickled list grows by its items one by one: no need to hold it.
             item = pickle.dumps(ref, protocol=2)
             self._pickle.write(item[2:-1] + pickle.APPEND)
+
+    def tables(self) -> dict[str, str]:
+        """The refs of all parts, in no part: they name their split."""
+        return {"refs": "refs.json"}
 
     def finish(self) -> None:
         """Close the lists and write the instances."""

@@ -41,11 +41,11 @@ class Split:
                     places[picture] = min(place, places.get(picture, place))
         bounds = list(accumulate(_exact(len(places), self.shares)))
         part = 0
-        for number, picture in enumerate(sorted(places, key=lambda one: (places[one], one))):
+        for number, picture in enumerate(sorted(places, key=lambda key: (places[key], key))):
             while number >= bounds[part]:
                 part += 1
             places[picture] = part
-        return Parts(self.parts, {image: places[one] for image, one in pictures.items()})
+        return Parts(self.parts, {image: places[picture] for image, picture in pictures.items()})
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,9 @@ def _exact(count: int, shares: tuple[float, ...]) -> list[int]:
     """``count`` in whole shares by the largest remainder; none is 0 where there are enough."""
     wanted = [round(count * share, 6) for share in shares]
     given = [math.floor(share) for share in wanted]
-    by_remainder = sorted(range(len(shares)), key=lambda one: given[one] - wanted[one])
-    for one in by_remainder[: count - sum(given)]:
-        given[one] += 1
+    by_remainder = sorted(range(len(shares)), key=lambda index: given[index] - wanted[index])
+    for index in by_remainder[: count - sum(given)]:
+        given[index] += 1
     while 0 in given and count >= len(shares):
         given[given.index(max(given))] -= 1
         given[given.index(0)] += 1

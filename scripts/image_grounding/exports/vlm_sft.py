@@ -30,6 +30,13 @@ class Style:
     digits: int = 0
     square: bool = False
 
+    @property
+    def wording(self) -> str:
+        """How a question asks for it."""
+        if self.square:
+            return "as fractions from 0 to 1 of the side of the image padded to a square"
+        return CONVENTIONS[self.convention].wording
+
 
 # ``qwen2.5`` writes pixels of the image as its processor resizes it, here with the family's own
 # limits: sides a multiple of 28, at most 1280 * 28 * 28 pixels.
@@ -41,7 +48,7 @@ STYLES: Mapping[str, Style] = MappingProxyType(
         "llava": Style("norm1_xyxy", "bbox", digits=3, square=True),
     }
 )
-# What a tokenizer or a loader would take for a token of its own: <image>, <|im_end|>, </s>.
+# What a tokenizer or a loader would read as a token of its own: <image>, <|im_end|>, </s>.
 _TOKEN = re.compile(r"<(?=[|/\w][^<>\n]{0,40}>)")
 
 
@@ -54,34 +61,40 @@ class VlmSft(JsonLinesExporter):
     reader = (
         "Trainers that take LLaVA's image and conversations keys read the lines. The qwen2.5 "
         "convention is of images resized to at most 1280 x 28 x 28 pixels: train with "
-        "min_pixels 3136 and max_pixels 1003520. Texts that look like a special token, such as "
+        "min_pixels 3136 and max_pixels 1003520. The llava convention is of images padded to a "
+        "square: train with image_aspect_ratio pad. Texts that look like a special token, such as "
         "`<image>`, have a space after their bracket."
     )
 
+    options = ("convention",)
+
     @classmethod
-    def refusals(cls, record: Record) -> list[str | None]:
+    def exclusions(cls, record: Record) -> list[str | None]:
         """Before step 1 has run, no box does not mean that nothing is there."""
         return [
-            None if record.grounded or one.instances else "expressions_not_looked_for"
-            for one in record.expressions
+            None if record.grounded or expression.instances else "expressions_not_looked_for"
+            for expression in record.expressions
         ]
 
     def row(self, example: Example) -> dict[str, Any]:
         """The conversation of a record."""
         record = example.record
         style = STYLES[self.setting.convention]
-        convention = CONVENTIONS[style.convention]
-        phrases = list(dict.fromkeys(_plain(one.text) for one in record.expressions))
+        order = CONVENTIONS[style.convention].order
+        phrases = list(dict.fromkeys(_plain(expression.text) for expression in record.expressions))
         question = (
             f"<image>\nCaption: {_plain(record.cleaned_caption)}\n"
             f"Locate every instance of these phrases of the caption: {to_json(phrases)}\n"
-            f'Answer with a JSON list of {{"{style.box_key}": {convention.order}, "label": '
-            f"phrase}}, boxes {convention.wording}. Leave out what is not there."
+            f'Answer with a JSON list of {{"{style.box_key}": {order}, "label": '
+            f"phrase}}, boxes {style.wording}. Leave out what is not there."
         )
         answer = [
-            {style.box_key: write_box(one.bbox, record.size, style), "label": _plain(said.text)}
-            for said in record.expressions
-            for one in said.instances
+            {
+                style.box_key: write_box(instance.bbox, record.size, style),
+                "label": _plain(expression.text),
+            }
+            for expression in record.expressions
+            for instance in expression.instances
         ]
         return {
             "id": record.sample_id,

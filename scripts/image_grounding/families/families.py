@@ -6,13 +6,13 @@ expected of it; what an endpoint really answers in is measured.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from image_grounding.boxes.frames import CONVENTIONS, Transport
 
 _PATCH28 = Transport(max_pixels=1280 * 28 * 28, multiple=28, min_pixels=4 * 28 * 28)
 _PATCH32 = Transport(max_pixels=1024 * 32 * 32, multiple=32, min_pixels=4 * 32 * 32)
-_ANY_SIZE = Transport(max_pixels=1280 * 28 * 28)
+_ANY_SIZE = Transport(max_pixels=1280 * 28 * 28, min_side=28)
 # No side over 1568 pixels, at which the server would shrink it, up to an aspect of 4:1.
 _SIDE_1568 = Transport(max_pixels=1568 * 392)
 # No short side over 768 pixels, at which the server would shrink it.
@@ -92,6 +92,17 @@ _FAMILIES: tuple[tuple[str, Family], ...] = (
         Family("GPT-5", "pixel_sent", transport=_SIDE_768),
     ),
 )
+
+
+def asked_family(model: str, coordinates: str) -> Family:
+    """The family by a model's name; a convention that the spec names is asked for as such.
+
+    Args:
+        model: the model's name.
+        coordinates: a convention, or ``auto`` for what the family is known to write.
+    """
+    family = family_of(model)
+    return family if coordinates == "auto" else replace(family, convention=coordinates)
 
 
 def family_of(model: str) -> Family:

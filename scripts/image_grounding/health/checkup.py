@@ -5,23 +5,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 from image_grounding.asking import Asker, make_asker
-from image_grounding.asking.diagnosis import explained, nearest_model, unknown_model, wrong_path
+from image_grounding.asking.diagnosis import diagnose, nearest_model, unknown_model, wrong_path
 from image_grounding.asking.endpoints.errors import safe_address
 from image_grounding.asking.endpoints.retired import retirement
+from image_grounding.asking.transport import overview_for, transport_for
 from image_grounding.errors import EndpointError, UnknownModelError, UnreachableError
-from image_grounding.families.families import Family
+from image_grounding.families.families import Family, asked_family
 from image_grounding.health import asks
 from image_grounding.health.estimate import Measured, estimate
-from image_grounding.health.model import CheckUp, Status, Step, failed
+from image_grounding.health.model import CheckStep, CheckUp, Status, failed
 from image_grounding.health.server import look_at_server
 from image_grounding.measuring import Measurement
 from image_grounding.measuring.drawing import save_probes
+from image_grounding.measuring.endpoint import conclude, probe
 from image_grounding.measuring.measurement import decide
 from image_grounding.measuring.probes import plain_square
 from image_grounding.spec import Spec
-from image_grounding.teachers.convention import judged, probe
-from image_grounding.teachers.transport import transport_for
-from image_grounding.teachers.vlm import asked_family, contradiction
 
 CONFIGURATION, KEY, MODEL, BOXES = "configuration", "key", "model", "box convention"
 COST = "latency and tokens"
@@ -36,7 +35,7 @@ async def check_up(
     wait: float = 0.0,
     save_probe: Path | None = None,
     say: Callable[[str], None] = lambda message: None,
-    show: Callable[[Step], None] = lambda step: None,
+    show: Callable[[CheckStep], None] = lambda step: None,
 ) -> CheckUp:
     """Look at a spec's endpoint.
 
@@ -48,29 +47,29 @@ async def check_up(
         say: called with messages that belong to no step.
         show: called with each step as it ends.
     """
-    run = _CheckUp(spec, say, show)
+    run = _Run(spec, say, show)
     try:
         return await run.all(samples, wait, save_probe)
     finally:
         await run.asker.close()
 
 
-class _CheckUp:
+class _Run:
     def __init__(
-        self, spec: Spec, say: Callable[[str], None], show: Callable[[Step], None]
+        self, spec: Spec, say: Callable[[str], None], show: Callable[[CheckStep], None]
     ) -> None:
         self.spec = spec
         self.vlm = spec.vlm
         self.asker: Asker = make_asker(spec, say, rate_limited_seconds=_RATE_LIMITED_S)
         self.family: Family = asked_family(self.vlm.model, self.vlm.coordinates)
         self.transport = transport_for(self.family, self.family.convention, self.vlm)
-        self.steps: list[Step] = []
+        self.steps: list[CheckStep] = []
         self.measured: Measurement | None = None
         self.calls = {"0": Measured(), "1": Measured()}
         self._say = say
         self._show = show
 
-    def add(self, step: Step) -> bool:
+    def add(self, step: CheckStep) -> bool:
         """Keep a step; whether it makes sense to go on."""
         self.steps.append(step)
         self._show(step)
@@ -82,7 +81,7 @@ class _CheckUp:
         return CheckUp(
             usable,
             tuple(self.steps),
-            self.asker.takes() if self.asker.answered else {},
+            self.asker.supported() if self.asker.answered else {},
             dict(self.measured.ious) if self.measured else {},
             estimate(samples, self.calls, self.spec) if usable else None,
         )
@@ -106,8 +105,8 @@ class _CheckUp:
             wanted = self.vlm.structured_output is not False
             self.add(await asks.structured_output(self.asker, self.transport, wanted))
             name = asks.TOKENS
-            needs_image = text.details.get("needs_image") or self.vlm.image.step_0 is True
-            shown = plain_square("blue", self.transport) if needs_image else None
+            overview = overview_for(self.transport, self.vlm)
+            shown = plain_square("blue", overview) if overview else None
             with self.calls["0"].watching(self.asker):
                 step = await asks.step_0(self.asker, shown)
             if not self.add(step):
@@ -117,18 +116,18 @@ class _CheckUp:
                 return False
             return self.add(self._cost())
         except EndpointError as error:
-            return self.add(failed(name, await explained(error, self.asker, self.vlm)))
+            return self.add(failed(name, await diagnose(error, self.asker, self.vlm)))
 
-    def _configuration(self) -> Step:
+    def _configuration(self) -> CheckStep:
         vlm = self.vlm
         if vlm.backend == "openai" and not vlm.openai.base_url:
             remedy = "give vlm.openai.base_url or --base-url, such as http://localhost:8000/v1"
-            return Step(CONFIGURATION, Status.FAIL, "no base_url", remedy)
+            return CheckStep(CONFIGURATION, Status.FAIL, "no base_url", remedy)
         if warning := retirement(vlm.model) if vlm.backend == "gemini" else None:
-            return Step(CONFIGURATION, Status.WARN, warning, "change vlm.gemini.model")
+            return CheckStep(CONFIGURATION, Status.WARN, warning, "change vlm.gemini.model")
         where = safe_address(vlm.openai.base_url) if vlm.backend == "openai" else "Gemini API"
         message = f"{vlm.model or '(no model named)'} at {where}"
-        return Step(CONFIGURATION, Status.OK, message, details={"family": self.family.name})
+        return CheckStep(CONFIGURATION, Status.OK, message, details={"family": self.family.name})
 
     async def _key_and_model(self) -> bool:
         """The list of models shows both; where there is none, the first call will."""
@@ -140,10 +139,10 @@ class _CheckUp:
             served = []
         if not served:
             return await self._without_list()
-        if not self.add(Step(KEY, Status.OK, "accepted, or none is asked for")):
+        if not self.add(CheckStep(KEY, Status.OK, "accepted, or none is asked for")):
             return False
         if self.vlm.model in served:
-            return self.add(Step(MODEL, Status.OK, f"{self.vlm.model} is served"))
+            return self.add(CheckStep(MODEL, Status.OK, f"{self.vlm.model} is served"))
         unknown = unknown_model(self.vlm.model, served)
         details = {"served": served[:100], "nearest": nearest_model(self.vlm.model, served)}
         status, message, remedy = Status.FAIL, str(unknown), unknown.remedy
@@ -151,16 +150,16 @@ class _CheckUp:
             status = Status.WARN
             message = f"{self.vlm.model!r} is not listed, but is answered: the server ignores "
             message += "the name, or its list is not complete"
-        return self.add(Step(MODEL, status, message, remedy, details))
+        return self.add(CheckStep(MODEL, status, message, remedy, details))
 
     async def _without_list(self) -> bool:
         if not self.vlm.model:
             return self.add(failed(MODEL, await wrong_path(self.vlm)))
         if error := await self._answers():
-            return self.add(failed(MODEL, await explained(error, self.asker, self.vlm)))
-        self.add(Step(KEY, Status.OK, "accepted, or none is asked for"))
+            return self.add(failed(MODEL, await diagnose(error, self.asker, self.vlm)))
+        self.add(CheckStep(KEY, Status.OK, "accepted, or none is asked for"))
         message = f"{self.vlm.model} answers; the endpoint lists no models"
-        return self.add(Step(MODEL, Status.OK, message))
+        return self.add(CheckStep(MODEL, Status.OK, message))
 
     async def _answers(self) -> UnknownModelError | None:
         """What a request with this model's name meets, if the name is the trouble."""
@@ -170,29 +169,29 @@ class _CheckUp:
             return error
         return None
 
-    async def _boxes(self, save_probe: Path | None) -> Step:
+    async def _boxes(self, save_probe: Path | None) -> CheckStep:
         with self.calls["1"].watching(self.asker):
             results = await probe(self.asker, self.family, self.vlm)
         self.measured = decide(results, self.family.convention)
         if save_probe:
             save_probes(results, self.measured.chosen or self.measured.best[0], save_probe)
-        self.measured = measured = await judged(self.asker, self.family, self.vlm, results)
+        self.measured = measured = await conclude(self.asker, self.family, self.vlm, results)
         message = f"{measured.chosen}, mean IoU {measured.iou:.2f}"
         unread = (result.problem for result in results if result.problem)
-        warnings = (contradiction(self.family, measured), measured.doubt(), next(unread, None))
-        if told := [warning for warning in warnings if warning]:
+        warnings = (measured.contradiction(self.family), measured.doubt(), next(unread, None))
+        if given := [warning for warning in warnings if warning]:
             remedy = "look at the pictures that --save-probe saves" if measured.doubt() else None
-            return Step(BOXES, Status.WARN, "; ".join([message, *told]), remedy)
-        return Step(BOXES, Status.OK, message)
+            return CheckStep(BOXES, Status.WARN, "; ".join([message, *given]), remedy)
+        return CheckStep(BOXES, Status.OK, message)
 
-    def _cost(self) -> Step:
+    def _cost(self) -> CheckStep:
         """What a call of each step took."""
         figures = {step: call.figures() for step, call in self.calls.items()}
-        said = [
+        texts = [
             f"step {step}: {of['seconds']:.2f} s, {of['input_tokens'] or '?'} tokens in, "
             f"{of['output_tokens'] or '?'} out"
             for step, of in figures.items()
             if of
         ]
         details = {f"step_{step}": of for step, of in figures.items()}
-        return Step(COST, Status.OK, "; ".join(said), details=details)
+        return CheckStep(COST, Status.OK, "; ".join(texts), details=details)

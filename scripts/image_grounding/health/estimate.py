@@ -8,6 +8,7 @@ from typing import Any
 
 from image_grounding.asking import Asker
 from image_grounding.asking.capacity import START
+from image_grounding.asking.meter import cost_of
 from image_grounding.spec import Spec
 
 
@@ -66,8 +67,7 @@ def estimate(samples: int, by_step: dict[str, Measured], spec: Spec) -> dict[str
     tokens_in = round(samples * sum(found.input_tokens / found.requests for found in asked))
     tokens_out = round(samples * sum(found.output_tokens / found.requests for found in asked))
     prices = spec.vlm.prices
-    known = prices.input is not None and prices.output is not None and tokens_in > 0
-    spent = tokens_in * (prices.input or 0) + tokens_out * (prices.output or 0)
+    cost = cost_of(tokens_in, tokens_out, prices.input, prices.output) if tokens_in else None
     return {
         "samples": samples,
         "requests": requests,
@@ -75,5 +75,5 @@ def estimate(samples: int, by_step: dict[str, Measured], spec: Spec) -> dict[str
         "output_tokens": tokens_out or None,
         "max_workers": at_once(spec),
         "seconds": round(seconds, 1),
-        "cost": round(spent / 1_000_000, 4) if known else None,
+        "cost": None if cost is None else round(cost, 4),
     }

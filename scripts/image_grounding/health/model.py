@@ -19,7 +19,7 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True)
-class Step:
+class CheckStep:
     """One step: what was looked at, how it went, what to do next where it went badly."""
 
     name: str
@@ -29,9 +29,9 @@ class Step:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-def failed(name: str, error: EndpointError) -> Step:
+def failed(name: str, error: EndpointError) -> CheckStep:
     """The step that an error ends a check-up with."""
-    return Step(name, Status.FAIL, str(error), error.remedy)
+    return CheckStep(name, Status.FAIL, str(error), error.remedy)
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class CheckUp:
     """
 
     usable: bool
-    steps: tuple[Step, ...]
+    steps: tuple[CheckStep, ...]
     takes: Mapping[str, bool] = field(default_factory=dict)
     conventions: Mapping[str, float] = field(default_factory=dict)
     estimate: Mapping[str, Any] | None = None

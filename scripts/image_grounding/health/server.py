@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from image_grounding.asking.endpoints.errors import safe_address
 from image_grounding.asking.endpoints.readiness import GOOGLE, behind_proxy, connect, kind_of_server
 from image_grounding.errors import EndpointError, LoadingError
-from image_grounding.health.model import Status, Step, failed
+from image_grounding.health.model import CheckStep, Status, failed
 
 CONNECTION, READINESS = "name and port", "readiness"
 _POLL_S = 1.0
@@ -17,7 +17,7 @@ _POLL_S = 1.0
 
 async def look_at_server(
     base_url: str, wait: float = 0.0, say: Callable[[str], None] = lambda message: None
-) -> list[Step]:
+) -> list[CheckStep]:
     """The steps ``name and port`` and ``readiness``.
 
     Args:
@@ -26,34 +26,34 @@ async def look_at_server(
         say: called now and then while waiting.
     """
     until = time.monotonic() + wait
-    told = ""
+    shown = ""
     while True:
         steps, error = await _look_once(base_url or GOOGLE)
         may_come = isinstance(error, LoadingError) or "refused" in str(error)
         if error is None or not may_come or time.monotonic() >= until:
             return steps
-        if str(error) != told:
+        if str(error) != shown:
             say(f"waiting: {error}")
-            told = str(error)
+            shown = str(error)
         await asyncio.sleep(_POLL_S)
 
 
-async def _look_once(url: str) -> tuple[list[Step], EndpointError | None]:
+async def _look_once(url: str) -> tuple[list[CheckStep], EndpointError | None]:
     """The steps as far as they go, and what the last one failed with."""
     name, steps = CONNECTION, []
     try:
         if behind_proxy(url):
-            steps.append(Step(CONNECTION, Status.SKIPPED, "requests go through a proxy"))
+            steps.append(CheckStep(CONNECTION, Status.SKIPPED, "requests go through a proxy"))
         else:
             await connect(url)
             message = f"{urlsplit(url).hostname} answers at {safe_address(url)}"
-            steps.append(Step(CONNECTION, Status.OK, message))
+            steps.append(CheckStep(CONNECTION, Status.OK, message))
         name = READINESS
         kind = await kind_of_server(url)
     except EndpointError as error:
         return [*steps, failed(name, error)], error
     if kind is None:
         message = "the server has no path for it (hosted, or custom)"
-        return [*steps, Step(READINESS, Status.SKIPPED, message)], None
-    ready = Step(READINESS, Status.OK, f"ready ({kind})", details={"kind": kind})
+        return [*steps, CheckStep(READINESS, Status.SKIPPED, message)], None
+    ready = CheckStep(READINESS, Status.OK, f"ready ({kind})", details={"kind": kind})
     return [*steps, ready], None

@@ -5,59 +5,81 @@ import asyncio
 import os
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from image_grounding.boxes.frames import Transport
-from image_grounding.images.encoding import EncodedImage, encode_image
+from image_grounding.images.encoding import EncodedImage, encode_sizes
+
+Encoded = dict[Transport, EncodedImage]
 
 
 class ImageStore:
     """Encoded images, shared by the samples that use them.
 
     Keeps the latest ones up to ``budget`` bytes; a file that several samples want at once is
-    read once.
+    read once, and decoded once for all of ``transports``.
+
+    Attributes:
+        transports: the sizes at which images are asked for.
     """
 
     def __init__(self, budget: int = 32_000_000) -> None:
+        self.transports: tuple[Transport, ...] = ()
         self._budget = budget
         self._held = 0
-        self._images: OrderedDict[tuple[Path, Transport], asyncio.Task[EncodedImage]] = (
-            OrderedDict()
-        )
+        self._images: OrderedDict[tuple[str, Transport], asyncio.Task[Encoded]] = OrderedDict()
         self._threads = ThreadPoolExecutor(os.cpu_count() or 2, "images")
 
-    async def load(self, path: Path, transport: Transport) -> EncodedImage:
-        """The image at ``path``, encoded for ``transport``.
+    async def load(self, source: str, transport: Transport) -> EncodedImage:
+        """The image at ``source``, encoded for ``transport``.
 
         Raises:
-            SampleError: as ``encode_image``.
+            SampleError: as ``encode_sizes``.
         """
-        key = (path, transport)
+        wanted = self.transports if transport in self.transports else (transport,)
+        key = (source, wanted[0])
         task = self._images.get(key)
         if task is None:
-            task = asyncio.create_task(self._encode(key))
+            task = asyncio.create_task(self._encode(key, wanted))
             # An error nobody waits for any more (an interrupted run) is no news.
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
             self._images[key] = task
         else:
             self._images.move_to_end(key)
-        return await asyncio.shield(task)
+        encoded = await asyncio.shield(task)
+        if transport in encoded:
+            return encoded[transport]
+        if self._images.get(key) is task:  # the sizes have changed since
+            self._drop(key)
+        return await self.load(source, transport)
 
-    async def _encode(self, key: tuple[Path, Transport]) -> EncodedImage:
+    async def _encode(
+        self, key: tuple[str, Transport], transports: tuple[Transport, ...]
+    ) -> Encoded:
         loop = asyncio.get_running_loop()
         try:
-            image = await loop.run_in_executor(self._threads, encode_image, *key)
+            images = await loop.run_in_executor(self._threads, encode_sizes, key[0], transports)
         except BaseException:
             self._images.pop(key, None)
             raise
-        self._held += len(image.data)
+        encoded = dict(zip(transports, images, strict=True))
+        self._held += _size(encoded)
         for oldest, task in list(self._images.items()):
             if self._held <= self._budget:
                 break
             if task.done():  # this one is not yet, so that it stays
-                self._held -= len(self._images.pop(oldest).result().data)
-        return image
+                self._drop(oldest)
+        return encoded
+
+    def _drop(self, key: tuple[str, Transport]) -> None:
+        task = self._images.pop(key, None)
+        if task:
+            self._held -= _size(task.result())
 
     def close(self) -> None:
         """Let the threads go."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _size(encoded: Encoded) -> int:
+    """Bytes; a file that travels as it is counts once for each size."""
+    return sum(len(image.data) for image in encoded.values())

@@ -3,23 +3,28 @@
 
 import hashlib
 import json
+import os
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any
-
-from jsonschema import Draft202012Validator
+from functools import cache, lru_cache
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
 
 from image_grounding.boxes.frames import Size
 from image_grounding.errors import InputError, SampleError
 from image_grounding.files import open_lines, strict_json
 from image_grounding.resources import load_schema
 
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+
 MAX_LINE_BYTES = 16 * 1024 * 1024
+_INTEGER_OR_NONE = (int, type(None))
+# A relative path that is written the same way once it is a Path.
+_PLAIN_PATH = re.compile(r"[^/\\.\x00][^/\\\x00]*(?:/[^/\\.\x00][^/\\\x00]*)*")
 
 
 @dataclass(frozen=True)
@@ -30,25 +35,25 @@ class Sample:
         line: number of the line, from 1.
         sample_id: unique for (image_path, caption), safe as a file name.
         occurrence: 1, or 2 and so on where the same pair stands in the input again.
-        image: where the image is on this machine.
+        image: source of the image, where it is on this machine.
         caption: the caption, without characters that no encoding can carry.
         fields: the line as it was, every field of it.
-        step_0_record: whether the line is a record of step 0, to be grounded as it is.
+        given: whether the line is a record that holds the results of earlier steps.
     """
 
     line: int
     sample_id: str
     occurrence: int
-    image: Path
+    image: str
     caption: str
     fields: Mapping[str, Any]
-    step_0_record: bool = False
+    given: bool = False
 
     @property
     def image_id(self) -> str | int:
         """The line's ``image_id``, or the file name without its ending."""
         given: str | int | None = self.fields.get("image_id")
-        return self.image.stem if given is None or given == "" else given
+        return PurePath(self.image).stem if given is None or given == "" else given
 
     @property
     def image_path(self) -> str:
@@ -86,8 +91,12 @@ def make_sample_id(image_path: str, caption: str, *more: str) -> str:
     """
     text = json.dumps([image_path, caption, *more])  # escapes what UTF-8 cannot hold
     digest = hashlib.sha256(text.encode()).hexdigest()[:20]
-    stem = re.sub(r"[^A-Za-z0-9]+", "-", Path(image_path).stem).strip("-")[:40] or "image"
-    return f"{stem}-{digest}"
+    return f"{_readable(image_path)}-{digest}"
+
+
+@lru_cache(maxsize=4096)
+def _readable(image_path: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", Path(image_path).stem).strip("-")[:40] or "image"
 
 
 class SampleReader:
@@ -99,25 +108,32 @@ class SampleReader:
         path: the file.
         image_root: prefix of relative image paths; without it they are looked for below the
             current folder, then beside the file.
-        step_0_records: the lines are records of step 0, with their expressions.
+        identity: for records that hold the results of earlier steps: what of a record, beside
+            image and caption, tells samples apart; see ``Step.identity``.
     """
 
-    def __init__(self, path: Path, image_root: str = "", *, step_0_records: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        image_root: str = "",
+        *,
+        identity: Callable[[Mapping[str, Any]], str] | None = None,
+    ) -> None:
         self.path = path
         self._image_root = image_root
-        self._step_0_records = step_0_records
+        self._identity = identity
 
     def __iter__(self) -> Iterator[Sample | BadLine]:
         """Read from the start; raises InputError where the file itself cannot be read."""
         # 64 bits an id: a million ids in some 100 MB.
         seen: Counter[int] = Counter()
-        first_expressions: dict[int, int] = {}
+        first_results: dict[int, int] = {}
         for number, raw in self._lines():
             fields: dict[str, Any] | None = None
             try:
                 fields = _parse(raw, first=number == 1)
                 if fields is not None:
-                    yield self._sample(number, fields, seen, first_expressions)
+                    yield self._sample(number, fields, seen, first_results)
             except SampleError as error:
                 named = (fields or {}).get("image_path")
                 yield BadLine(number, error, named if isinstance(named, str) else None)
@@ -145,31 +161,42 @@ class SampleReader:
         number: int,
         fields: dict[str, Any],
         seen: Counter[int],
-        first_expressions: dict[int, int],
+        first_results: dict[int, int],
     ) -> Sample:
-        if self._step_0_records and "caption" not in fields and "cleaned_caption" in fields:
+        given = self._identity is not None
+        if given and "caption" not in fields and "cleaned_caption" in fields:
             fields["caption"] = fields["cleaned_caption"]
         if problem := _violation(fields):
             raise SampleError("bad_line", problem)
         sample_id = make_sample_id(fields["image_path"], fields["caption"])
-        if self._step_0_records:
-            # Files of others may hold one pair on several lines with other expressions, and so
-            # may ours, edited by hand.
-            listed = _what_is_asked(fields)
+        if self._identity:
+            # Other tools' files may hold one pair on several lines with other expressions, and
+            # so may ours, edited by hand.
+            results = self._identity(fields)
             ours = fields.get("sample_id") == sample_id
-            key = hash(listed)
-            if not ours or first_expressions.setdefault(_key(sample_id), key) != key:
-                sample_id = make_sample_id(fields["image_path"], fields["caption"], listed)
-        seen[_key(sample_id)] += 1
+            key = hash(results)
+            if not ours or first_results.setdefault(_key(sample_id), key) != key:
+                sample_id = make_sample_id(fields["image_path"], fields["caption"], results)
+        key = _key(sample_id)
+        seen[key] += 1
         return Sample(
             line=number,
             sample_id=sample_id,
-            occurrence=seen[_key(sample_id)],
+            occurrence=seen[key],
             image=locate_image(fields["image_path"], self.path.parent, self._image_root),
-            caption=fields["caption"].encode("utf-16", "surrogatepass").decode("utf-16", "replace"),
+            caption=_encodable(fields["caption"]),
             fields=fields,
-            step_0_record=self._step_0_records,
+            given=given,
         )
+
+
+def _encodable(text: str) -> str:
+    """``text`` with pairs of surrogates joined and the others replaced."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def _key(sample_id: str) -> int:
@@ -198,11 +225,32 @@ def _parse(raw: bytes, *, first: bool) -> dict[str, Any] | None:
 
 
 @cache
-def _validator() -> Draft202012Validator:
+def _validator() -> "Draft202012Validator":
+    from jsonschema import Draft202012Validator  # slow to import, and few lines need it
+
     return Draft202012Validator(load_schema("input_line"))
 
 
+def _is_plainly_good(fields: dict[str, Any]) -> bool:
+    """Whether a line is what the schema wants, at a glance; the schema decides about the others."""
+    path, caption = fields.get("image_path"), fields.get("caption")
+    return (
+        type(path) is str
+        and type(caption) is str
+        and not path.isspace()
+        and path != ""
+        and "\x00" not in path
+        # The schema's white space is narrower: what may be white to it alone is left to it.
+        and any(char.isalnum() for char in caption)
+        and type(fields.get("image_id", "")) in (str, int)
+        and type(fields.get("width")) in _INTEGER_OR_NONE
+        and type(fields.get("height")) in _INTEGER_OR_NONE
+    )
+
+
 def _violation(fields: dict[str, Any]) -> str | None:
+    if _is_plainly_good(fields):
+        return None
     for error in _validator().iter_errors(fields):
         name = str(error.path[0]) if error.path else ""
         match error.validator:
@@ -213,7 +261,8 @@ def _violation(fields: dict[str, Any]) -> str | None:
             case _:
                 allowed: Any = error.validator_value
                 kinds = allowed if isinstance(allowed, str) else " or ".join(allowed)
-                return f"{name} must be {kinds}, not {type(error.instance).__name__}"
+                given = "null" if error.instance is None else type(error.instance).__name__
+                return f"{name} must be {kinds}, not {given}"
     if not fields["image_path"].strip():
         return "image_path is empty"
     if "\x00" in fields["image_path"]:
@@ -221,20 +270,23 @@ def _violation(fields: dict[str, Any]) -> str | None:
     return None
 
 
-def _what_is_asked(fields: dict[str, Any]) -> str:
-    """What step 1 depends on in a record: not its ids, which differ where a pair is repeated."""
-    expressions = fields.get("expressions")
-    asked = [
-        [item.get(name) for name in ("text", "char_span", "noun_chunk")]
-        if isinstance(item, dict)
-        else item
-        for item in (expressions if isinstance(expressions, list) else [expressions])
-    ]
-    return json.dumps([fields.get("cleaned_caption"), asked])
-
-
-def locate_image(image_path: str, folder: Path, image_root: str, current: Path = Path()) -> Path:
+def locate_image(image_path: str, folder: Path, image_root: str, current: Path = Path()) -> str:
     """Where an image is: below the root, else the current folder, else ``folder``."""
+    if image_root and os.sep == "/" and _PLAIN_PATH.fullmatch(image_path):
+        return f"{_root(image_root)}{image_path}"  # as below, in a tenth of the time
+    found = _locate(image_path, folder, image_root, current)
+    if "\\" in image_path and not _exists(found):  # written on Windows
+        as_here = _locate(image_path.replace("\\", "/"), folder, image_root, current)
+        found = as_here if _exists(as_here) else found
+    return str(found)
+
+
+@lru_cache(maxsize=16)
+def _root(image_root: str) -> str:
+    return str(Path(image_root, "x"))[:-1]
+
+
+def _locate(image_path: str, folder: Path, image_root: str, current: Path) -> Path:
     if image_root:
         return Path(image_root, image_path)
     path = current / image_path

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looking at a run before scaling it: checks, a report page, precision from a review."""
+"""Quality control of a run: checks, a report page, precision from a review."""

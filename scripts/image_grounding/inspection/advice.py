@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What to do after a review: scale, scale above a score, change something, or review N more.
 
-Each rate is certain once its interval lies on one side of the target, and near it once the
-interval is as narrow as was asked for with the target still inside: then the share itself decides,
-since more review would hardly tell. So reviewing as many as is said always comes to an end.
+A rate is decided once its interval lies on one side of the target. It is also decided once the
+interval is as narrow as asked for with the target still inside: then the share itself counts,
+because more review would change little. This bounds the reviewing.
 """
 
 import math
@@ -14,8 +14,9 @@ from image_grounding.inspection.review import Basis, Figures, Review
 from image_grounding.inspection.thresholds import Threshold
 from image_grounding.inspection.wilson import Rate, trials_needed, trials_to_decide
 
-_WORTH_KEEPING = 0.5  # a threshold that keeps less is no way out
-_OFTEN_INCOMPLETE = 0.9
+_MIN_SHARE_KEPT = 0.5  # a threshold that keeps less is no way out
+_MIN_COMPLETE = 0.9
+_SAME_SCORE = 0.95  # share of the boxes with one score, above which scores tell nothing
 
 
 class Decision(StrEnum):
@@ -29,10 +30,13 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True)
 class Advice:
-    """A decision and why, a sentence each.
+    """A decision with its reasons.
 
-    ``cards`` more random ones are to be reviewed: 0 but for ``REVIEW_MORE``. ``threshold`` is the
-    least score whose boxes reach the target for certain, or None.
+    Attributes:
+        decision: what to do.
+        sentences: why, for people.
+        cards: how many more random cards to review; 0 unless the decision is ``REVIEW_MORE``.
+        threshold: the lowest least score whose boxes certainly reach the target, or None.
     """
 
     decision: Decision
@@ -42,104 +46,114 @@ class Advice:
 
 
 @dataclass(frozen=True)
-class _Standing:
-    """A rate beside the target: 1 reached, -1 missed, 0 open with ``more`` trials to go."""
+class _Progress:
+    """A rate against the target: 1 reached, -1 missed, 0 open with ``more`` trials needed."""
 
     side: int
     more: int = 0
 
 
 def advise(review: Review, target: float, half_width: float) -> Advice:
-    """Weigh the intervals against the wanted precision.
+    """Compare the intervals with the wanted precision.
 
     Args:
-        review: what was found.
+        review: the figures of the review.
         target: the wanted precision of phrases and of boxes.
-        half_width: once the 95 % interval is no wider than twice this, it is narrow enough.
+        half_width: a 95 % interval no wider than twice this is narrow enough.
     """
     figures = review.figures
-    reaching = [one for one in review.thresholds if one.reaches(target)]
+    reaching = [option for option in review.thresholds if option.reaches(target)]
     threshold = reaching[-1] if reaching else None
-    phrases = _standing(figures.phrases, target, half_width)
-    boxes = _standing(figures.boxes, target, half_width)
+    phrases = _progress(figures.phrases, target, half_width)
+    boxes = _progress(figures.boxes, target, half_width)
     if not figures.boxes.total and figures.phrases.total:
-        boxes = _Standing(1)
+        boxes = _Progress(1)
     sentences = list(_caveats(review))
     more = {"phrases": phrases.more, "boxes": boxes.more}
     if phrases.side < 0:
         decision = Decision.CHANGE
     elif boxes.side < 0:
-        if threshold and threshold.share_kept >= _WORTH_KEEPING:
+        if threshold and threshold.share_kept >= _MIN_SHARE_KEPT:
             decision = Decision.REVIEW_MORE if phrases.more else Decision.SCALE_ABOVE_SCORE
         else:
-            more["boxes"] = _for_a_threshold(review, target, half_width)
+            more["boxes"] = _boxes_to_a_threshold(review, target, half_width)
             decision = Decision.REVIEW_MORE if more["boxes"] else Decision.CHANGE
     else:
         decision = Decision.REVIEW_MORE if phrases.more or boxes.more else Decision.SCALE
     cards = 0
     match decision:
         case Decision.SCALE:
-            sentences.append(_scale(figures, target))
+            sentences.append(_scale_sentence(figures, target))
         case Decision.SCALE_ABOVE_SCORE if threshold:
-            sentences.append(_above(threshold))
+            sentences.append(_above_sentence(threshold))
         case Decision.CHANGE:
-            sentences += _changes(figures, phrases, boxes, target)
+            sentences += _change_sentences(figures, phrases, boxes, target)
         case Decision.REVIEW_MORE:
             cards = cards_for(review, more)
-            sentences += _more(review, cards, target)
-    low = figures.complete.share
-    if low is not None and low < _OFTEN_INCOMPLETE:
+            sentences += _review_more_sentences(review, cards, target)
+    if review.same_score > _SAME_SCORE and (threshold or boxes.side < 0):
         sentences.append(
-            f"{1 - low:.0%} of the phrases miss an instance: a higher resolution "
+            f"Warning: {review.same_score:.0%} of the boxes have one and the same score. A least "
+            "score (export --min-score) keeps or drops them together and tells nothing of the rest."
+        )
+    complete = figures.complete.share
+    if complete is not None and complete < _MIN_COMPLETE:
+        sentences.append(
+            f"{1 - complete:.0%} of the phrases miss an instance: a higher resolution "
             "(vlm.image.max_pixels) or a stronger model sees more."
         )
     return Advice(decision, tuple(sentences), cards, threshold)
 
 
-def _for_a_threshold(review: Review, target: float, half_width: float) -> int:
-    """How many boxes more may make a threshold certain that keeps enough; 0 where none will."""
+def _boxes_to_a_threshold(review: Review, target: float, half_width: float) -> int:
+    """How many more boxes may prove a threshold that keeps enough; 0 where none can."""
     needed = [
-        math.ceil(_standing(one.precision, target, half_width).more / one.share_reviewed)
-        for one in review.thresholds
-        if one.share_kept >= _WORTH_KEEPING and one.precision.good >= target * one.precision.total
+        math.ceil(_progress(option.precision, target, half_width).more / option.share_reviewed)
+        for option in review.thresholds
+        if option.share_kept >= _MIN_SHARE_KEPT
+        and option.precision.good >= target * option.precision.total
     ]
     return min(filter(None, needed), default=0)
 
 
 def cards_for(review: Review, more: dict[str, int]) -> int:
-    """How many cards hold that many ``phrases`` and ``boxes``, by what the reviewed ones hold."""
-    seen = review.reviewed
-    rates = {"phrases": seen.phrases, "boxes": seen.boxes}
+    """How many cards hold that many ``phrases`` and ``boxes``, by the reviewed cards."""
+    reviewed = review.reviewed
+    rates = {"phrases": reviewed.phrases, "boxes": reviewed.boxes}
     return max(
-        math.ceil(wanted * seen.cards / max(rates[name].total, 1)) for name, wanted in more.items()
+        math.ceil(wanted * reviewed.cards / max(rates[name].total, 1))
+        for name, wanted in more.items()
     )
 
 
-def for_half_width(review: Review, half_width: float) -> dict[str, int]:
-    """How many phrases, boxes and cards more make both intervals this narrow."""
+def needed_for_half_width(review: Review, half_width: float) -> dict[str, int]:
+    """How many more phrases, boxes and cards make both intervals this narrow."""
     phrases, boxes = review.figures.phrases, review.figures.boxes
-    more = {"phrases": _narrower(phrases, half_width), "boxes": _narrower(boxes, half_width)}
+    more = {
+        "phrases": _missing_trials(phrases, half_width),
+        "boxes": _missing_trials(boxes, half_width),
+    }
     if phrases.total and not boxes.total:
         more["boxes"] = 0
     return {**more, "cards": cards_for(review, more)}
 
 
-def _narrower(rate: Rate, half_width: float) -> int:
+def _missing_trials(rate: Rate, half_width: float) -> int:
     share = 1.0 if rate.share is None else rate.share
     return max(trials_needed(share, half_width) - rate.total, 0)
 
 
-def _standing(rate: Rate, target: float, half_width: float) -> _Standing:
+def _progress(rate: Rate, target: float, half_width: float) -> _Progress:
     share = 1.0 if rate.share is None else rate.share
     low, high = rate.interval
     if low >= target:
-        return _Standing(1)
+        return _Progress(1)
     if high < target:
-        return _Standing(-1)
+        return _Progress(-1)
     if high - low <= 2 * half_width:
-        return _Standing(1 if share >= target else -1)
-    enough = min(trials_to_decide(share, target), trials_needed(share, half_width))
-    return _Standing(0, max(enough - rate.total, 1))
+        return _Progress(1 if share >= target else -1)
+    needed = min(trials_to_decide(share, target), trials_needed(share, half_width))
+    return _Progress(0, max(needed - rate.total, 1))
 
 
 def _caveats(review: Review) -> list[str]:
@@ -154,28 +168,28 @@ def _caveats(review: Review) -> list[str]:
             f"{review.random_passed} random cards were passed over without a mark: if they were "
             "the hard ones, the figures are too good."
         )
-    if review.figures.unsaid:
+    if review.figures.unmarked:
         caveats.append(
-            f"{review.figures.unsaid} phrases of the reviewed cards have no mark: mark all or none "
-            "of a card, or the figures are those of the phrases that you chose."
+            f"{review.figures.unmarked} phrases of the reviewed cards have no mark: mark all or "
+            "none of a card, or the figures are those of the phrases that you chose."
         )
     return caveats
 
 
-def _scale(figures: Figures, target: float) -> str:
+def _scale_sentence(figures: Figures, target: float) -> str:
     both = {"phrases": figures.phrases, "boxes": figures.boxes}
-    judged = {name: rate for name, rate in both.items() if rate.total}
-    least = min(rate.interval[0] for rate in judged.values())
+    reviewed = {name: rate for name, rate in both.items() if rate.total}
+    least = min(rate.interval[0] for rate in reviewed.values())
     if least >= target:
-        return f"Scale: {' and '.join(judged)} are right in at least {target:.0%} of cases."
-    named = " and ".join(f"{name} {_percent(rate)}" for name, rate in judged.items())
+        return f"Scale: {' and '.join(reviewed)} are right in at least {target:.0%} of cases."
+    named = " and ".join(f"{name} {_percent(rate)}" for name, rate in reviewed.items())
     return (
         f"Scale: right are {named}; that is as exactly as was asked for, and at least "
         f"{least:.1%} is certain."
     )
 
 
-def _above(threshold: Threshold) -> str:
+def _above_sentence(threshold: Threshold) -> str:
     return (
         f"Scale and keep boxes with a score of at least {threshold.score:g} (export --min-score): "
         f"{threshold.share_kept:.0%} of them. Of the reviewed ones {threshold.precision.good} of "
@@ -184,7 +198,9 @@ def _above(threshold: Threshold) -> str:
     )
 
 
-def _changes(figures: Figures, phrases: _Standing, boxes: _Standing, target: float) -> list[str]:
+def _change_sentences(
+    figures: Figures, phrases: _Progress, boxes: _Progress, target: float
+) -> list[str]:
     sentences = [f"Do not scale yet: {target:.0%} is not reached."]
     if phrases.side < 0:
         sentences.append(
@@ -206,8 +222,8 @@ def _changes(figures: Figures, phrases: _Standing, boxes: _Standing, target: flo
     return sentences
 
 
-def _more(review: Review, cards: int, target: float) -> list[str]:
-    first = f"Review {cards} more random cards: whether {target:.0%} is reached is not known yet."
+def _review_more_sentences(review: Review, cards: int, target: float) -> list[str]:
+    needed = f"Review {cards} more random cards: whether {target:.0%} is reached is not known yet."
     total = review.figures.cards + cards
     if total > review.records:
         how = f"The results hold {review.records} records only: annotate a larger pilot first."
@@ -218,7 +234,7 @@ def _more(review: Review, cards: int, target: float) -> list[str]:
             f"The report has {review.random_left} of them; make a larger one with --sample "
             f"{2 * total}, in which the marks that you made still stand."
         )
-    return [first, how]
+    return [needed, how]
 
 
 def _percent(rate: Rate) -> str:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cards as PNG files, for whoever has no browser but can look at pictures.
+"""Cards as PNG files, for readers without a browser.
 
-The picture with its boxes, and below it the caption, what each box is, and the flags.
+Each shows the picture with its boxes, and below it the caption, the phrases and the flags.
 """
 
 from collections.abc import Iterable
@@ -12,13 +12,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from image_grounding.boxes.frames import Transport
 from image_grounding.errors import OutputError, SampleError
-from image_grounding.images.encoding import open_upright
-from image_grounding.inspection.model import Card
+from image_grounding.images.pixels import open_upright
+from image_grounding.inspection.model import Card, without_box
 
 # Okabe and Ito's colours, as on the page.
 _COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#0072b2", "#d55e00", "#f0e442")
 _PIXELS = 1_000_000
-_MIN_WIDTH = 480  # of the text below a narrow picture
+_MIN_WIDTH = 480  # so that the text below a narrow picture has room
 _LETTER = 18
 _MARGIN = 8
 _INDENT = 18
@@ -26,10 +26,10 @@ _PREFIX = "card_"
 
 
 def draw_cards(cards: Iterable[Card], folder: Path) -> list[dict[str, Any]]:
-    """Draw each card into a file of its own; earlier drawings in the folder go.
+    """Draw each card into a file of its own; earlier drawings in the folder are removed.
 
     Returns:
-        for each card its sample_id, why it was picked, and its file, or why it has none.
+        For each card its sample_id, why it was picked, and its file or the problem.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -37,18 +37,18 @@ def draw_cards(cards: Iterable[Card], folder: Path) -> list[dict[str, Any]]:
     drawn = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob(f"{_PREFIX}*.png"):
-            old.unlink()
+        for earlier in folder.glob(f"{_PREFIX}*.png"):
+            earlier.unlink()
         for number, card in enumerate(cards, start=1):
-            about = {"sample_id": card.record.sample_id, "picked": card.picked}
+            entry = {"sample_id": card.record.sample_id, "picked": card.picked}
             path = folder / f"{_PREFIX}{number:03}.png"
             try:
                 picture = _picture(card)
             except SampleError as error:
-                drawn.append({**about, "file": None, "problem": str(error)})
+                drawn.append({**entry, "file": None, "problem": str(error)})
                 continue
             picture.save(path)
-            drawn.append({**about, "file": str(path), "problem": None})
+            drawn.append({**entry, "file": str(path), "problem": None})
     except OSError as error:
         raise OutputError(f"cannot write to {folder}: {error.strerror or error}") from None
     return drawn
@@ -75,7 +75,7 @@ def _picture(card: Card) -> Image.Image:
 def _label(
     draw: ImageDraw.ImageDraw, box: tuple[float, ...], text: str, colour: str, font: Any
 ) -> None:
-    """The number above the box where there is room, else in it."""
+    """Draw the number above the box where there is room, else inside."""
     x, y = box[0], max(box[1] - _LETTER - 4, 0)
     wide = draw.textlength(text, font)
     draw.rectangle((x, y, x + wide + 8, y + _LETTER + 4), fill=colour, outline="black")
@@ -83,20 +83,20 @@ def _label(
 
 
 def _lines(card: Card, font: Any, width: int) -> list[tuple[str, str]]:
-    """What is written below: each line, and its colour where a piece begins."""
+    """The lines below the picture, each with a colour where a new entry begins, else ""."""
     record = card.record
-    found = [("black", record.cleaned_caption)]
+    texts = [("black", record.cleaned_caption)]
     for number, expression in enumerate(record.expressions):
         scores = [
-            "no score" if one.score is None else f"{one.score:.2f}" for one in expression.instances
+            "no score" if box.score is None else f"{box.score:.2f}" for box in expression.instances
         ]
-        said = ", ".join(scores) or ("no box" if record.grounded else "not grounded yet")
-        found.append((_colour(number), f"{number + 1}  {expression.text}  [{said}]"))
-    found += [("#b3261e", f"{flag.check}: {flag.detail}") for flag in card.flags]
+        result = ", ".join(scores) or without_box(record, number)
+        texts.append((_colour(number), f"{number + 1}  {expression.text}  [{result}]"))
+    texts += [("#b3261e", f"{flag.check}: {flag.detail}") for flag in card.flags]
     return [
-        ("" if after else colour, line)
-        for colour, text in found
-        for after, line in enumerate(_wrapped(text, font, width))
+        ("" if place else colour, line)
+        for colour, text in texts
+        for place, line in enumerate(_wrapped(text, font, width))
     ]
 
 
@@ -114,16 +114,16 @@ def _wrapped(text: str, font: Any, width: int) -> list[str]:
 def _with_text(image: Image.Image, lines: list[tuple[str, str]], font: Any) -> Image.Image:
     step = _LETTER + 6
     size = max(image.width, _MIN_WIDTH), image.height + len(lines) * step + 2 * _MARGIN
-    whole = Image.new("RGB", size, "white")
-    whole.paste(image)
-    draw = ImageDraw.Draw(whole)
+    canvas = Image.new("RGB", size, "white")
+    canvas.paste(image)
+    draw = ImageDraw.Draw(canvas)
     y = image.height + _MARGIN
     for colour, line in lines:
         if colour:
             draw.rectangle((_MARGIN, y + 2, _MARGIN + 10, y + _LETTER), fill=colour)
         draw.text((_MARGIN + _INDENT, y), line, fill="black", font=font)
         y += step
-    return whole
+    return canvas
 
 
 def _colour(number: int) -> str:

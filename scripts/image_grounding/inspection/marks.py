@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``review.json``: a reviewer's marks, and what they say of an expression and its boxes.
+"""``review.json``: the marks of a reviewer and what they mean for phrases and boxes.
 
-A mark is on an expression or on one of its boxes. ``good``: the phrase and its boxes are right.
-``wrong_box``: the phrase is right, the box is not. ``wrong_phrase``: it should not have been
-asked for, so that its boxes do not count. ``missing``: phrase and boxes are right, but an
-instance has no box. A box's own mark goes before that of its expression.
+A mark belongs to an expression or to one of its boxes. ``good``: the phrase and its boxes are
+right. ``wrong_box``: the phrase is right, the box is not. ``wrong_phrase``: it should not have
+been extracted; its boxes do not count. ``missing``: phrase and boxes are right, but an instance
+has no box. The mark of a box overrides the mark of its expression.
 """
 
 import hashlib
@@ -13,7 +13,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jsonschema import Draft202012Validator
 
@@ -24,36 +23,36 @@ from image_grounding.results.reading import Record
 from image_grounding.steps.annotations import Instance
 
 Key = tuple[str, str]  # sample_id, expression_id
-Said = dict[str | None, str]  # bbox_id, or None for the whole expression -> mark
+OwnMarks = dict[str | None, str]  # bbox_id, or None for the whole expression -> mark
 
 
 @dataclass(frozen=True)
 class Marks:
-    """A review read in.
+    """The content of a review.
 
     Attributes:
-        said: the marks.
-        seen: digests of the phrases and boxes that they were made on, where it says.
-        run: fingerprint of the results that it is of, or None.
-        picks: why each sample was shown, by sample_id, random ones in the order they were drawn;
-            empty where it does not say.
+        by_expression: the marks of each expression and of its boxes.
+        digests: digests of the phrases and boxes at the time of marking, where given.
+        run: fingerprint of the reviewed results, or None.
+        picks: why each sample was shown, by sample_id, random samples in the order of the draw;
+            empty where not given.
     """
 
-    said: dict[Key, Said]
-    seen: dict[Key, str]
+    by_expression: dict[Key, OwnMarks]
+    digests: dict[Key, str]
     run: str | None
     picks: dict[str, str]
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a review says of one expression.
+    """The meaning of the marks of one expression.
 
     Attributes:
-        number: its index in the record.
+        number: index of the expression in the record.
         phrase: whether the phrase is good.
         missing: whether an instance of it has no box.
-        boxes: index, instance and whether it is good, of each box that was judged.
+        boxes: index, instance and whether it is good, for each marked box.
     """
 
     number: int
@@ -63,21 +62,21 @@ class Judgement:
 
 
 def digest_of(record: Record, number: int) -> str:
-    """What a mark on an expression is about: its sample, its text and its boxes, in short.
+    """A digest of the sample, text and boxes of an expression, to which its marks belong.
 
-    Another run over the same sample keeps it only where the answer is the same.
+    Another run over the same sample has the same digest only where its answer is the same.
     """
     expression = record.expressions[number]
-    boxes = [one.bbox for one in expression.instances]
-    about = [record.sample_id, expression.expression_id, expression.text, boxes]
-    return hashlib.sha256(to_json(about).encode()).hexdigest()[:12]
+    boxes = [instance.bbox for instance in expression.instances]
+    content = [record.sample_id, expression.expression_id, expression.text, boxes]
+    return hashlib.sha256(to_json(content).encode()).hexdigest()[:12]
 
 
 def read_marks(path: Path) -> Marks:
     """Read a review.
 
     Raises:
-        InputError: it cannot be read, is no review, or holds no mark.
+        InputError: the file cannot be read, is no review, or holds no mark.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -88,45 +87,49 @@ def read_marks(path: Path) -> Marks:
     for violation in Draft202012Validator(load_schema("review")).iter_errors(content):
         where = ".".join(map(str, violation.absolute_path)) or "the whole of it"
         raise InputError(f"{path} is no review: {where}: {violation.message[:200]}")
-    said: defaultdict[Key, Said] = defaultdict(dict)
-    seen: dict[Key, str] = {}
+    marks: defaultdict[Key, OwnMarks] = defaultdict(dict)
+    digests: dict[Key, str] = {}
     for item in content["marks"]:
         key = item["sample_id"], item["expression_id"]
-        said[key][item.get("bbox_id")] = item["mark"]
+        marks[key][item.get("bbox_id")] = item["mark"]
         if digest := item.get("digest"):
-            seen[key] = digest
-    if not said:
+            digests[key] = digest
+    if not marks:
         raise InputError(f"the review {path} holds no mark; mark some cards and download it again")
     picks = {card["sample_id"]: card["picked"] for card in content.get("cards", ())}
-    return Marks(dict(said), seen, content.get("run", {}).get("fingerprint"), picks)
+    return Marks(dict(marks), digests, content.get("run", {}).get("fingerprint"), picks)
 
 
-def judge(record: Record, marks: Marks) -> Iterator[Judgement]:
-    """What the marks say of a record's expressions.
+def judgements_of(record: Record, marks: Marks) -> Iterator[Judgement]:
+    """The judgements of a record's expressions.
 
-    Nothing of those without a mark, or whose marks were made on other boxes.
+    Expressions without a mark, or with marks that belong to other boxes, have none.
     """
     for number, expression in enumerate(record.expressions):
         key = record.sample_id, expression.expression_id
-        said = marks.said.get(key)
-        if not said or marks.seen.get(key) not in (None, digest_of(record, number)):
+        own = marks.by_expression.get(key)
+        if not own or marks.digests.get(key) not in (None, digest_of(record, number)):
             continue
-        if "wrong_phrase" in said.values():
+        if "wrong_phrase" in own.values():
             yield Judgement(number, phrase=False, missing=False, boxes=())
             continue
-        ids = _bbox_ids(record.fields["expressions"][number], expression.expression_id)
-        own = [said.get(bbox_id, said.get(None)) for bbox_id in ids]
+        effective = [own.get(bbox_id, own.get(None)) for bbox_id in bbox_ids(record, number)]
         boxes = tuple(
             (index, instance, mark != "wrong_box")
-            for index, (instance, mark) in enumerate(zip(expression.instances, own, strict=True))
+            for index, (instance, mark) in enumerate(
+                zip(expression.instances, effective, strict=True)
+            )
             if mark
         )
-        yield Judgement(number, True, "missing" in said.values(), boxes)
+        yield Judgement(number, True, "missing" in own.values(), boxes)
 
 
-def _bbox_ids(fields: dict[str, Any], expression_id: str) -> list[str]:
-    """The ids of an expression's boxes, made as those of a run where the file has none."""
+def bbox_ids(record: Record, number: int) -> list[str]:
+    """The ids of an expression's boxes; where the file has none, ids as a run makes them."""
+    own_id = record.expressions[number].expression_id
     return [
-        str(one.get("bbox_id") or f"{expression_id}-b{index}")
-        for index, one in enumerate(fields.get("instances") or ())
+        str(instance.get("bbox_id") or f"{own_id}-b{index}")
+        for index, instance in enumerate(
+            record.fields["expressions"][number].get("instances") or ()
+        )
     ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an inspection finds: the values between the checks, the page and ``report.json``."""
+"""The values that checks produce and that the page and ``report.json`` show."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,14 +20,15 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """What a check is, for people: shown by the report and listed in the documents.
+    """A check as the report shows it and the documents list it.
 
     Attributes:
         name: short and stable, as in ``--only tiny_box``.
-        sentence: what it means where it is found.
+        sentence: what a flag or finding of it means.
         remedy: what to do about it.
-        dataset: whether it judges all records together and not one of them.
-        weight: how much a flag of it adds to a record's place among the worst.
+        dataset: whether it looks at all records together instead of one.
+        weight: how much a flag of it adds to the rank of a record among the worst; 0 for a check
+            that only informs and raises no doubt.
     """
 
     name: str
@@ -39,13 +40,13 @@ class Check:
 
 @dataclass(frozen=True)
 class Flag:
-    """A check that found something in one record.
+    """Something that a check found in one record.
 
     Attributes:
         check: name of the check.
         detail: the figures, in a few words.
-        expression: index of the expression that it is about; None for the whole record.
-        instances: indices of the boxes in that expression that it is about.
+        expression: index of the expression concerned; None for the whole record.
+        instances: indices of the boxes concerned in that expression.
     """
 
     check: str
@@ -56,10 +57,9 @@ class Flag:
 
 @dataclass(frozen=True)
 class Finding:
-    """A check over the whole data set.
+    """Something that a check found in the whole data set.
 
-    ``value`` is the figure that was judged, ``limit`` the one that it was judged by; None
-    where the check has none.
+    ``value`` is the measured figure, ``limit`` its threshold; None where the check has none.
     """
 
     check: str
@@ -71,7 +71,7 @@ class Finding:
 
 
 class Picked(StrEnum):
-    """Why a record was sampled; only ``RANDOM`` ones stand for all records."""
+    """Why a record was sampled; only ``RANDOM`` records represent the data set."""
 
     RANDOM = "random"
     WORST = "worst"
@@ -79,17 +79,35 @@ class Picked(StrEnum):
     ONLY = "only"
 
 
+def without_box(record: Record, number: int) -> str:
+    """What to show in place of the boxes of an expression that has none."""
+    if not record.grounded:
+        return "not grounded yet"
+    if record.fields["expressions"][number].get("status") == "absent":
+        return "absent: the model looked and saw none"
+    return "no box"  # of results that do not say why
+
+
+@dataclass(frozen=True)
+class KeptReply:
+    """A reply of the model to step ``step``; a long text is cut."""
+
+    step: str
+    text: str
+
+
 @dataclass(frozen=True)
 class Card:
-    """A record to be looked at.
+    """A record to look at.
 
     Attributes:
-        index: counts the records of the file from 0.
+        index: place of the record in the file, from 0.
         record: the record.
         flags: what the checks found in it.
-        image: its picture.
-        picked: why it is here.
-        because: what it would be here for if it had not been drawn; empty for nothing.
+        image: its image file.
+        picked: why it was sampled.
+        because: the reason besides the random draw; empty where there is none.
+        replies: what the model wrote, where the run kept it.
     """
 
     index: int
@@ -98,11 +116,12 @@ class Card:
     image: Path
     picked: Picked = Picked.RANDOM
     because: str = ""
+    replies: tuple[KeptReply, ...] = ()
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A bar chart: counts by label, in the order they are shown in."""
+    """A bar chart: counts by label, in display order."""
 
     title: str
     bars: tuple[tuple[str, int], ...]
@@ -110,24 +129,24 @@ class Chart:
 
 @dataclass(frozen=True)
 class Inspection:
-    """All of it.
+    """The result of inspecting a run.
 
     Attributes:
         verdict: ``pass``, ``warn`` or ``fail``: the worst level of the findings.
         headline: the verdict in one plain sentence.
-        facts: (name, value) pairs of the run, fit to be shown: model, convention and its
-            measured IoU, samples, tokens, cost.
+        facts: (name, value) pairs of the run to display: model, convention and its measured
+            IoU, samples, tokens, cost.
         counts: figures of the data: records, expressions, boxes, ungrounded and so on.
-        flags: for each check, the number of records in which it found something.
-        failures: samples that failed, by step and reason.
+        flags: for each check, the number of records that it flags.
+        failures: number of failed samples, by step and reason.
         findings: dataset-level results, worst first.
-        limits: the thresholds of the spec that the findings were judged by.
+        limits: the thresholds of the spec that the findings refer to.
         charts: the small charts.
-        cards: the sampled records; those drawn at random first, in the order they were drawn.
-        step: "0" or "1".
+        cards: the sampled records; random ones first, in the order of the draw.
+        step: number of the inspected step, "0" or "1".
         sampled_from: how many records the cards were sampled from.
-        summary: the run's ``run_summary.json``.
-        checks: what the checks named by flags are, by name.
+        summary: the ``run_summary.json`` of the run.
+        checks: every check, by name.
     """
 
     verdict: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``report.json``: an inspection for programs, all of it but the pictures."""
+"""``report.json``: an inspection for programs, without the pictures."""
 
 import json
 from dataclasses import asdict
@@ -14,10 +14,10 @@ FORMAT = 1
 
 
 def write_report(inspection: Inspection, path: Path) -> None:
-    """Write it; the form is ``specs/schemas/report.schema.json``.
+    """Write the file; its schema is ``specs/schemas/report.schema.json``.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     write_atomic(path, to_json(report_of(inspection), indent=2) + "\n")
 
@@ -25,7 +25,7 @@ def write_report(inspection: Inspection, path: Path) -> None:
 def read_picks(path: Path) -> tuple[dict[str, str], str | None]:
     """Why each sample is in a report, by sample_id, and the fingerprint of its run.
 
-    Nothing where there is no report that can be read.
+    Empty where there is no readable report.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -56,7 +56,7 @@ def report_of(inspection: Inspection) -> dict[str, Any]:
 
 
 def short_report(inspection: Inspection) -> dict[str, Any]:
-    """What a program reads at once: the verdict, what was found, how much there is."""
+    """The part that ``inspect.py`` prints: verdict, counts, findings, flags."""
     return {
         "verdict": inspection.verdict,
         "headline": inspection.headline,

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Precision of boxes and phrases from a review, with its uncertainty.
 
-Cards are not drawn evenly: the worst are always among them. So the precision, that by score and the
-thresholds rest on cards that were drawn at random alone, or on all records where every one was
-reviewed; those by flag on every reviewed card. Boxes of one picture are counted as independent,
-which makes the intervals somewhat narrow where pictures hold many boxes.
+The sample of a report is biased: the worst records are always in it. So precision, precision by
+score and thresholds use the random cards alone, or all records where each was reviewed; rates by
+flag use every reviewed card. Boxes of one picture count as independent, which makes the intervals
+somewhat narrow where pictures hold many boxes.
 """
 
 from bisect import bisect_left
@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from image_grounding.images.encoding import read_header
+from image_grounding.images.pixels import read_header
 from image_grounding.inspection.checks import Subject, check_record
-from image_grounding.inspection.marks import Judgement, Key, Marks, judge
+from image_grounding.inspection.marks import Judgement, Key, Marks, judgements_of
 from image_grounding.inspection.model import Flag, Picked
-from image_grounding.inspection.thresholds import Threshold, grid, thresholds
+from image_grounding.inspection.thresholds import Threshold, score_step, thresholds
 from image_grounding.inspection.wilson import Rate
 from image_grounding.results.reading import Record, Results
 
@@ -26,7 +26,7 @@ AREA_EDGES = (0.01, 0.1)  # of the image
 
 
 class Basis(StrEnum):
-    """Which cards a precision rests on."""
+    """Which cards a precision is computed from."""
 
     ALL = "all"
     RANDOM = "random"
@@ -35,10 +35,10 @@ class Basis(StrEnum):
 
 @dataclass
 class Figures:
-    """Rates over some of the reviewed expressions; ``unsaid`` ones of their cards have no mark."""
+    """Rates over reviewed expressions; ``unmarked`` expressions of their cards have no mark."""
 
     cards: int = 0
-    unsaid: int = 0
+    unmarked: int = 0
     phrases: Rate = field(default_factory=Rate)
     boxes: Rate = field(default_factory=Rate)
     complete: Rate = field(default_factory=Rate)
@@ -47,9 +47,9 @@ class Figures:
     scored: list[tuple[int, bool]] = field(default_factory=list)
 
     def add(self, record: Record, judgements: list[Judgement]) -> None:
-        """Count what was said of a record."""
+        """Count the judgements of a record."""
         self.cards += 1
-        self.unsaid += len(record.expressions) - len(judgements)
+        self.unmarked += len(record.expressions) - len(judgements)
         pixels = max(record.size[0] * record.size[1], 1)
         for judgement in judgements:
             self.phrases.add(judgement.phrase)
@@ -64,23 +64,24 @@ class Figures:
                     self.by_score[-1].add(good)
                     continue
                 self.by_score[sum(instance.score >= edge for edge in SCORE_EDGES)].add(good)
-                self.scored.append((grid(instance.score), good))
+                self.scored.append((score_step(instance.score), good))
 
 
 @dataclass(frozen=True)
 class Review:
-    """What a review comes to.
+    """The figures of a review.
 
     Attributes:
-        basis: which cards ``figures`` rest on.
-        figures: the figures that stand for the data; empty where no card does.
+        basis: which cards ``figures`` are computed from.
+        figures: figures that represent the data; empty where no card does.
         reviewed: figures of every reviewed card.
         flags: for each check, rates of flagged phrases and of flagged boxes.
-        thresholds: of the scores, the highest first.
-        unknown_marks: marked expressions that the results do not hold, or not with these boxes.
-        random_left: cards drawn at random that have no mark yet.
-        random_passed: those of them that come before one that has.
-        records: how many records have an expression to be judged.
+        thresholds: one for each reviewed score, the highest first.
+        unknown_marks: marked expressions that the results lack, or have with other boxes.
+        random_left: random cards without a mark.
+        random_passed: random cards without a mark that were drawn before a marked one.
+        records: how many records have an expression.
+        same_score: the largest share of all scored boxes that have one and the same score.
     """
 
     basis: Basis
@@ -92,65 +93,77 @@ class Review:
     random_left: int
     random_passed: int
     records: int
+    same_score: float = 0.0
 
 
 def review_run(results: Results, marks: Marks, picks: Mapping[str, str]) -> Review:
-    """Put marks and results together, in one pass.
+    """Apply marks to results, in one pass.
 
     Args:
-        results: what was reviewed.
+        results: the reviewed results.
         marks: the review.
-        picks: why each sample was shown, by sample_id, random ones in the order they were drawn;
-            empty where it is not known.
+        picks: why each sample was shown, by sample_id, random samples in the order of the draw;
+            empty where unknown.
 
     Raises:
         InputError: a line of the results is no record.
     """
-    drawn, everything = Figures(), Figures()
+    random_figures, all_figures = Figures(), Figures()
     flags: defaultdict[str, tuple[Rate, Rate]] = defaultdict(lambda: (Rate(), Rate()))
     all_scores: Counter[int | None] = Counter()
-    samples = {sample_id for sample_id, _ in marks.said}
+    samples = {sample_id for sample_id, _ in marks.by_expression}
     places = {sample_id: place for place, sample_id in enumerate(picks)}
-    known: set[Key] = set()
-    judged: set[str] = set()
-    left: set[str] = set()
+    known_marks: set[Key] = set()
+    reviewed: set[str] = set()
+    unmarked_random: set[str] = set()
     records = 0
     for record in results.records():
         sample = record.sample_id
         is_random = picks.get(sample) == Picked.RANDOM
         all_scores.update(
-            None if one.score is None else grid(one.score)
+            None if instance.score is None else score_step(instance.score)
             for expression in record.expressions
-            for one in expression.instances
+            for instance in expression.instances
         )
-        if sample in judged or not record.expressions:  # a repeated line is judged once
+        if sample in reviewed or not record.expressions:  # a repeated line counts once
             continue
         records += 1
-        judgements = list(judge(record, marks)) if sample in samples else []
+        judgements = list(judgements_of(record, marks)) if sample in samples else []
         if not judgements:
-            left |= {sample} if is_random else set()
+            unmarked_random |= {sample} if is_random else set()
             continue
-        judged.add(sample)
-        known |= {(sample, record.expressions[one.number].expression_id) for one in judgements}
-        everything.add(record, judgements)
+        reviewed.add(sample)
+        known_marks |= {
+            (sample, record.expressions[judgement.number].expression_id) for judgement in judgements
+        }
+        all_figures.add(record, judgements)
         if is_random:
-            drawn.add(record, judgements)
+            random_figures.add(record, judgements)
         subject = Subject(record, read_header(results.image_of(record)))
         _count_flags(flags, check_record(subject), judgements)
-    whole = everything.cards == records
-    figures = everything if whole else drawn
-    last = max((places[one] for one in judged if picks.get(one) == Picked.RANDOM), default=0)
+    every_record = all_figures.cards == records
+    figures = all_figures if every_record else random_figures
+    last_marked = max(
+        (places[sample_id] for sample_id in reviewed if picks.get(sample_id) == Picked.RANDOM),
+        default=0,
+    )
     return Review(
-        basis=Basis.ALL if whole else Basis.RANDOM if drawn.cards else Basis.NONE,
+        basis=Basis.ALL if every_record else Basis.RANDOM if random_figures.cards else Basis.NONE,
         figures=figures,
-        reviewed=everything,
+        reviewed=all_figures,
         flags=dict(sorted(flags.items())),
         thresholds=tuple(thresholds(figures.scored, all_scores)),
-        unknown_marks=len(marks.said.keys() - known),
-        random_left=len(left),
-        random_passed=sum(places[one] < last for one in left),
+        unknown_marks=len(marks.by_expression.keys() - known_marks),
+        random_left=len(unmarked_random),
+        random_passed=sum(places[sample_id] < last_marked for sample_id in unmarked_random),
         records=records,
+        same_score=_same_score(all_scores),
     )
+
+
+def _same_score(all_scores: Counter[int | None]) -> float:
+    counts = [count for step, count in all_scores.items() if step is not None]
+    return max(counts) / sum(counts) if counts else 0.0
 
 
 def _count_flags(

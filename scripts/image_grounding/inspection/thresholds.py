@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Least scores from which on boxes are precise enough, and what each keeps of the data."""
+"""Least scores: how precise the boxes above each are, and what share of the data it keeps."""
 
 import math
 from collections import Counter
@@ -8,14 +8,18 @@ from dataclasses import dataclass
 
 from image_grounding.inspection.wilson import Rate
 
-_GRID = 10_000  # scores are counted in steps of 1 in this many
+_STEPS = 10_000  # scores are counted in steps of 1 in this many
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """A least score, how precise the reviewed boxes from it on are, and the share it keeps.
+    """A least score and the boxes that reach it.
 
-    ``share_kept`` is of all boxes, reviewed or not; ``share_reviewed`` of the reviewed ones.
+    Attributes:
+        score: the least score.
+        precision: of the reviewed boxes that reach it.
+        share_kept: share of all boxes, reviewed or not, that reach it.
+        share_reviewed: share of the reviewed boxes that reach it.
     """
 
     score: float
@@ -24,13 +28,13 @@ class Threshold:
     share_reviewed: float
 
     def reaches(self, target: float) -> bool:
-        """Whether its boxes are that precise with 95 % certainty."""
+        """Whether its boxes have this precision with 95 % certainty."""
         return self.precision.interval[0] >= target
 
 
-def grid(score: float) -> int:
-    """The step that a score is counted in."""
-    return math.floor(round(score * _GRID, 6))
+def score_step(score: float) -> int:
+    """The bin of a score."""
+    return math.floor(round(score * _STEPS, 6))
 
 
 def thresholds(
@@ -39,8 +43,8 @@ def thresholds(
     """A threshold for every score of a reviewed box, the highest first.
 
     Args:
-        scored: step and whether it is right, of each reviewed box that has a score.
-        all_scores: boxes of the whole data by step; None for those without a score.
+        scored: score step and whether the box is right, for each reviewed box with a score.
+        all_scores: number of boxes in the whole data by score step; None for boxes without one.
     """
     return list(_walk(sorted(scored, reverse=True), all_scores))
 
@@ -58,4 +62,4 @@ def _walk(
             kept += steps[place][1]
             place += 1
         share = kept / max(all_scores.total(), 1)
-        yield Threshold(score / _GRID, Rate(good, count), share, count / len(ranked))
+        yield Threshold(score / _STEPS, Rate(good, count), share, count / len(ranked))

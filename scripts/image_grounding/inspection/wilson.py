@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Wilson's score interval for a proportion, and how large a sample a narrow one takes.
+"""Wilson's score interval for a proportion, and the sample size for a narrow interval.
 
 Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
 Journal of the American Statistical Association 22 (1927).
@@ -14,11 +14,11 @@ _MOST = 10_000_000
 
 
 def wilson_interval(good: float, total: float, z: float = Z95) -> tuple[float, float]:
-    """Bounds of the proportion that ``good`` of ``total`` independent trials speak for.
+    """Bounds of the proportion behind ``good`` of ``total`` independent trials.
 
     Args:
         good: successes, 0..total.
-        total: trials; with none the bounds are 0 and 1.
+        total: trials; without any the bounds are 0 and 1.
         z: quantile of the normal distribution; the default is for 95 %, two-sided.
     """
     if total <= 0:
@@ -41,10 +41,10 @@ def trials_needed(share: float, half_width: float) -> int:
 
 
 def trials_to_decide(share: float, target: float) -> int:
-    """The fewest trials with this share after which the interval leaves ``target`` outside.
+    """The fewest trials with this share whose interval excludes ``target``.
 
-    A share above the target is to have its lower bound at it, one below it its upper bound below.
-    A great many where the share is the target.
+    For a share above the target the lower bound reaches it, for a share below it the upper bound
+    stays below. Where the share equals the target the result is very large.
     """
     low, high = 0, _MOST
     while high - low > 1:
@@ -63,18 +63,18 @@ class Rate:
     total: int = 0
 
     def add(self, good: bool) -> None:
-        """Count one more."""
+        """Count a trial."""
         self.good += good
         self.total += 1
 
     @property
     def share(self) -> float | None:
-        """The share of the good ones; None of nothing."""
+        """``good / total``; None without trials."""
         return self.good / self.total if self.total else None
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Its 95 % Wilson bounds."""
+        """The 95 % Wilson bounds."""
         return wilson_interval(self.good, self.total)
 
     def as_json(self) -> dict[str, Any]:

@@ -1,27 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measurements kept beside the results, so that a resumed run does not measure again."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from image_grounding.asking.endpoints.errors import safe_address
 from image_grounding.boxes.frames import CONVENTIONS, Transport
-from image_grounding.files import to_json, write_atomic
 from image_grounding.measuring.measurement import Measurement
+from image_grounding.results.folder import ResultsFolder
 from image_grounding.spec import Vlm
 from image_grounding.steps.prompts import VERSION
-
-FILE_NAME = "box_convention.json"
 
 
 class MeasurementCache:
     """The measurements of one results folder, by what they depend on."""
 
-    def __init__(self, results_dir: Path, vlm: Vlm, transport: Transport) -> None:
-        self._path = results_dir / FILE_NAME
+    def __init__(self, folder: ResultsFolder, vlm: Vlm, transport: Transport) -> None:
+        self._folder = folder
         self._made_with = {
             "backend": vlm.backend,
             "base_url": safe_address(vlm.base_url),
@@ -33,7 +29,7 @@ class MeasurementCache:
 
     def load(self) -> Measurement | None:
         """The measurement for this endpoint, or None; a broken file counts as none."""
-        for entry in self._entries():
+        for entry in self._folder.read_conventions():
             ious = entry.get("mean_iou")
             chosen = entry.get("convention")
             if (
@@ -52,15 +48,9 @@ class MeasurementCache:
             "convention": measurement.chosen,
             "mean_iou": {name: round(iou, 4) for name, iou in measurement.ious.items()},
         }
-        others = [entry for entry in self._entries() if not self._is_mine(entry)]
-        write_atomic(self._path, to_json({"measurements": [*others, mine]}, indent=2) + "\n")
+        entries = self._folder.read_conventions()
+        others = [entry for entry in entries if not self._is_mine(entry)]
+        self._folder.write_conventions([*others, mine])
 
     def _is_mine(self, entry: Mapping[str, Any]) -> bool:
         return all(entry.get(name) == value for name, value in self._made_with.items())
-
-    def _entries(self) -> list[dict[str, Any]]:
-        try:
-            found = json.loads(self._path.read_text(encoding="utf-8"))["measurements"]
-            return [entry for entry in found if isinstance(entry, dict)]
-        except (OSError, ValueError, KeyError, TypeError):
-            return []

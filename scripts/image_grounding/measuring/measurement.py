@@ -10,14 +10,18 @@ from dataclasses import dataclass
 from image_grounding.boxes.frames import CONVENTIONS, PIXEL_CONVENTIONS
 from image_grounding.boxes.geometry import GOOD_IOU, MIN_IOU, PixelBox, box_iou, to_original
 from image_grounding.errors import SampleError
+from image_grounding.families.families import UNKNOWN, Family
 from image_grounding.images.encoding import EncodedImage
 from image_grounding.measuring.probes import Probe
 from image_grounding.replies import GroundingReply, RawInstance
+from image_grounding.steps.drive import Driven
 
 # The best convention must be so much better than the next.
 MIN_LEAD = 0.1
 
-Ask = Callable[[Sequence[str], EncodedImage], Awaitable[GroundingReply]]
+_MAX_EXCERPT = 120
+
+Ask = Callable[[Sequence[str], EncodedImage], Awaitable[Driven[GroundingReply]]]
 
 
 @dataclass(frozen=True)
@@ -28,11 +32,13 @@ class ProbeResult:
         probe: what was asked.
         answers: the model's numbers for each expression, as it wrote them.
         problem: why there is no answer, else None.
+        excerpt: the start of what was answered.
     """
 
     probe: Probe
     answers: Mapping[str, Sequence[RawInstance]]
     problem: str | None = None
+    excerpt: str = ""
 
     def boxes(self, expression: str, convention: str) -> list[PixelBox]:
         """The answers for an expression, in pixels of the probe."""
@@ -57,7 +63,7 @@ class Measurement:
 
     Attributes:
         ious: mean IoU with the truth under each convention, best first.
-        chosen: the convention that the endpoint answers in; None where it cannot be told.
+        chosen: the convention that the endpoint answers in; None where no convention fits.
     """
 
     ious: Mapping[str, float]
@@ -84,7 +90,16 @@ class Measurement:
             f"({figures})"
         )
 
-    def refusal(self) -> str:
+    def contradiction(self, family: Family) -> str | None:
+        """A sentence where it contradicts what is known of a family, else None."""
+        if family.name == UNKNOWN.name or self.chosen in (None, family.convention):
+            return None
+        return (
+            f"models of the family {family.name} are known to write {family.convention}, this "
+            f"endpoint answers in {self.chosen}; what was measured is used"
+        )
+
+    def why_undecided(self) -> str:
         """Why no convention was chosen, with figures."""
         (first, best), (second, next_best) = list(self.ious.items())[:2]
         if best < MIN_IOU:
@@ -108,13 +123,13 @@ async def measure(ask: Ask, probes: Sequence[Probe]) -> list[ProbeResult]:
 async def _ask_one(ask: Ask, probe: Probe) -> ProbeResult:
     names = list(probe.truth)
     try:
-        reply = await ask(names, probe.image)
+        driven = await ask(names, probe.image)
     except SampleError as error:
-        return ProbeResult(probe, {}, str(error))
+        return ProbeResult(probe, {}, str(error), (error.excerpt or "")[:_MAX_EXCERPT])
     answers: dict[str, list[RawInstance]] = {name: [] for name in names}
-    for raw in reply.instances:
+    for raw in driven.result.instances:
         answers[names[raw.expression]].append(raw)
-    return ProbeResult(probe, answers)
+    return ProbeResult(probe, answers, excerpt=driven.replies[-1].text[:_MAX_EXCERPT])
 
 
 def decide(results: Sequence[ProbeResult], expected: str) -> Measurement:

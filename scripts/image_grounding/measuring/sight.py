@@ -2,12 +2,14 @@
 """Whether a model sees its images at all: it must name the colour of a plain square."""
 
 import re
+from collections.abc import Mapping
 
-from image_grounding.asking import Asker, Finish, Question
+from image_grounding.asking import Asker
 from image_grounding.boxes.frames import Transport
 from image_grounding.errors import UnusableEndpointError
 from image_grounding.measuring.probes import COLOURS, plain_square
 from image_grounding.replies.text import without_thoughts
+from image_grounding.steps.question import Finish, Question
 
 _PROMPT = f"""\
 One plain colour fills this image. Which one: {", ".join(COLOURS)}? Answer with that one word."""
@@ -28,12 +30,12 @@ async def names_colours(asker: Asker, transport: Transport) -> dict[str, str]:
 
 
 async def _name_of(colour: str, asker: Asker, transport: Transport) -> str:
-    question = Question(_PROMPT, plain_square(colour, transport))
+    question, square = Question(_PROMPT), plain_square(colour, transport)
     for _ in range(_ASKS):
-        reply = await asker.ask(question)
-        said = without_thoughts(reply.text).strip()
-        if said and (reply.finish is not Finish.LENGTH or saw_all({colour: said})):
-            return said[:80]
+        reply = await asker.ask(question, square)
+        answer = without_thoughts(reply.text).strip()
+        if answer and (reply.finish is not Finish.LENGTH or saw_all({colour: answer})):
+            return answer[:80]
         question = question.with_room()
     raise UnusableEndpointError(
         f"the model spends its token limit before it answers (asked {_ASKS} times for one word)",
@@ -42,9 +44,9 @@ async def _name_of(colour: str, asker: Asker, transport: Transport) -> str:
     )
 
 
-def saw_all(said: dict[str, str]) -> bool:
+def saw_all(answers: Mapping[str, str]) -> bool:
     """Whether every answer of ``names_colours`` names the right colour and no other."""
     return all(
         {word for word in re.findall("[a-z]+", text.lower()) if word in COLOURS} == {colour}
-        for colour, text in said.items()
+        for colour, text in answers.items()
     )

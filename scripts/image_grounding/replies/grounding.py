@@ -5,6 +5,7 @@ Whatever the text, a phrase has boxes only where exactly one reading gives them 
 absent only where the reply says so. Everything else stays unanswered, to be asked again.
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from image_grounding.replies.answer import find_answer
 from image_grounding.replies.asked import Asked
 from image_grounding.replies.claims import Claims
 from image_grounding.replies.text import ReplyStatus
+
+_ABSENT_KEY = re.compile(r"absent\W{0,3}:", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class GroundingReply:
         instances: its boxes; none of an expression that is absent or unusable.
         absent: the expressions that it says are not to be seen.
         unusable: the expressions of which it says what cannot be read or meant, or two things.
+        can_name_absent: it is written in a form that has a place for what is absent.
         complete: it is whole, and every item of it was read and matched; so what it does not
             name was not named.
         dropped: counts, by reason, what could not be used.
@@ -54,6 +58,7 @@ class GroundingReply:
     absent: frozenset[int] = frozenset()
     unusable: frozenset[int] = frozenset()
     complete: bool = False
+    can_name_absent: bool = False
     dropped: Counter[str] = field(default_factory=Counter)
     open_ended: bool = False
 
@@ -84,6 +89,7 @@ def read_grounding(text: str, expressions: Sequence[str]) -> GroundingReply:
         frozenset() if answer.refuses else claims.absent(),
         frozenset(claims.doubtful),
         clean,
+        _ABSENT_KEY.search(text) is not None,
         claims.dropped,
         answer.open_ended,
     )

@@ -30,7 +30,7 @@ KIND_KEYS = (
     "category", "class", "class_name", "category_name", "object", "object_name", "entity",
     "sub_label", "sublabel", "noun", "noun_chunk",
 )  # fmt: skip
-# These may say anything; what they say counts where it is a phrase.
+# These may say anything; what they say counts where it is a phrase, or where nothing else does.
 LOOSE_KEYS = ("type", "tag", "title", "kind", "thing", "what")
 LONG_KEYS = ("description", "desc", "caption")
 ID_KEYS = (

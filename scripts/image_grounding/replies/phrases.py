@@ -68,7 +68,8 @@ _NEUTRAL = word_set(
     "object objects item items target region regions thing things box boxes bbox bboxes entity "
     "instance instances id label expression expressions detection detections phrase result "
     "results answer output response data content prediction predictions annotation annotations "
-    "query obj groundings grounding image final_answer final referring text bounding area"
+    "query obj groundings grounding image final_answer final referring text bounding area "
+    "rectangle rect polygon xyxy xywh pixel pixels absolute relative normalized 2d bbox_2d box_2d"
 )
 
 

@@ -196,8 +196,12 @@ class Reader:
             for names in (LABEL_KEYS, KIND_KEYS, LONG_KEYS)
         )
         labels = labels or (() if kinds else long)
-        loose = (keys[name] for name in LOOSE_KEYS if isinstance(keys.get(name), str))
-        kinds += tuple(name for name in loose if self.asked.named_exactly(name))
+        loose = [keys[name] for name in LOOSE_KEYS if isinstance(keys.get(name), str)]
+        said = [name for name in loose if self.asked.named_exactly(name)]
+        # Where nothing else tells what it is, they may name another thing.
+        if not said and not labels and not kinds and first(keys, ID_KEYS) is None:
+            said = loose
+        kinds += self._telling(said)
         telling = tuple(label for label in labels if self.asked.named(label))
         item = Item(labels=telling or labels[:1], kinds=kinds, unseen=not_seen(keys))
         number = first(keys, ID_KEYS)

@@ -2,47 +2,79 @@
 """One small file for each finished step of each sample; what is in them is never asked again."""
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from image_grounding.boxes.frames import Size
+from image_grounding.boxes.frames import Size, Transport
 from image_grounding.errors import OutputError
 from image_grounding.files import to_json, write_atomic
-from image_grounding.images.encoding import same_file
-from image_grounding.steps.annotations import Expression, Extraction, Grounding, Instance
+from image_grounding.images.source import is_unchanged
+from image_grounding.input.samples import Sample
+from image_grounding.plain import from_plain, to_plain
+from image_grounding.steps.question import Finish, Reply
+from image_grounding.steps.step import Earlier, Step
+from image_grounding.steps.table import AnyStep, given_steps
 
-_FORMAT = 1
+R = TypeVar("R")
+
+# Of the kept form; older forms stay readable. Form 1 had neither replies nor transport.
+_FORMAT = 2
+_READABLE = frozenset({1, 2})
+# Characters of a reply that are kept.
+_MAX_REPLY = 100_000
+# Of a checkpoint that is shown to a person; ours are a thousandth of it.
+_MOST_BYTES = 4_000_000
+_REPLIES: Any = tuple[Reply, ...]
+_TRANSPORT: Any = Transport | None
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(Generic[R]):
     """A finished step of a sample.
 
     Attributes:
-        basis: hash of what it was made from beside the image, see ``basis_of``.
+        basis: hash of what it was made from beside the image, see ``Step.basis``.
         image: fingerprint of the image file.
         size: (width, height) of the upright original in pixels.
         provenance: what made it: model, prompt version, convention.
-        result: the step's result in plain form.
+        result: the step's result.
+        replies: what it was read from, in order; empty where they were not kept.
+        transport: how the picture for boxes was sent; None where that was not kept.
     """
 
     basis: str
     image: Mapping[str, Any]
     size: Size
     provenance: Mapping[str, Any]
-    result: Mapping[str, Any]
+    result: R
+    replies: tuple[Reply, ...] = ()
+    transport: Transport | None = None
 
 
-class CheckpointStore:
-    """The checkpoints of one step, in ``step_dir/.ckpt``."""
+@dataclass(frozen=True)
+class Finished:
+    """What is done of a sample.
 
-    def __init__(self, step_dir: Path) -> None:
-        self._folder = step_dir / ".ckpt"
+    Attributes:
+        checkpoints: by step, in order; a step whose result no longer holds ends them.
+        earlier: their results, and those of a given record.
+    """
+
+    checkpoints: Mapping[AnyStep, Checkpoint[Any]]
+    earlier: Earlier
+
+
+class CheckpointStore(Generic[R]):
+    """The checkpoints of one step, in ``.ckpt`` of its folder."""
+
+    def __init__(self, step: Step[R], step_folder: Path) -> None:
+        self.step = step
+        self._folder = step_folder / ".ckpt"
+        self._start = f"{self._folder}{os.sep}"
 
     def create(self) -> None:
         """Make the folder; raises OutputError where that cannot be done."""
@@ -59,98 +91,91 @@ class CheckpointStore:
         except OSError:
             return 0
 
-    def load(self, sample_id: str, basis: str, image: Path) -> Checkpoint | None:
+    def load(self, sample: Sample, earlier: Earlier) -> Checkpoint[R] | None:
         """The sample's checkpoint if there is a whole one that still holds, else None."""
         try:
-            text = self._path(sample_id).read_text(encoding="utf-8")
-            values = json.loads(text)
-            if values["format"] != _FORMAT or values["basis"] != basis:
+            with open(self._path(sample), "rb") as file:
+                values = json.loads(file.read().decode("utf-8"))
+            basis = self.step.basis(sample, earlier)
+            if values["format"] not in _READABLE or values["basis"] != basis:
                 return None
             found = Checkpoint(
                 basis,
-                values["image"],
-                (values["width"], values["height"]),
-                values["provenance"],
-                values["result"],
+                dict(values["image"]),
+                (int(values["width"]), int(values["height"])),
+                dict(values["provenance"]),
+                from_plain(self.step.result_type, values["result"]),
+                from_plain(_REPLIES, values.get("replies", ())),
+                from_plain(_TRANSPORT, values.get("transport")),
             )
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
-        return found if same_file(image, dict(found.image)) else None
+        return found if is_unchanged(sample.image, found.image) else None
 
-    def save(self, sample_id: str, checkpoint: Checkpoint) -> None:
+    def save(self, sample: Sample, checkpoint: Checkpoint[R]) -> None:
         """Write a checkpoint, whole or not at all; raises OutputError."""
         values = {
             "format": _FORMAT,
-            "sample_id": sample_id,
+            "sample_id": sample.sample_id,
             "basis": checkpoint.basis,
             "image": checkpoint.image,
             "width": checkpoint.size[0],
             "height": checkpoint.size[1],
             "provenance": checkpoint.provenance,
-            "result": checkpoint.result,
+            "result": to_plain(self.step.result_type, checkpoint.result),
+            "replies": [_kept(reply) for reply in checkpoint.replies],
+            "transport": to_plain(_TRANSPORT, checkpoint.transport),
         }
-        write_atomic(self._path(sample_id), to_json(values))
+        write_atomic(Path(self._path(sample)), to_json(values))
 
-    def discard(self, sample_id: str) -> None:
+    def reply_texts(self, sample_id: str) -> list[str]:
+        """What the model wrote about a sample; empty where it was not kept or is unreadable."""
+        path = self._folder / f"{sample_id}.json"
+        try:
+            if path.stat().st_size > _MOST_BYTES:
+                return []
+            replies = json.loads(path.read_text(encoding="utf-8"))["replies"]
+            return [reply["text"] for reply in replies if isinstance(reply["text"], str)]
+        except (OSError, ValueError, RecursionError, LookupError, TypeError):
+            return []
+
+    def discard(self, sample: Sample) -> None:
         """Forget a checkpoint that does not hold any more."""
         with contextlib.suppress(OSError):
-            self._path(sample_id).unlink()
+            os.unlink(self._path(sample))
 
-    def _path(self, sample_id: str) -> Path:
-        return self._folder / f"{sample_id}.json"
-
-
-def basis_of(caption: str, expressions: Sequence[Expression] | None = None) -> str:
-    """Hash of the text that a step works on: a caption, or one and its expressions."""
-    listed = None if expressions is None else [[one.text, one.char_span] for one in expressions]
-    return hashlib.sha256(json.dumps([caption, listed]).encode()).hexdigest()[:32]
+    def _path(self, sample: Sample) -> str:
+        return f"{self._start}{sample.sample_id}.json"
 
 
-def extraction_to_plain(extraction: Extraction) -> dict[str, Any]:
-    """Plain form of step 0's result."""
-    return {
-        "cleaned_caption": extraction.cleaned_caption,
-        "expressions": [
-            {"text": one.text, "noun_chunk": one.noun_chunk, "char_span": one.char_span}
-            for one in extraction.expressions
-        ],
-    }
+def _kept(reply: Reply) -> dict[str, Any]:
+    """What of a reply can be read again; a text without its end counts as cut."""
+    cut = len(reply.text) > _MAX_REPLY
+    finish = Finish.LENGTH if cut else reply.finish
+    return {"text": reply.text[:_MAX_REPLY], "finish": str(finish)}
 
 
-def extraction_from_plain(values: Mapping[str, Any]) -> Extraction:
-    """Step 0's result from its plain form."""
-    return Extraction(
-        values["cleaned_caption"],
-        tuple(
-            Expression(one["text"], one["noun_chunk"], _span(one["char_span"]))
-            for one in values["expressions"]
-        ),
-    )
+def load_finished(
+    sample: Sample, stores: Sequence[CheckpointStore[Any]], *, recall: bool = True
+) -> Finished:
+    """What is done of a sample.
 
+    Args:
+        sample: the sample.
+        stores: the checkpoints of the steps of the run, in order.
+        recall: look into them; else only a given record counts.
 
-def grounding_to_plain(grounding: Grounding) -> dict[str, Any]:
-    """Plain form of step 1's result."""
-    return {
-        "instances": [
-            [{"bbox": list(one.bbox), "score": one.score} for one in found]
-            for found in grounding.instances
-        ],
-        "dropped": dict(grounding.dropped),
-        "clipped": grounding.clipped,
-    }
-
-
-def grounding_from_plain(values: Mapping[str, Any]) -> Grounding:
-    """Step 1's result from its plain form."""
-    return Grounding(
-        tuple(
-            tuple(Instance(tuple(one["bbox"]), one["score"]) for one in found)
-            for found in values["instances"]
-        ),
-        values["dropped"],
-        values.get("clipped", 0),
-    )
-
-
-def _span(value: Any) -> tuple[int, int] | None:
-    return (value[0], value[1]) if value else None
+    Raises:
+        SampleError: a given record cannot be used.
+    """
+    earlier = Earlier()
+    for step in given_steps([store.step for store in stores]):
+        earlier = earlier.plus(step, step.recover(sample))
+    checkpoints: dict[AnyStep, Checkpoint[Any]] = {}
+    for store in stores if recall else ():
+        found = store.load(sample, earlier)
+        if found is None:
+            break
+        checkpoints[store.step] = found
+        earlier = earlier.plus(store.step, found.result)
+    return Finished(checkpoints, earlier)

@@ -21,12 +21,12 @@ class FailureLog:
     killed takes nothing away. ``settle`` then leaves what is still true.
     """
 
-    def __init__(self, step_dir: Path) -> None:
+    def __init__(self, path: Path) -> None:
         self.by_reason: Counter[str] = Counter()
         self.carried_over = 0
         self._first: dict[str, str] = {}
         self._failed: set[str] = set()
-        self.path = step_dir / "failures.jsonl"
+        self.path = path
         # Of earlier runs, and not looked at by this one yet.
         self._open = {_key(entry) for entry in _entries(self.path)}
         try:
@@ -38,7 +38,7 @@ class FailureLog:
             self._write("\n")
 
     def attempted(self, sample_id: str | None, line: int) -> None:
-        """What an earlier run said of this sample, or of this bad line, holds no more."""
+        """An earlier run's entry of this sample, or of this bad line, holds no more."""
         self._open.discard(sample_id or f"line {line}")
 
     def has(self, sample_id: str) -> bool:
@@ -85,18 +85,18 @@ class FailureLog:
         self._file.close()
         if not self._before:
             return
-        said: set[tuple[str, str]] = set()  # runs that were killed may have said it again
+        seen: set[tuple[str, str]] = set()  # runs that were killed may have repeated an entry
         with atomic_writer(self.path) as file:
             for entry, mine in _entries_since(self.path, self._before):
                 where = (_key(entry), str(entry.get("line")))
-                kept = not mine and not whole and where[0] in self._open and where not in said
-                said.add(where)
+                kept = not mine and not whole and where[0] in self._open and where not in seen
+                seen.add(where)
                 self.carried_over += kept
                 if mine or kept:
                     file.write(to_json(entry) + "\n")
         self._before = 0
 
-    def told(self) -> str:
+    def by_reason_text(self) -> str:
         """How many failed for each reason, and the first of them, in one sentence."""
         return "; ".join(
             f"{count} x {reason} ({self._first[reason]})"

@@ -5,7 +5,6 @@ What inspecting, exporting and evaluating have in common. Reads our own results 
 TAO's (``annotations.jsonl`` with ``bbox_score``), a step's folder, or a bare JSONL file.
 """
 
-import json
 import os
 import posixpath
 from collections.abc import Iterator, Mapping
@@ -14,15 +13,17 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from image_grounding.boxes.frames import CONVENTIONS
-from image_grounding.boxes.geometry import PixelBox, round_out
+from image_grounding.boxes.geometry import MIN_IOU, PixelBox, round_out
 from image_grounding.errors import InputError
 from image_grounding.files import json_lines
 from image_grounding.input.samples import locate_image
+from image_grounding.results.folder import ResultsFolder
 from image_grounding.spans import Span, as_span, find_spans
+from image_grounding.spec.capabilities import capabilities_of
 from image_grounding.steps.annotations import Instance
-from image_grounding.steps.steps import GROUNDING, STEPS, Step
-
-SUMMARY_NAME = "run_summary.json"
+from image_grounding.steps.extraction import EXTRACTION
+from image_grounding.steps.grounding import GROUNDING
+from image_grounding.steps.table import AnyStep, all_steps
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,25 @@ class Record:
     fields: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class Unfinished:
+    """The part of the input that no run into a results folder has attempted.
+
+    Attributes:
+        not_attempted: lines without a record and without a failure.
+        lines: lines of the input, or samples of the pilot.
+        status: how the last run ended, as in ``run_summary.json``.
+    """
+
+    not_attempted: int
+    lines: int
+    status: str
+
+    def __str__(self) -> str:
+        """In words, for a report."""
+        return f"{self.not_attempted} of {self.lines} not attempted"
+
+
 class Results:
     """What a run left behind.
 
@@ -75,11 +95,14 @@ class Results:
         InputError: there are no records at ``path``.
     """
 
-    def __init__(self, path: Path, step: Step | None = None, image_root: str | None = None) -> None:
+    def __init__(
+        self, path: Path, step: AnyStep | None = None, image_root: str | None = None
+    ) -> None:
         self.path = path
         self.file = _records_file(path, step)
         folder = path if path.is_dir() else path.parent
-        self.summary = read_summary(folder) or read_summary(folder.parent)
+        self.summary = ResultsFolder(folder).read_summary()
+        self.summary = self.summary or ResultsFolder(folder.parent).read_summary()
         self._image_root = image_root
 
     def records(self) -> Iterator[Record]:
@@ -90,13 +113,23 @@ class Results:
             except ValueError as error:
                 raise InputError(f"{self.file}, line {number}: not a record ({error})") from None
 
-    def failures(self) -> Iterator[tuple[Step, Mapping[str, Any]]]:
+    def failures(self) -> Iterator[tuple[AnyStep, Mapping[str, Any]]]:
         """The entries of each step's ``failures.jsonl``; nothing where there is none."""
-        for step in STEPS:
-            path = step.folder(self.path) / "failures.jsonl"
+        for step in all_steps():
+            path = ResultsFolder(self.path).failures(step)
             if path.is_file():
                 for _, fields in json_lines(path):
                     yield step, fields
+
+    def unfinished(self) -> Unfinished | None:
+        """What the last run did not come to; None where that is nothing or unknown."""
+        counts = ("lines", "not_attempted", "annotated", "failed", "failed_earlier")
+        lines, missing, *attempted = (count_in(self.summary, "counts", name) for name in counts)
+        if not self.summary.get("selection"):  # earlier runs may have come further
+            missing = min(missing, lines - sum(attempted))
+        if missing <= 0:
+            return None
+        return Unfinished(missing, lines, str(self.summary.get("status", "unknown")))
 
     @property
     def teacher(self) -> dict[str, Any]:
@@ -107,7 +140,7 @@ class Results:
     def caveats(self) -> list[str]:
         """Sentences about who made the annotations that make them doubtful."""
         backend, convention = (self.teacher.get(name) for name in ("backend", "convention"))
-        if backend == "local":
+        if capabilities_of(str(backend)).is_demonstration:
             return [
                 "the annotations are of the embedded annotator, which knows 80 nouns: a "
                 "demonstration, and no data to train on"
@@ -118,7 +151,19 @@ class Results:
                 f"that boxes come as {named} was not measured: if it is wrong, so is every box. "
                 "Measure it with check_endpoint.py, or look with inspect.py"
             ]
-        return []
+        found = []
+        iou = self.teacher.get("convention_iou")
+        if isinstance(iou, int | float) and iou < MIN_IOU:
+            found.append(
+                f"boxes were read as {convention}, which a probe contradicts (mean IoU {iou:.2f}): "
+                "if it is wrong, so is every box. check_endpoint.py measures it"
+            )
+        if mixed := count_in(self.summary, "checkpoints_of_another_teacher", "convention"):
+            found.append(
+                f"the boxes of {mixed} samples were read in another convention than the others: "
+                "run again with workflow.reread=true"
+            )
+        return found
 
     def image_of(self, record: Record) -> Path:
         """Where a record's image should be on this machine; it may be gone."""
@@ -128,7 +173,7 @@ class Results:
         if root and self._image_root is None:
             root = str(there / root)
         beside = there / data.get("input_jsonl", "") if data else self.file
-        return locate_image(record.image_path, beside.parent, root, current=there)
+        return Path(locate_image(record.image_path, beside.parent, root, current=there))
 
     def image_key(self, record: Record) -> str:
         """What tells images apart: one path, however a record spells it.
@@ -159,25 +204,35 @@ class Results:
         return found if isinstance(found, dict) else {}
 
 
-def _records_file(path: Path, step: Step | None) -> Path:
+def _records_file(path: Path, step: AnyStep | None) -> Path:
     if os.path.isfile(path):  # unlike Path.is_file it takes a name that is too long
         return path
-    folders = [step.folder(path)] if step else [path, *(s.folder(path) for s in reversed(STEPS))]
-    for folder in folders:
-        if os.path.isfile(folder / "annotations.jsonl"):
-            return folder / "annotations.jsonl"
+    folder = ResultsFolder(path)
+    candidates = [step] if step else [None, *reversed(all_steps())]
+    files = [folder.records(candidate) for candidate in candidates]
+    for file in files:
+        if os.path.isfile(file):
+            return file
     if not os.path.exists(path):
         raise InputError(f"no such results: {path}")
-    raise InputError(f"no annotations.jsonl in {' or '.join(str(folder) for folder in folders)}")
+    for candidate in candidates:  # a run that was killed leaves its checkpoints
+        if candidate and (kept := folder.checkpoints(candidate).count()):
+            if step is None and candidate is EXTRACTION:
+                what = f"{kept} samples are past step 0"
+                raise InputError(f"{what}; the same run_pipeline.py command goes on there")
+            raise InputError(
+                f"{kept} finished samples are kept; the same run_pipeline.py command writes them"
+            )
+    searched = " or ".join(str(file.parent) for file in files)
+    raise InputError(f"no annotations.jsonl in {searched}")
 
 
-def read_summary(folder: Path) -> dict[str, Any]:
-    """The summary of the latest run into a folder; empty where none can be read."""
-    try:
-        found = json.loads((folder / SUMMARY_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+def count_in(summary: Mapping[str, Any], *path: str) -> int:
+    """A count in a summary; 0 where it is missing."""
+    found: Any = summary
+    for name in path:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found if isinstance(found, int) else 0
 
 
 def _record(fields: dict[str, Any]) -> Record:
@@ -214,17 +269,17 @@ def _expression(item: dict[str, Any]) -> GroundedExpression:
     )
 
 
-def _instance(one: dict[str, Any]) -> Instance:
+def _instance(item: dict[str, Any]) -> Instance:
     """A box; TAO's may be of fractions, and those of ``bbox_score``."""
     box: PixelBox
-    match one.get("bbox"):
+    match item.get("bbox"):
         case [int(x1), int(y1), int(x2), int(y2)]:
             box = (x1, y1, x2, y2)
         case [int() | float(), int() | float(), int() | float(), int() | float()] as sides:
             box = round_out((sides[0], sides[1], sides[2], sides[3]))
         case other:
             raise ValueError(f"bbox must be four numbers, not {other!r:.80}")
-    score = one.get("score", one.get("bbox_score"))
+    score = item.get("score", item.get("bbox_score"))
     if not (score is None or isinstance(score, int | float)):
         raise ValueError(f"score must be a number or null, not {score!r:.80}")
     return Instance(box, None if score is None else float(score))
@@ -233,15 +288,15 @@ def _instance(one: dict[str, Any]) -> Instance:
 def _with_true_spans(
     expressions: tuple[GroundedExpression, ...], cleaned: str
 ) -> tuple[GroundedExpression, ...]:
-    """Our own spans hold their text; those of others are mended, or are none."""
-    if all(one.char_span is None or _holds(cleaned, one) for one in expressions):
+    """Our own spans hold their text; spans from other tools are mended, or are none."""
+    if all(item.char_span is None or _holds(cleaned, item) for item in expressions):
         return expressions
     found = find_spans(
-        cleaned, [one.text for one in expressions], [one.char_span for one in expressions]
+        cleaned, [item.text for item in expressions], [item.char_span for item in expressions]
     )
     return tuple(
-        one if _holds(cleaned, one) else replace(one, char_span=span)
-        for one, span in zip(expressions, found, strict=True)
+        item if _holds(cleaned, item) else replace(item, char_span=span)
+        for item, span in zip(expressions, found, strict=True)
     )
 
 
@@ -271,6 +326,6 @@ def _objects(
     fields: Mapping[str, Any], name: str, missing: list[dict[str, Any]] | None = None
 ) -> list[dict[str, Any]]:
     value = missing if fields.get(name) is None else fields[name]
-    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise ValueError(f"{name} must be a list of objects, not {value!r:.80}")
     return value

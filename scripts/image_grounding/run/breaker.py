@@ -7,15 +7,18 @@ from dataclasses import dataclass, field
 from image_grounding.errors import (
     EndpointError,
     RejectedRequestError,
+    RunEndingError,
     SampleError,
     UnreachableError,
     UnusableEndpointError,
 )
-from image_grounding.steps.steps import Step
+from image_grounding.steps.table import AnyStep
 
 # A model none of whose first answers can be used will not do better later.
 _FIRST_SAMPLES = 20
-_MODELS_FAULT = frozenset({"reply_unparseable", "reply_truncated", "reply_unusable"})
+_MODELS_FAULT = frozenset(
+    {"reply_unparseable", "reply_truncated", "reply_refused", "reply_unusable", "unanswered"}
+)
 
 
 @dataclass
@@ -27,17 +30,19 @@ class Breaker:
     """
 
     limit: int
-    _in_a_row: Counter[Step] = field(default_factory=Counter)
-    _never_right: Counter[Step] = field(default_factory=Counter)
-    _succeeded: set[Step] = field(default_factory=set)
+    _in_a_row: Counter[AnyStep] = field(default_factory=Counter)
+    _never_right: Counter[AnyStep] = field(default_factory=Counter)
+    _succeeded: set[AnyStep] = field(default_factory=set)
 
-    def succeeded(self, step: Step) -> None:
+    def succeeded(self, step: AnyStep) -> None:
         """A sample's step was done."""
         self._in_a_row[step] = 0
         self._succeeded.add(step)
 
-    def failed(self, step: Step, error: Exception, *, answered: bool) -> EndpointError | None:
-        """What a failure ends the run with, or None where it costs one sample.
+    def error_after(
+        self, step: AnyStep, error: Exception, *, answered: bool
+    ) -> EndpointError | None:
+        """The error that a failure ends the run with; None where it costs one sample.
 
         Args:
             step: the step that failed.
@@ -45,6 +50,8 @@ class Breaker:
             answered: whether the endpoint has answered anything in this run. If it has, even a
                 refused key may be one sample's own (a firewall that dislikes a caption).
         """
+        if isinstance(error, RunEndingError):
+            return error
         if isinstance(error, EndpointError) and (error.fatal or error.transient):
             never_there = error.fatal or isinstance(error, UnreachableError)
             if never_there and not answered:

@@ -5,24 +5,22 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from image_grounding.boxes.frames import Size
 from image_grounding.errors import Exit, SampleError
-from image_grounding.images.encoding import open_upright, upright_size
+from image_grounding.first_few import FirstFew
+from image_grounding.images.pixels import open_upright, upright_size
 from image_grounding.input.samples import BadLine, Sample, wrong_size
 from image_grounding.input.selection import Pilot, Selection
-from image_grounding.listing import Listing
-from image_grounding.results.checkpoints import CheckpointStore, extraction_from_plain
+from image_grounding.results.checkpoints import load_finished
 from image_grounding.results.failures import INPUT_REASONS
-from image_grounding.results.outputs import Finished, load_finished
-from image_grounding.results.records import extraction_of_record
+from image_grounding.results.folder import ResultsFolder
 from image_grounding.run.estimate import Estimate
 from image_grounding.run.progress import Reporter
 from image_grounding.run.run import input_of
 from image_grounding.spec import Spec
-from image_grounding.steps.steps import EXTRACTION, GROUNDING, STEPS
+from image_grounding.steps.table import chosen_steps
 from image_grounding.teachers import make_teacher
 
 _AHEAD = 256
@@ -40,7 +38,7 @@ class DryRun:
 
     Args:
         spec: of the run.
-        reporter: told how far it is.
+        reporter: shows how far it is.
         pilot: which samples; None for all.
         decode: how many images, from the first on, are decoded as the run will; None for all.
 
@@ -52,19 +50,25 @@ class DryRun:
     def __init__(
         self, spec: Spec, reporter: Reporter, pilot: Pilot | None = None, decode: int | None = 1000
     ) -> None:
-        steps = [step for step in STEPS if step.number in spec.workflow.steps]
+        steps = chosen_steps(spec.workflow.steps)
         self._spec = spec
         self._reporter = reporter
         self._selection = Selection(input_of(spec, steps), pilot)
-        self._stores = {step: CheckpointStore(step.folder(spec.results_dir)) for step in steps}
-        self._estimate = Estimate(spec.vlm, make_teacher(spec, reporter.say).transport)
+        folder = ResultsFolder(spec.results_dir)
+        self._stores = [folder.checkpoints(step) for step in steps]
+        kept = any(store.count() for store in self._stores)
+        self._recall = kept and not spec.workflow.force_reprocess
+        teacher = make_teacher(spec, reporter.say)
+        self._profile = teacher.profile
+        self._asks = teacher.capabilities.needs_endpoint
+        self._estimate = Estimate(spec.vlm)
         self._decode = decode
         self._to_decode: set[int] = set()
         self._whole = 0
         self._lines = self._samples = self._repeated = self._finished = 0
-        self._unusable = Listing()
+        self._unusable = FirstFew()
         self._reasons: Counter[str] = Counter()
-        self._wrong_sizes = Listing()
+        self._wrong_sizes = FirstFew()
         self._images: set[int] = set()
         self._bad_images: Counter[str] = Counter()
 
@@ -96,52 +100,51 @@ class DryRun:
 
     def _with_sizes(self) -> Iterator[tuple[Sample | BadLine, Size | SampleError]]:
         """Each item with the size of its image, or what is wrong with it; some are read ahead."""
-        measure = lru_cache(_SIZES_KEPT)(self._measure)
         ahead: deque[tuple[Sample | BadLine, Future[Size | SampleError] | None]] = deque()
         with ThreadPoolExecutor(_THREADS, "images") as pool:
+
+            @lru_cache(_SIZES_KEPT)
+            def measured(image: str, whole: bool) -> Future[Size | SampleError]:
+                return pool.submit(self._measure, image, whole)
+
             for item in self._selection:
                 if isinstance(item, BadLine):
                     ahead.append((item, None))
                 else:
                     whole = self._is_decoded(item.image)
-                    ahead.append((item, pool.submit(measure, item.image, whole)))
+                    ahead.append((item, measured(item.image, whole)))
                 if len(ahead) == _AHEAD:
                     yield _settled(*ahead.popleft())
             while ahead:
                 yield _settled(*ahead.popleft())
 
-    def _is_decoded(self, image: Path) -> bool:
+    def _is_decoded(self, image: str) -> bool:
         key = hash(image)
         if self._decode is None or len(self._to_decode) < self._decode:
             self._to_decode.add(key)
         return key in self._to_decode
 
-    def _measure(self, path: Path, whole: bool) -> Size | SampleError:
+    def _measure(self, source: str, whole: bool) -> Size | SampleError:
         try:
-            size = upright_size(path)
+            size = upright_size(source)
             if whole:
-                open_upright(path, self._estimate.transport)
+                open_upright(source, self._profile.transport)
             return size
         except SampleError as error:
             return SampleError(error.reason, str(error))  # without a traceback, which holds a lot
 
     def _look_at(self, sample: Sample, size: Size | SampleError) -> None:
-        force = self._spec.workflow.force_reprocess
-        done = Finished(None, None) if force else load_finished(sample, self._stores)
-        if done.grounding if GROUNDING in self._stores else done.extraction:
+        done = load_finished(sample, self._stores, recall=self._recall)
+        if len(done.checkpoints) == len(self._stores):
             self._finished += 1  # whatever has become of its image
             return
         if isinstance(size, SampleError):
             raise size
         if warning := wrong_size(sample, size):
             self._wrong_sizes.add(warning)
-        extraction = extraction_from_plain(done.extraction.result) if done.extraction else None
-        if EXTRACTION not in self._stores:
-            extraction = extraction_of_record(sample)
-        elif extraction is None:
-            self._estimate.add_extraction(sample, size)
-        if GROUNDING in self._stores:
-            self._estimate.add_grounding(sample, size, extraction)
+        for store in self._stores[len(done.checkpoints) :]:
+            if cost := store.step.cost(sample, size, done.earlier, self._profile):
+                self._estimate.add(store.step, cost, size)
 
     def _count_image(self, sample: Sample, size: Size | SampleError) -> None:
         key = hash(sample.image)  # 64 bits in place of a path
@@ -164,14 +167,13 @@ class DryRun:
             Exit.USAGE: "no line can be used",
         }
         pilot = self._selection.pilot
-        local = self._spec.vlm.backend == "local"
         return {
             "exit_code": int(self.exit_code),
             "status": status[self.exit_code],
             "dry_run": True,
             "input": str(self._selection.source.path),
             "results_dir": str(self._spec.results_dir),
-            "steps": [step.number for step in self._stores],
+            "steps": [store.step.number for store in self._stores],
             "selection": pilot.plain() if pilot else None,
             "lines": self._lines,
             "samples": self._samples,
@@ -189,7 +191,7 @@ class DryRun:
             },
             "wrong_sizes": {"total": self._wrong_sizes.total, "first": self._wrong_sizes.first},
             # The embedded annotator asks nobody.
-            "estimate": None if local else self._estimate.plain(),
+            "estimate": self._estimate.plain() if self._asks else None,
         }
 
 

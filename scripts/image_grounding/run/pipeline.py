@@ -3,11 +3,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from image_grounding.asking import Asker
 from image_grounding.errors import (
+    BudgetError,
     EndpointError,
     ImageGroundingError,
     InputError,
@@ -18,19 +20,25 @@ from image_grounding.input.samples import BadLine, Sample
 from image_grounding.results.checkpoints import CheckpointStore
 from image_grounding.results.failures import FailureLog
 from image_grounding.run.breaker import Breaker
+from image_grounding.run.convention_watch import ConventionWatch
 from image_grounding.run.progress import Reporter, Snapshot
-from image_grounding.run.sample_work import SampleWork, StepFailed
-from image_grounding.steps.steps import GROUNDING, Step
+from image_grounding.run.worker import RunStopped, SampleWorker, StepFailed
+from image_grounding.steps.grounding import UNUSABLE
+from image_grounding.steps.table import AnyStep
 from image_grounding.teachers import Teacher
 
 # After a stop, what is under way may still come back for so long.
 _GRACE_S = 1.0
+_CHANGED = (
+    "the endpoint began to write its boxes in another convention at about this sample; it is "
+    "asked for again by the next run"
+)
 # So long a diagnosis of what ended the run may take.
 _DIAGNOSIS_S = 20.0
 
 
 @dataclass
-class Tally:
+class RunTally:
     """What became of the samples of a run."""
 
     total: int = 0
@@ -40,78 +48,82 @@ class Tally:
     resumed: int = 0
     failed: int = 0
     internal_errors: int = 0
+    steps_done: int = 0
 
 
-class _Stopped(Exception):
-    """The run ends; this sample is left for the next one."""
-
-
-async def _all(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Until all are done, or one of them failed."""
+async def _all(tasks: Iterable[asyncio.Task[None]], then: Callable[[], Awaitable[None]]) -> None:
+    """Until all are done, or one of them failed, and then what comes last."""
     await asyncio.gather(*tasks)
+    await then()
 
 
 class Pipeline:
     """One run over one input.
 
     Workers take lines from one shared stream, so that memory does not grow with the input. A
-    sample's steps follow each other at once; only the asker's gate decides how many requests
-    are in flight.
+    sample's steps follow each other at once; only the teacher decides how many requests are in
+    flight.
     """
 
     def __init__(
         self,
         items: Iterator[Sample | BadLine],
         teacher: Teacher,
-        stores: dict[Step, CheckpointStore],
-        failures: dict[Step, FailureLog],
+        stores: Mapping[AnyStep, CheckpointStore[Any]],
+        failures: Mapping[AnyStep, FailureLog],
         *,
         say: Callable[[str], None],
         workers: int,
-        asker: Asker | None = None,
         force: bool = False,
+        reread: bool = False,
         total: int = 0,
     ) -> None:
-        self.tally = Tally(total=total)
+        self.tally = RunTally(total=total)
         self.stopped_by: ImageGroundingError | None = None
         self.interrupted = False
         self._items = items
         self._teacher = teacher
-        self._asker = asker
         self._failures = failures
         self._workers = 2 * workers + 2
         self._breaker = Breaker(max(8, 2 * workers))
         self._stop = asyncio.Event()
         self._preparing = asyncio.Lock()
         self._prepared = False
-        self._grounds = GROUNDING in stores
-        self._work_on = SampleWork(
+        self._asking_since: float | None = None
+        self._watch = ConventionWatch(teacher.recheck, self._doubt)
+        self._boxes_step = next((step for step in stores if step.asks_for_boxes), None)
+        self._worker = SampleWorker(
             teacher,
             stores,
             ready=self._ready,
-            succeeded=self._breaker.succeeded,
+            succeeded=self._succeeded,
             say=say,
             force=force,
+            reread=reread,
         )
-        self.findings = self._work_on.findings
+        self.findings = self._worker.findings
+        self._steps = len(stores)
 
     async def run(self, reporter: Reporter) -> None:
         """Work until the input ends or something stops it; then see the attributes."""
         watch = asyncio.create_task(reporter.watch(self.snapshot))
         workers = [asyncio.create_task(self._work()) for _ in range(self._workers)]
         stop = asyncio.create_task(self._stop.wait())
-        everything = asyncio.create_task(_all(workers))
+        everything = asyncio.create_task(_all(workers, self._end))
         try:
             await asyncio.wait({everything, stop}, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.wait({everything}, timeout=_GRACE_S)
+            while isinstance(self.stopped_by, BudgetError) and not self.interrupted:
+                # What is under way is paid for.
+                if (await asyncio.wait({everything}, timeout=_GRACE_S))[0]:
+                    break
         finally:
             tasks = (stop, watch, everything, *workers)
             for task in tasks:
                 task.cancel()
             # Whatever becomes of the progress line, it ends no run.
             _, _, *results = await asyncio.gather(*tasks, return_exceptions=True)
-            self._work_on.close()
-            await self._explain()
+            await self._diagnose()
             with contextlib.suppress(Exception):
                 await self._teacher.close()
         for result in results:
@@ -125,17 +137,25 @@ class Pipeline:
 
     def snapshot(self) -> Snapshot:
         """Where the run is."""
-        tally, meter = self.tally, self._asker.meter if self._asker else None
+        tally, traffic = self.tally, self._teacher.traffic()
+        since = self._asking_since
         return Snapshot(
             total=max(tally.total, tally.lines),
             done=tally.done,
             failed=tally.failed,
+            repeated=tally.repeated,
             resumed=tally.resumed,
-            in_flight=self._asker.gate.in_flight if self._asker else 0,
-            limit=self._asker.gate.limit if self._asker else self._workers,
-            requests=meter.requests if meter else 0,
-            retries=meter.retries if meter else 0,
-            tokens=meter.input_tokens + meter.output_tokens if meter else 0,
+            steps=self._steps,
+            steps_done=tally.steps_done,
+            half_done=self._worker.half_done,
+            asking_s=time.monotonic() - since if since else 0.0,
+            in_flight=traffic.in_flight,
+            limit=traffic.limit or self._workers,
+            requests=traffic.requests,
+            retries=traffic.retries,
+            tokens=traffic.tokens,
+            cost=traffic.cost,
+            silent=traffic.silent,
         )
 
     async def _work(self) -> None:
@@ -146,10 +166,14 @@ class Pipeline:
                 await asyncio.sleep(0)
                 if self._stop.is_set():
                     return
-        except _Stopped:
+        except RunStopped:
             return
         except (InputError, OutputError) as error:
             self._halt(error)
+
+    async def _end(self) -> None:
+        if not self._stop.is_set():
+            await self._watching(self._watch.end())
 
     async def _handle(self, item: Sample | BadLine) -> None:
         if isinstance(item, BadLine):
@@ -158,49 +182,77 @@ class Pipeline:
         if item.occurrence > 1:
             self.tally.repeated += 1
             return
+        epoch = self._watch.epoch
         try:
-            resumed = await self._work_on.annotate(item)
+            outcome = await self._worker.annotate(item)
         except StepFailed as failed:
             self._failed(item, failed.step, failed.error)
-        else:
-            self.tally.done += 1
-            self.tally.resumed += resumed
-            self._settled(item)
+            if getattr(failed.error, "reason", "") == UNUSABLE:
+                await self._watching(self._watch.count(unusable=True))
+            return
+        self.tally.done += 1
+        self.tally.resumed += outcome.resumed
+        self._settled(item)
+        if outcome.asked_for_boxes and epoch != self._watch.epoch:
+            self._doubt(item)
+        elif outcome.asked_for_boxes:
+            await self._watching(self._watch.done(item, unusable=outcome.unusable))
+
+    async def _watching(self, check: Awaitable[None]) -> None:
+        try:
+            await check
+        except EndpointError as error:  # no sample's fault
+            self._halt(error)
+
+    def _doubt(self, sample: Sample) -> None:
+        """A sample was done, but its boxes may have been read in a wrong convention."""
+        assert self._boxes_step
+        self.tally.done -= 1
+        self._worker.forget(sample, self._boxes_step)
+        self._fail(sample, self._boxes_step, SampleError("convention_changed", _CHANGED))
 
     async def _ready(self) -> None:
         """Before a question: once, see whether the teacher can do the work at all."""
         async with self._preparing:
             if not self._prepared and not self._stop.is_set():
                 try:
-                    await self._teacher.prepare(grounding=self._grounds)
+                    await self._teacher.prepare(boxes=self._boxes_step is not None)
                 except EndpointError as error:  # no sample's fault
                     self._halt(error)
                 self._prepared = True
+                self._asking_since = time.monotonic()
+        await self._watch.wait()
         if self._stop.is_set():
-            raise _Stopped
+            raise RunStopped
 
-    def _failed(self, sample: Sample, step: Step, error: Exception) -> None:
+    def _succeeded(self, step: AnyStep) -> None:
+        self.tally.steps_done += 1
+        self._breaker.succeeded(step)
+
+    def _failed(self, sample: Sample, step: AnyStep, error: Exception) -> None:
         if isinstance(error, EndpointError) and self._stop.is_set():
-            raise _Stopped  # what is cut off by the end of a run is no failure
+            raise RunStopped  # what is cut off by the end of a run is no failure
         if not isinstance(error, SampleError | EndpointError):
-            if isinstance(error, ImageGroundingError | _Stopped):
+            if isinstance(error, ImageGroundingError):
                 raise error
             # A bug must cost one sample, not a million.
             self.tally.internal_errors += 1
             error = SampleError("internal_error", f"{type(error).__name__}: {error}"[:300])
-        answered = bool(self._asker and self._asker.answered)
-        end = self._breaker.failed(step, error, answered=answered)
+        answered = self._teacher.traffic().answered
+        end = self._breaker.error_after(step, error, answered=answered)
         if end:
             self._halt(end)
-        if end is error:  # nothing was ever answered: that is not this sample's failure
-            raise _Stopped
+        if end is error:  # the endpoint's state is not this sample's failure
+            raise RunStopped
         self._fail(sample, step, error)
         if isinstance(error, SampleError):
             self.findings.dropped_boxes.update(error.dropped)
             if error.attempts:  # the model's own answer is worse than what there was
-                self._work_on.forget(sample, step)
+                self._worker.forget(sample, step)
 
-    def _fail(self, item: Sample | BadLine, step: Step, error: SampleError | EndpointError) -> None:
+    def _fail(
+        self, item: Sample | BadLine, step: AnyStep, error: SampleError | EndpointError
+    ) -> None:
         self.tally.failed += 1
         self._settled(item)
         self._failures[step].add(
@@ -221,9 +273,9 @@ class Pipeline:
         self.stopped_by = self.stopped_by or error
         self._stop.set()
 
-    async def _explain(self) -> None:
+    async def _diagnose(self) -> None:
         """What ended the run, in words that say what to do about it."""
         if isinstance(self.stopped_by, EndpointError):
             with contextlib.suppress(Exception):
-                explained = self._teacher.explained(self.stopped_by)
-                self.stopped_by = await asyncio.wait_for(explained, _DIAGNOSIS_S)
+                diagnosis = self._teacher.diagnose(self.stopped_by)
+                self.stopped_by = await asyncio.wait_for(diagnosis, _DIAGNOSIS_S)

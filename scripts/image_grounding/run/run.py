@@ -6,27 +6,25 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from image_grounding.errors import Exit, ImageGroundingError, InputError
-from image_grounding.files import exclusive, to_json, write_atomic
+from image_grounding.errors import BudgetError, Exit, ImageGroundingError, InputError
 from image_grounding.input.samples import SampleReader
 from image_grounding.input.selection import Pilot, Selection
-from image_grounding.results.checkpoints import CheckpointStore
 from image_grounding.results.failures import INPUT_REASONS, FailureLog
+from image_grounding.results.folder import ResultsFolder
 from image_grounding.results.outputs import write_annotations
-from image_grounding.results.reading import SUMMARY_NAME
 from image_grounding.run.pipeline import Pipeline
 from image_grounding.run.progress import Reporter
+from image_grounding.run.state_keeper import StateKeeper
 from image_grounding.run.summary import make_summary
 from image_grounding.spec import Spec
-from image_grounding.steps.steps import EXTRACTION, STEPS, Step
+from image_grounding.steps.table import AnyStep, chosen_steps, given_steps
 from image_grounding.teachers import Teacher, make_teacher
-from image_grounding.teachers.vlm import VlmTeacher
 
 _STATUS = {
     Exit.DONE: "done",
@@ -58,64 +56,76 @@ def run(spec: Spec, reporter: Reporter, pilot: Pilot | None = None) -> RunResult
         OutputError: results_dir cannot be written, or another run is at work in it.
         SpecError: the backend's packages are missing.
     """
-    steps = [step for step in STEPS if step.number in spec.workflow.steps]
+    steps = chosen_steps(spec.workflow.steps)
+    folder = ResultsFolder(spec.results_dir)
     selection = Selection(input_of(spec, steps), pilot)
-    with exclusive(spec.results_dir):
-        stores = {step: CheckpointStore(step.folder(spec.results_dir)) for step in steps}
-        for store in stores.values():
-            store.create()
-        failures = {step: FailureLog(step.folder(spec.results_dir)) for step in steps}
+    with folder.lock():
+        if found := folder.foreign_records():
+            reporter.say(f"{found} was not written by this tool; it is replaced at the end")
+        for step in steps:
+            folder.checkpoints(step).create()
+        failures = folder.open_failures(steps)
+        keeper = StateKeeper(folder, reporter, selection, steps)
         try:
-            return _run(spec, reporter, selection, stores, failures)
+            with keeper.kept():
+                return _run(spec, keeper, selection, folder, failures)
         finally:
             for log in failures.values():
                 log.close()
 
 
-def input_of(spec: Spec, steps: list[Step]) -> SampleReader:
-    """What a run reads: the input, or step 0's records for a run of step 1 alone."""
-    if EXTRACTION in steps:
+def input_of(spec: Spec, steps: Sequence[AnyStep]) -> SampleReader:
+    """What a run reads: the input, or the records of the step that its first one builds on.
+
+    Raises:
+        InputError: that step has no records yet.
+    """
+    given = given_steps(steps)
+    if not given:
         return SampleReader(Path(spec.data.input_jsonl), spec.data.image_root)
-    path = EXTRACTION.folder(spec.results_dir) / "annotations.jsonl"
+    path = ResultsFolder(spec.results_dir).records(given[-1])
     if not path.is_file():
-        raise InputError(f"step 1 alone needs the output of step 0 at {path}")
-    return SampleReader(path, spec.data.image_root, step_0_records=True)
+        first, before = steps[0].number, given[-1].number
+        raise InputError(f"step {first} alone needs the output of step {before} at {path}")
+    return SampleReader(path, spec.data.image_root, identity=given[-1].identity)
 
 
 def _run(
     spec: Spec,
-    reporter: Reporter,
+    reporter: StateKeeper,
     selection: Selection,
-    stores: dict[Step, CheckpointStore],
-    failures: dict[Step, FailureLog],
+    folder: ResultsFolder,
+    failures: dict[AnyStep, FailureLog],
 ) -> RunResult:
     started = time.monotonic()
-    teacher = make_teacher(spec, reporter.say)
-    asker = teacher.asker if isinstance(teacher, VlmTeacher) else None
-    pipeline = asyncio.run(_work(spec, reporter, selection, stores, failures, teacher))
+    teacher = reporter.teacher = make_teacher(spec, reporter.say)
+    pipeline = asyncio.run(_work(spec, reporter, selection, folder, failures, teacher))
     stopped = pipeline.interrupted or pipeline.stopped_by is not None
     pilot = selection.pilot is not None
     whole = not stopped and not pilot
     written = write_annotations(
-        spec.results_dir, selection.source, stores, failures, whole=whole, pilot=pilot
+        folder, selection.source, list(failures), failures, whole=whole, pilot=pilot
     )
     for log in failures.values():
         log.settle(whole=whole)
     first = next(iter(failures.values()))
     nothing_usable = pipeline.findings.usable_inputs == 0 and not stopped
     if nothing_usable and first.by_reason.keys() <= INPUT_REASONS:
-        raise InputError(f"no line of {selection.source.path} can be used: {first.told()}")
+        source = selection.source.path
+        raise InputError(f"no line of {source} can be used: {first.by_reason_text()}")
     code = _exit_code(pipeline, failures)
     summary = make_summary(
-        spec, teacher, asker, pipeline, written, failures,
+        spec, teacher, pipeline, written, failures,
+        previous=folder.read_summary(),
         selection=selection.pilot.plain() if selection.pilot else None,
-        status=_STATUS[code], seconds=time.monotonic() - started,
+        status=_status(code, pipeline), seconds=time.monotonic() - started,
     )  # fmt: skip
-    write_atomic(spec.results_dir / SUMMARY_NAME, to_json(summary, indent=2) + "\n")
+    folder.write_summary(summary)
+    reporter.end(_STATUS[code], pipeline.stopped_by)
     _say_what_matters(reporter, summary)
     for log in failures.values():
         if log.by_reason:
-            reporter.say(f"failed: {log.told()}; all of them in {log.path}")
+            reporter.say(f"failed: {log.by_reason_text()}; all of them in {log.path}")
     return RunResult(code, summary, pipeline.stopped_by)
 
 
@@ -123,19 +133,19 @@ async def _work(
     spec: Spec,
     reporter: Reporter,
     selection: Selection,
-    stores: dict[Step, CheckpointStore],
-    failures: dict[Step, FailureLog],
+    folder: ResultsFolder,
+    failures: dict[AnyStep, FailureLog],
     teacher: Teacher,
 ) -> Pipeline:
     pipeline = Pipeline(
         iter(selection),
         teacher,
-        stores,
+        {step: folder.checkpoints(step) for step in failures},
         failures,
         say=reporter.say,
         workers=spec.workflow.most_workers,
-        asker=teacher.asker if isinstance(teacher, VlmTeacher) else None,
         force=spec.workflow.force_reprocess,
+        reread=spec.workflow.reread,
         total=selection.total,
     )
     with _interruptible(pipeline, reporter):
@@ -165,7 +175,7 @@ def _interruptible(pipeline: Pipeline, reporter: Reporter) -> Iterator[None]:
     yield
 
 
-def _exit_code(pipeline: Pipeline, failures: dict[Step, FailureLog]) -> Exit:
+def _exit_code(pipeline: Pipeline, failures: dict[AnyStep, FailureLog]) -> Exit:
     if pipeline.interrupted:
         return Exit.INTERRUPTED
     if pipeline.stopped_by:
@@ -176,9 +186,20 @@ def _exit_code(pipeline: Pipeline, failures: dict[Step, FailureLog]) -> Exit:
     return Exit.SOME_FAILED if failed else Exit.DONE
 
 
+def _status(code: Exit, pipeline: Pipeline) -> str:
+    budget = isinstance(pipeline.stopped_by, BudgetError) and not pipeline.interrupted
+    return "budget reached" if budget else _STATUS[code]
+
+
 def _say_what_matters(reporter: Reporter, summary: dict[str, Any]) -> None:
     counts = summary["counts"]
     for name, count in summary["checkpoints_of_another_teacher"].items():
+        if name == "convention":
+            reporter.say(
+                f"warning: the boxes of {count} finished samples were read in another convention; "
+                "workflow.reread=true derives them anew from the kept replies"
+            )
+            continue
         reporter.say(
             f"{count} finished steps were made with another {name}; they are kept. "
             "workflow.force_reprocess=true asks for them again"

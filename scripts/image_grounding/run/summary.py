@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from image_grounding import __version__
-from image_grounding.asking import Asker
 from image_grounding.results.failures import FailureLog
 from image_grounding.results.outputs import Written
-from image_grounding.results.reading import read_summary
 from image_grounding.run.pipeline import Pipeline
 from image_grounding.spec import Spec
-from image_grounding.steps.steps import Step
+from image_grounding.steps.table import AnyStep
 from image_grounding.teachers import Teacher
 
 _ADDED = ("requests", "retries", "input_tokens", "output_tokens", "image_bytes")
@@ -24,28 +22,30 @@ _PACKAGES = ("openai", "google-genai", "pillow", "onnxruntime")
 def make_summary(
     spec: Spec,
     teacher: Teacher,
-    asker: Asker | None,
     pipeline: Pipeline,
     written: Written,
-    failures: dict[Step, FailureLog],
+    failures: Mapping[AnyStep, FailureLog],
     *,
+    previous: Mapping[str, Any],
     selection: dict[str, Any] | None,
     status: str,
     seconds: float,
 ) -> dict[str, Any]:
     """The summary of one run; holds no secrets."""
-    last = max(written.records, key=lambda step: step.number)
+    last = list(written.records)[-1]
     tally, findings = pipeline.tally, pipeline.findings
     lines = max(tally.total, tally.lines)
-    usage = _usage(spec, asker)
+    usage = teacher.usage() or {**dict.fromkeys(_ADDED, 0), "cost": None}
     return {
         "status": status,
+        # What ended the run before its time: a budget, an outage, another error; else None.
+        "stopped_by": getattr(pipeline.stopped_by, "reason", None),
         "results_dir": str(spec.results_dir),
         # Relative paths in here and in the spec start from it.
         "working_folder": str(Path.cwd()),
         "annotations": str(spec.results_dir / "annotations.jsonl"),
         "failures": [str(log.path) for log in failures.values() if log.by_reason],
-        # None for the whole input; else what a pilot was told to take of it.
+        # None for the whole input; else what a pilot takes of it.
         "selection": selection,
         "counts": {
             "lines": lines,
@@ -63,31 +63,12 @@ def make_summary(
             "clipped_boxes": written.clipped_boxes,
         },
         "teacher": teacher.facts(),
-        "checkpoints_of_another_teacher": dict(findings.foreign),
+        "checkpoints_of_another_teacher": findings.foreign(teacher.provenance()),
         "usage": usage,
-        "usage_of_all_runs": _added_up(read_summary(spec.results_dir), usage),
+        "usage_of_all_runs": _added_up(previous, usage),
         "seconds": round(seconds, 2),
         "versions": _versions(),
         "spec": spec.redacted,
-    }
-
-
-def _usage(spec: Spec, asker: Asker | None) -> dict[str, Any]:
-    if asker is None:
-        return {**dict.fromkeys(_ADDED, 0), "cost": None}
-    meter, prices = asker.meter, spec.vlm.prices
-    return {
-        "requests": meter.requests,
-        "retries": meter.retries,
-        "asked_again": meter.asked_again,
-        "errors": dict(meter.errors),
-        "input_tokens": meter.input_tokens,
-        "output_tokens": meter.output_tokens,
-        "image_bytes": meter.uploaded_bytes,
-        "cost": meter.cost(prices.input, prices.output),
-        "latency": meter.latency(),
-        # With max_workers auto, ``limit`` is where it came to.
-        "concurrency": {"most": asker.gate.most_in_flight, "limit": asker.gate.limit},
     }
 
 

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from image_grounding.resources import spec_path
 from image_grounding.spec import read_spec
+from image_grounding.spec.secrets import EXTRAS, NO_KEY, literal_credentials
 
 _OWN = "image_grounding"
 # The keys of TAO's own schema; see the default spec, where all others are marked +.
@@ -31,9 +32,14 @@ TAO_KEYS = frozenset(
     | {f"{_OWN}.vlm.openai.{name}" for name in ("api_key", "base_url", "model_name")}
     | {f"{_OWN}.vlm.openai.{name}" for name in ("temperature", "max_tokens", "timeout")}
 )
-# TAO's default is another one, so that ours has to be said.
-_TAO_DIFFERS = {"openai": f"{_OWN}.vlm.openai.temperature"}
-_SECRET = re.compile(r"(^|[_.])(api_?key|key|token|password|secret)$", re.IGNORECASE)
+# What each backend needs beside its input, whatever its default.
+_REQUIRED = {
+    "gemini": {"vlm.gemini.model"},
+    "openai": {"vlm.openai.base_url", "vlm.openai.model_name"},
+}
+# TAO's temperature is another one, and its client fails without the text of a key.
+_REQUIRED_BY_TAO = {"openai": {"vlm.openai.temperature", "vlm.openai.api_key"}}
+_OPENAI_KEY = f"{_OWN}.vlm.openai.api_key"
 _FOR_ONE_MODEL = (
     f"{_OWN}.vlm.coordinates",
     f"{_OWN}.vlm.prices.input",
@@ -44,9 +50,9 @@ Values = dict[str, Any]
 
 
 def leaves(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted names and values of everything that is no mapping."""
+    """Dotted names and values of the spec's keys; the extras of an endpoint are one value each."""
     for name, value in values.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and name not in EXTRAS:
             yield from leaves(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
@@ -65,25 +71,28 @@ def plain(config: Any) -> Values:
 
 
 def to_values(answers: Mapping[str, str], base: Mapping[str, Any], *, tao: bool) -> Values:
-    """A spec's values: what must be said, what differs from the defaults, and ``base``'s rest."""
+    """A spec's values: what is required, what differs from the defaults, and ``base``'s rest."""
     values: Values = copy.deepcopy(dict(base))
     there, usual = dict(leaves(base)), defaults()
     asked, required = _asked(answers), _required(answers, tao=tao)
     for key, value in asked.items():
         if key in required or key in there or value != usual[key]:
             _put(values, key, value)
+    if tao and asked.get(_OPENAI_KEY) == "":
+        _put(values, _OPENAI_KEY, NO_KEY)
     for key in required - asked.keys() - there.keys():
         _put(values, key, usual[key])
     return values
 
 
-def _backend(endpoint: str) -> str:
+def backend_of(endpoint: str) -> str:
+    """The value of ``vlm.backend`` for an answer about the endpoint."""
     return endpoint if endpoint in ("gemini", "local") else "openai"
 
 
 def _asked(answers: Mapping[str, str]) -> Values:
     """The spec's keys that the answers decide."""
-    backend = _backend(answers["endpoint"])
+    backend = backend_of(answers["endpoint"])
     own: Values = {
         "data.input_jsonl": answers["input_jsonl"],
         "data.image_root": answers["image_root"],
@@ -113,13 +122,10 @@ def _number(text: str) -> int | str:
 
 def _required(answers: Mapping[str, str], *, tao: bool) -> set[str]:
     """What a reader of the spec looks for, though it may be the default."""
-    backend = _backend(answers["endpoint"])
-    own = {"data.input_jsonl", "vlm.backend"}
-    own |= {"gemini": {"vlm.gemini.model"}, "local": set()}.get(
-        backend, {"vlm.openai.base_url", "vlm.openai.model_name"}
-    )
-    differs = {_TAO_DIFFERS[backend]} if tao and backend in _TAO_DIFFERS else set()
-    return {"results_dir", "autolabel_type", *(f"{_OWN}.{name}" for name in own), *differs}
+    backend = backend_of(answers["endpoint"])
+    own = {"data.input_jsonl", "vlm.backend", *_REQUIRED.get(backend, ())}
+    own |= _REQUIRED_BY_TAO.get(backend, set()) if tao else set()
+    return {"results_dir", "autolabel_type", *(f"{_OWN}.{name}" for name in own)}
 
 
 def _put(values: Values, key: str, value: Any) -> None:
@@ -135,12 +141,12 @@ def drop(values: Mapping[str, Any], keys: set[str], prefix: str = "") -> Values:
     """``values`` without these leaves, and without the sections that this empties."""
     kept: Values = {}
     for name, value in values.items():
+        if f"{prefix}{name}" in keys:
+            continue
         if isinstance(value, dict):
             value = drop(value, keys, f"{prefix}{name}.")
             if not value:
                 continue
-        elif f"{prefix}{name}" in keys:
-            continue
         kept[name] = value
     return kept
 
@@ -153,13 +159,11 @@ def beyond_tao(values: Mapping[str, Any]) -> list[str]:
 
 def secrets_in(values: Mapping[str, Any]) -> list[str]:
     """Keys under which a secret is written out, instead of its variable's name."""
-    return [
-        key
-        for key, value in leaves(values)
-        if value
-        and "${" not in str(value)
-        and (_SECRET.search(key) or (key.endswith("base_url") and "@" in str(value)))
-    ]
+    written = literal_credentials(values, everywhere=True)
+    passwords = (
+        key for key, value in leaves(values) if key.endswith("base_url") and "@" in str(value)
+    )
+    return [*written, *passwords]
 
 
 def tied_to_model(values: Mapping[str, Any]) -> list[str]:

@@ -17,12 +17,16 @@ from image_grounding.asking.endpoints.retired import retirement
 from image_grounding.environment import extra_needed
 from image_grounding.errors import EndpointError, InputError
 from image_grounding.input.samples import BadLine, Sample, SampleReader, locate_image
+from image_grounding.results.folder import ResultsFolder
+from image_grounding.setup.answers import backend_of
 from image_grounding.setup.existing import count_existing
-from image_grounding.setup.models import GEMINI_MODELS, fit_for_boxes, list_models, reached
+from image_grounding.setup.gemini_models import GEMINI_MODELS
+from image_grounding.setup.models import fit_for_boxes, list_models, reached
 from image_grounding.setup.parsing import resolved
 from image_grounding.setup.starting import how_to_start, reference
 from image_grounding.setup.state import Doubted, Refused, State
-from image_grounding.steps.steps import EXTRACTION
+from image_grounding.spec.capabilities import capabilities_of
+from image_grounding.steps.extraction import EXTRACTION
 
 _FIRST_LINES = 20
 _SHOWN = 3
@@ -48,8 +52,8 @@ def look_at_input(path: str, state: State) -> None:
     for sample in samples[:_SHOWN]:
         text = " ".join(f"{sample.fields['image_path']}: {sample.caption}".split())
         state.say(f"  line {sample.line}: {text[:_SHOWN_LENGTH]}")
-    for one in bad[:_SHOWN]:
-        state.warn(f"line {one.line} of the input cannot be used: {one.error}")
+    for line in bad[:_SHOWN]:
+        state.warn(f"line {line.line} of the input cannot be used: {line.error}")
     state.samples = samples
 
 
@@ -75,7 +79,7 @@ def _found(root: str, state: State) -> int:
 def _images(root: str, state: State) -> list[Path]:
     folder = _input_folder(state)
     return [
-        locate_image(sample.fields["image_path"], folder, resolved(root) if root else "")
+        Path(locate_image(sample.fields["image_path"], folder, resolved(root) if root else ""))
         for sample in state.samples
     ]
 
@@ -96,7 +100,7 @@ def look_at_image_root(root: str, state: State) -> None:
 
 def look_at_endpoint(endpoint: str, state: State) -> None:
     """The embedded annotator is ours alone, and needs its packages."""
-    if endpoint != "local":
+    if capabilities_of(backend_of(endpoint)).needs_endpoint:
         return
     if state.tao:
         raise Refused("the embedded annotator is not part of TAO: --tao needs another endpoint")
@@ -176,7 +180,7 @@ def _may_ask(state: State) -> bool:
 
 
 def only_model(state: State) -> str | None:
-    """The one model that is offered, if it is one."""
+    """The offered model, where there is just one."""
     offered = offered_models(state)
     return offered[0] if len(offered) == 1 else None
 
@@ -186,8 +190,9 @@ def look_at_model(name: str, state: State) -> None:
     gemini = state.answers.get("endpoint") == "gemini"
     offered, served = offered_models(state), _served(state)
     fate = retirement(name) if gemini else None
-    if fate and (" is gone" in fate or (served and name not in served)):
-        raise Doubted(fate)
+    unlisted = bool(served) and name not in served
+    if fate and (" is gone" in fate or unlisted):
+        raise Doubted(fate, needs_flag=unlisted and not state.unlisted_model)
     if fate:
         return state.warn(fate)
     if not offered or name in offered or name.removeprefix("models/") in served:
@@ -195,18 +200,21 @@ def look_at_model(name: str, state: State) -> None:
     nearest = ", ".join(found[0] for found in process.extract(name, offered, limit=3))
     if gemini and not served:
         raise Doubted(f"that is none of the known Gemini models; nearest are {nearest}")
-    raise Doubted(f"the endpoint does not list that model; it lists {nearest}")
+    raise Doubted(
+        f"the endpoint does not list that model; it lists {nearest}; --unlisted-model keeps it",
+        needs_flag=not state.unlisted_model,
+    )
 
 
 def look_at_results_dir(path: str, state: State) -> None:
     """Count what is finished there."""
     folder = Path(resolved(path))
     state.existing = count_existing(folder)
-    finished = any(one.finished for one in state.existing)
+    finished = any(work.finished for work in state.existing)
     state.facts["existing_results"] = "yes" if finished else "no"
-    for one in state.existing:
-        state.say(f"  {one.step.folder_name}: {one.finished} finished, {one.failed} failed")
-    step_0 = EXTRACTION.folder(folder) / "annotations.jsonl"
+    for work in state.existing:
+        state.say(f"  {work.step.folder_name}: {work.finished} finished, {work.failed} failed")
+    step_0 = ResultsFolder(folder).records(EXTRACTION)
     if state.answers.get("steps") == "1" and not step_0.is_file():
         state.warn(f"step 1 alone needs the output of step 0 at {step_0}")
 

@@ -1,40 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """What earlier runs have left in a results folder."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from image_grounding.steps.steps import STEPS, Step
+from image_grounding.results.folder import ResultsFolder
+from image_grounding.steps.table import AnyStep, all_steps
 
 
 @dataclass(frozen=True)
-class Existing:
+class ExistingWork:
     """A step's samples: ``finished`` cost nothing when the run resumes."""
 
-    step: Step
+    step: AnyStep
     finished: int
     failed: int
 
 
-def count_existing(results_dir: Path) -> tuple[Existing, ...]:
+def count_existing(results_dir: Path) -> tuple[ExistingWork, ...]:
     """The steps that have been at work in ``results_dir``, with their counts."""
+    folder = ResultsFolder(results_dir)
     found = (
-        Existing(step, _checkpoints(folder / ".ckpt"), _lines(folder / "failures.jsonl"))
-        for step in STEPS
-        for folder in [step.folder(results_dir)]
+        ExistingWork(step, folder.checkpoints(step).count(), _lines(folder.failures(step)))
+        for step in all_steps()
     )
-    return tuple(one for one in found if one.finished or one.failed)
-
-
-def _checkpoints(folder: Path) -> int:
-    try:
-        with os.scandir(folder) as entries:
-            return sum(
-                entry.name.endswith(".json") and not entry.name.startswith(".") for entry in entries
-            )
-    except OSError:
-        return 0
+    return tuple(work for work in found if work.finished or work.failed)
 
 
 def _lines(path: Path) -> int:

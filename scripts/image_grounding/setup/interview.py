@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from image_grounding.errors import InputError
-from image_grounding.setup.questions import QUESTIONS, Question, describe
+from image_grounding.setup.questions import QUESTIONS, InterviewQuestion, describe
 from image_grounding.setup.state import Doubted, Refused, State
 
 
 class Person(Protocol):
-    """Whoever answers on a terminal."""
+    """The person who answers on a terminal."""
 
-    def ask(self, question: Question, default: str, state: State) -> str:
-        """The answer to a question; raises KeyboardInterrupt when they have had enough."""
+    def ask(self, question: InterviewQuestion, default: str, state: State) -> str:
+        """The answer to a question; raises KeyboardInterrupt where they interrupt."""
         ...
 
 
@@ -52,7 +52,7 @@ class UnansweredError(InputError):
     """Answers are missing or wrong, and nobody is there to ask."""
 
     def __init__(self, missing: list[Missing], wrong: list[Wrong]) -> None:
-        super().__init__("\n".join(str(one) for one in (*wrong, *missing)))
+        super().__init__("\n".join(map(str, (*wrong, *missing))))
         self.missing = missing
         self.wrong = wrong
 
@@ -63,7 +63,7 @@ class Interview:
     Args:
         given: texts of flags, by the question's name; these are not asked.
         state: where answers, and what is found out, go.
-        person: who is asked for the rest; None for nobody, who takes the defaults.
+        person: is asked for the rest; None where nobody is there and defaults hold.
     """
 
     def __init__(self, given: Mapping[str, str], state: State, person: Person | None) -> None:
@@ -74,11 +74,11 @@ class Interview:
         self._wrong: list[Wrong] = []
 
     def run(self) -> None:
-        """Go through the questions; raises UnansweredError with all that is amiss at once."""
+        """Go through the questions; raises UnansweredError with all that is missing or wrong."""
         for question in QUESTIONS:  # nobody is asked anything while a flag is plainly wrong
             if question.name in self._given:
-                self._parses(question)
-        plainly_wrong = {one.name for one in self._wrong}
+                self._check_text(question)
+        plainly_wrong = {answer.name for answer in self._wrong}
         for question in QUESTIONS:
             if self._person and self._wrong:
                 break
@@ -87,32 +87,32 @@ class Interview:
         if self._missing or self._wrong:
             raise UnansweredError(self._missing, self._wrong)
 
-    def _parses(self, question: Question) -> None:
+    def _check_text(self, question: InterviewQuestion) -> None:
         try:
             question.answer(self._given[question.name], self._state)
         except Refused as refused:
-            self._refuse(question, refused)
+            self._note_wrong(question, refused)
 
-    def _settle(self, question: Question) -> None:
+    def _settle(self, question: InterviewQuestion) -> None:
         applies, text = question.applies(self._state), self._given.get(question.name)
         if text is not None:
             if applies is not False:
-                self._take(question, text)
-            elif question.depends_on_answers:
+                self._record(question, text)
+            elif question.depends_on_answers and text.strip() != question.implied:
                 reason = f"it only counts if {describe(question.condition)}"
-                self._refuse(question, Refused(reason))
+                self._note_wrong(question, Refused(reason))
         elif applies and self._person:
             self._ask(question, self._person)
         elif applies:
             default = question.default(self._state)
             if default is None:
-                self._miss(question, "")
+                self._note_missing(question, "")
             else:
-                self._take(question, default)
+                self._record(question, default)
         elif still_open := question.open_conditions(self._state):
-            self._miss(question, describe(still_open))
+            self._note_missing(question, describe(still_open))
 
-    def _ask(self, question: Question, person: Person) -> None:
+    def _ask(self, question: InterviewQuestion, person: Person) -> None:
         """Until there is a good answer, or a doubtful one for the second time."""
         text, doubted = question.default(self._state) or "", None
         while True:
@@ -125,17 +125,18 @@ class Interview:
             except Refused as refused:
                 self._state.say(f"  {refused}")
 
-    def _take(self, question: Question, text: str) -> None:
-        """An answer that nobody can be asked about again."""
+    def _record(self, question: InterviewQuestion, text: str) -> None:
+        """Keep an answer, or note why it is wrong: nobody can be asked again."""
         try:
             self._accept(question, text, insists=None)
         except Refused as refused:
-            self._refuse(question, refused)
+            self._note_wrong(question, refused)
 
-    def _accept(self, question: Question, text: str, *, insists: bool | None) -> None:
+    def _accept(self, question: InterviewQuestion, text: str, *, insists: bool | None) -> None:
         """Keep a good answer, and a doubtful one with a warning.
 
-        That takes someone who insists, or (None) nobody to ask and no flag for it.
+        A doubtful answer is kept where the person insists, or (None) where there is nobody to ask
+        and no flag for it.
         """
         answer = question.answer(text, self._state)
         try:
@@ -148,10 +149,10 @@ class Interview:
                 self._state.warn(f"{question.flag}: {doubt}")
         self._state.answers[question.name] = answer
 
-    def _refuse(self, question: Question, refused: Refused) -> None:
+    def _note_wrong(self, question: InterviewQuestion, refused: Refused) -> None:
         self._wrong.append(Wrong(question.name, question.flag, str(refused)))
 
-    def _miss(self, question: Question, condition: str) -> None:
+    def _note_missing(self, question: InterviewQuestion, condition: str) -> None:
         choices = tuple(choice.value for choice in question.choices)
         if question.offer and not condition:
             choices = question.offer(self._state)
@@ -163,6 +164,6 @@ class Interview:
 def as_plain(error: UnansweredError) -> dict[str, list[dict[str, Any]]]:
     """What is missing and wrong, as JSON."""
     return {
-        "missing": [{**vars(one), "choices": list(one.choices)} for one in error.missing],
-        "wrong": [dict(vars(one)) for one in error.wrong],
+        "missing": [{**vars(item), "choices": list(item.choices)} for item in error.missing],
+        "wrong": [dict(vars(item)) for item in error.wrong],
     }

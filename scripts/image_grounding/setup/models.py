@@ -6,26 +6,16 @@ import os
 import re
 from dataclasses import replace
 
+from image_grounding.addresses import safe_address, split_query
 from image_grounding.asking import make_endpoint
-from image_grounding.asking.endpoints.errors import safe_address
 from image_grounding.asking.endpoints.retired import retirement
 from image_grounding.errors import EndpointError, ServerFaultError
 from image_grounding.families.families import UNKNOWN, family_of
+from image_grounding.setup.gemini_models import GEMINI_MODELS
 from image_grounding.spec import Vlm, load_spec
 
 _TIMEOUT_S = 5.0
 _MOST = 500
-
-# As of November 2026, the default first; any other name can be given.
-GEMINI_MODELS = (
-    "gemini-3.5-flash-lite",
-    "gemini-3.8-flash",
-    "gemini-3.7-flash",
-    "gemini-3.6-flash",
-    "gemini-3.5-flash",
-    "gemini-3.1-pro-preview",
-    "gemini-3.1-flash-lite",
-)
 
 
 def list_models(backend: str, base_url: str, key_variable: str) -> tuple[str, ...]:
@@ -45,12 +35,15 @@ def list_models(backend: str, base_url: str, key_variable: str) -> tuple[str, ..
         gemini = replace(vlm.gemini, base_url=base_url, api_key=key, timeout=_TIMEOUT_S)
         vlm = replace(vlm, backend="gemini", gemini=gemini)
     else:
-        openai = replace(vlm.openai, base_url=base_url, api_key=key, timeout=_TIMEOUT_S)
+        address, query = split_query(base_url)
+        openai = replace(
+            vlm.openai, base_url=address, extra_query=query, api_key=key, timeout=_TIMEOUT_S
+        )
         vlm = replace(vlm, backend="openai", openai=openai)
     good = [name for name in asyncio.run(_ask(vlm)) if name and name.isprintable()]
     if not good:
         raise ServerFaultError(f"{safe_address(base_url)}/models lists no model")
-    return tuple(sorted(good[:_MOST], key=lambda name: not _sees(name)))
+    return tuple(sorted(good[:_MOST], key=lambda name: not _seems_to_see(name)))
 
 
 async def _ask(vlm: Vlm) -> list[str]:
@@ -74,11 +67,11 @@ def fit_for_boxes(served: tuple[str, ...]) -> tuple[str, ...]:
     return (*known, *(name for name in fit if name not in known))
 
 
-def _sees(name: str) -> bool:
+def _seems_to_see(name: str) -> bool:
     by_name = re.search(r"vl\b|vlm|vision|omni|pixtral|llava|reason", name.lower())
     return bool(by_name) or family_of(name) is not UNKNOWN
 
 
 def reached(error: EndpointError) -> bool:
-    """Whether an HTTP server answered, whatever it said."""
+    """Whether an HTTP server answered at all."""
     return error.status is not None or isinstance(error, ServerFaultError)

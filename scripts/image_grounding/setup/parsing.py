@@ -7,14 +7,16 @@ Each function returns the answer in its one normal form, or raises Refused.
 import os
 import re
 from os.path import abspath, dirname, exists, isdir, isfile
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from image_grounding.addresses import split_query, trim_base_url
 from image_grounding.errors import SpecError
 from image_grounding.setup.state import LooksLikeKeyError, Refused, State
-from image_grounding.spec import load_spec, trim_base_url
+from image_grounding.spec import load_spec
+from image_grounding.spec.secrets import HARMLESS_QUERY
 
 _KEY_PREFIXED = re.compile(r"(?:nvapi-|AIza|sk-|hf_|gsk_|xai-|Bearer\s)[\w.~+/=-]{8,}", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -93,13 +95,14 @@ def parse_spec_path(text: str, state: State) -> str:
 
 
 def parse_base_url(text: str, state: State) -> str:
-    """An address up to and with ``/v1``."""
+    """An address up to and with ``/v1``; of a query only what is no secret."""
     text = parse_text(text, state)
     if "${" in text:
         resolved(text)
         return text
     url = text if "://" in text else f"http://{text}"
-    url = re.sub(r"/(models|completions|responses)$", "", trim_base_url(url))
+    url, query = split_query(trim_base_url(url))
+    url = re.sub(r"/(models|completions|responses)$", "", url.rstrip("/"))
     url = re.sub(r"(/v1)+$", "/v1", url)
     try:
         parts = urlsplit(url)
@@ -108,9 +111,13 @@ def parse_base_url(text: str, state: State) -> str:
         good = False
     if not good or re.search(r"\s", url):
         raise Refused("it must be an address such as http://localhost:8000/v1")
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise Refused("a password or a query in an address does not go into a spec")
-    return url if parts.path.strip("/") else f"{parts.scheme}://{parts.netloc}/v1"
+    if "@" in parts.netloc or "#" in text or query.keys() - set(HARMLESS_QUERY):
+        raise Refused(
+            "a password or a query in an address does not go into a spec; "
+            "vlm.openai.extra_query takes it from the environment"
+        )
+    url = url if parts.path.strip("/") else f"{parts.scheme}://{parts.netloc}/v1"
+    return f"{url}?{urlencode(query)}" if query else url
 
 
 def parse_key_variable(text: str, state: State) -> str:

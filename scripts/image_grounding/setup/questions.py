@@ -3,11 +3,28 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
-from image_grounding.setup import checks, parsing
-from image_grounding.setup.models import GEMINI_MODELS
+from image_grounding.setup.gemini_models import GEMINI_MODELS
 from image_grounding.setup.state import Refused, State
+
+
+class _Late:
+    """Functions of a module that is loaded with the first call: ``--help`` needs none of them."""
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def function(*arguments: Any) -> Any:
+            return getattr(import_module(self._module), name)(*arguments)
+
+        return function
+
+
+checks = _Late("image_grounding.setup.checks")
+parsing = _Late("image_grounding.setup.parsing")
 
 # Answers (or facts, see State) and the values of which each must have one.
 Condition = Mapping[str, tuple[str, ...]]
@@ -30,7 +47,7 @@ class Default:
 
 
 @dataclass(frozen=True)
-class Question:
+class InterviewQuestion:
     """One question.
 
     Attributes:
@@ -44,6 +61,7 @@ class Question:
         look: a closer look at an answer, once it is given.
         suggest: a default that depends on what was found so far; None for none.
         offer: answers to choose from, beside which any other can be given.
+        implied: the answer that holds where it is not asked, and may be given there too.
         is_path: whether to complete paths.
     """
 
@@ -57,6 +75,7 @@ class Question:
     look: Callable[[str, State], None] | None = None
     suggest: Callable[[State], str | None] | None = None
     offer: Callable[[State], tuple[str, ...]] | None = None
+    implied: str | None = None
     is_path: bool = False
 
     def answer(self, text: str, state: State) -> str:
@@ -75,7 +94,7 @@ class Question:
     @property
     def depends_on_answers(self) -> bool:
         """Whether its condition is about answers alone, and not about what is found."""
-        names = {one.name for one in QUESTIONS}
+        names = {question.name for question in QUESTIONS}
         return all(condition.keys() <= names for condition in self.condition)
 
     def open_conditions(self, state: State) -> tuple[Condition, ...]:
@@ -93,9 +112,9 @@ class Question:
         """The answer for when none is given, or None where one is needed."""
         if self.name in state.previous and self._still_meant(state):
             return state.previous[self.name]
-        for one in self.defaults:
-            if _holds(one.condition or {}, state):
-                return one.value
+        for default in self.defaults:
+            if _holds(default.condition or {}, state):
+                return default.value
         return self.suggest(state) if self.suggest else None
 
     def _still_meant(self, state: State) -> bool:
@@ -125,7 +144,7 @@ _CUSTOM: Condition = {"endpoint": ("custom",)}
 _OPENAI: Condition = {"endpoint": ("nim", "tao", "vllm", "custom")}
 
 QUESTIONS = (
-    Question(
+    InterviewQuestion(
         "input_jsonl",
         "Input JSONL (lines with image_path and caption)",
         "--input",
@@ -133,7 +152,7 @@ QUESTIONS = (
         look=checks.look_at_input,
         is_path=True,
     ),
-    Question(
+    InterviewQuestion(
         "image_root",
         "Folder that image paths start from (empty: here, or beside the input)",
         "--image-root",
@@ -142,7 +161,7 @@ QUESTIONS = (
         suggest=checks.guess_image_root,
         is_path=True,
     ),
-    Question(
+    InterviewQuestion(
         "endpoint",
         "Which model annotates?",
         "--endpoint",
@@ -156,7 +175,7 @@ QUESTIONS = (
         ),
         look=checks.look_at_endpoint,
     ),
-    Question(
+    InterviewQuestion(
         "nim_hosting",
         "Hosted by NVIDIA, or your own?",
         "--nim-hosting",
@@ -167,7 +186,7 @@ QUESTIONS = (
         defaults=(Default("hosted"),),
         condition=({"endpoint": ("nim",)},),
     ),
-    Question(
+    InterviewQuestion(
         "running",
         "Is the server running?",
         "--running",
@@ -178,8 +197,9 @@ QUESTIONS = (
         defaults=(Default("yes"),),
         condition=({"endpoint": ("tao", "vllm")}, _NIM_OWN),
         look=checks.look_at_running,
+        implied="yes",
     ),
-    Question(
+    InterviewQuestion(
         "base_url",
         "Address of the endpoint, up to and with /v1",
         "--base-url",
@@ -193,7 +213,7 @@ QUESTIONS = (
         parse=parsing.parse_base_url,
         look=checks.look_at_base_url,
     ),
-    Question(
+    InterviewQuestion(
         "key_variable",
         "NAME of the environment variable with the key (empty: no key needed)",
         "--key-variable",
@@ -206,7 +226,7 @@ QUESTIONS = (
         parse=parsing.parse_key_variable,
         look=checks.look_at_key_variable,
     ),
-    Question(
+    InterviewQuestion(
         "model",
         "Model",
         "--model",
@@ -216,7 +236,7 @@ QUESTIONS = (
         suggest=checks.only_model,
         offer=checks.offered_models,
     ),
-    Question(
+    InterviewQuestion(
         "steps",
         "Steps to run",
         "--steps",
@@ -227,7 +247,7 @@ QUESTIONS = (
         ),
         defaults=(Default("0,1"),),
     ),
-    Question(
+    InterviewQuestion(
         "results_dir",
         "Folder for the results",
         "--results-dir",
@@ -236,7 +256,7 @@ QUESTIONS = (
         look=checks.look_at_results_dir,
         is_path=True,
     ),
-    Question(
+    InterviewQuestion(
         "resume",
         "The results folder holds finished samples. Resume, or start afresh?",
         "--resume",
@@ -248,14 +268,14 @@ QUESTIONS = (
         condition=({"existing_results": ("yes",)},),
         look=checks.look_at_resume,
     ),
-    Question(
+    InterviewQuestion(
         "max_workers",
         "Requests in flight at once",
         "--max-workers",
         defaults=(Default("4"),),
         parse=parsing.parse_max_workers,
     ),
-    Question(
+    InterviewQuestion(
         "spec",
         "Where to write the spec",
         "--output",
@@ -267,17 +287,19 @@ QUESTIONS = (
 )
 
 
-def to_plain(question: Question, previous: Mapping[str, str]) -> dict[str, Any]:
+def to_plain(question: InterviewQuestion, previous: Mapping[str, str]) -> dict[str, Any]:
     """A question as JSON, for a program; the keys are always all there."""
-    conditional = [one for one in question.defaults if one.condition]
-    default = next((one.value for one in question.defaults if not one.condition), None)
+    conditional = [default for default in question.defaults if default.condition]
+    usual = next((default.value for default in question.defaults if not default.condition), None)
     return {
         "name": question.name,
         "question": question.text,
         "flag": question.flag,
-        "choices": [{"value": one.value, "text": one.text} for one in question.choices],
-        "default": previous.get(question.name, default),
-        "defaults": [{"value": one.value, "condition": one.condition} for one in conditional],
+        "choices": [{"value": choice.value, "text": choice.text} for choice in question.choices],
+        "default": previous.get(question.name, usual),
+        "defaults": [
+            {"value": default.value, "condition": default.condition} for default in conditional
+        ],
         "derived_default": _first_line(question.suggest),
         "condition": [dict(condition) for condition in question.condition],
     }

@@ -4,9 +4,11 @@
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from image_grounding.input.samples import Sample
-from image_grounding.setup.existing import Existing
+if TYPE_CHECKING:
+    from image_grounding.input.samples import Sample
+    from image_grounding.setup.existing import ExistingWork
 
 
 class Refused(Exception):
@@ -23,7 +25,7 @@ class LooksLikeKeyError(Refused):
 
 
 class Doubted(Refused):
-    """An answer looks wrong, but whoever gives it may insist.
+    """An answer looks wrong, but the person may insist.
 
     Args:
         message: what looks wrong.
@@ -44,6 +46,7 @@ class State:
         asking: surrounds a look over the network, which takes a while, with what is asked.
         tao: only what TAO's own schema knows may be written.
         overwrite: an existing spec may be replaced.
+        unlisted_model: a model that the endpoint does not list may be written.
         previous: answers that an existing spec gives.
         gemini_base_url: where Gemini is, by an existing spec; "" for Google's own address.
         answers: those given so far, by the question's name.
@@ -58,12 +61,13 @@ class State:
     asking: Callable[[str], AbstractContextManager[object]] = nullcontext
     tao: bool = False
     overwrite: bool = False
+    unlisted_model: bool = False
     previous: Mapping[str, str] = field(default_factory=dict)
     gemini_base_url: str = ""
     answers: dict[str, str] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
-    samples: list[Sample] = field(default_factory=list)
-    existing: tuple[Existing, ...] = ()
+    samples: "list[Sample]" = field(default_factory=list)
+    existing: "tuple[ExistingWork, ...]" = ()
     served: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 

@@ -16,7 +16,7 @@ from prompt_toolkit.validation import ValidationError, Validator
 from rich.console import Console
 from rich.markup import escape
 
-from image_grounding.setup.questions import Question
+from image_grounding.setup.questions import InterviewQuestion
 from image_grounding.setup.state import LooksLikeKeyError, Refused, State
 
 _OTHER = "\x00other"
@@ -43,10 +43,11 @@ class Terminal:
     def __init__(self) -> None:
         self._output = create_output(stdout=sys.stderr)
 
-    def ask(self, question: Question, default: str, state: State) -> str:
+    def ask(self, question: InterviewQuestion, default: str, state: State) -> str:
         """The answer, parsed but not looked at."""
         choices = [
-            questionary.Choice(f"{one.value:<12} {one.text}", one.value) for one in question.choices
+            questionary.Choice(f"{choice.value:<12} {choice.text}", choice.value)
+            for choice in question.choices
         ]
         if not choices and question.offer:
             offered = question.offer(state)
@@ -56,8 +57,8 @@ class Terminal:
         answer = self._select(question, choices, default) if choices else _OTHER
         return self._text(question, default, state) if answer == _OTHER else answer
 
-    def agrees(self, text: str, default: bool) -> bool:
-        """Whether they say yes; no where they have had enough."""
+    def confirm(self, text: str, default: bool) -> bool:
+        """Whether they say yes; an interruption is a no."""
         question = questionary.confirm(text, default, auto_enter=False, output=self._output)
         try:
             return bool(question.unsafe_ask())
@@ -65,12 +66,14 @@ class Terminal:
             return False
 
     @contextmanager
-    def asking(self, whom: str) -> Iterator[None]:
+    def asking(self, server: str) -> Iterator[None]:
         """Show that an answer is awaited; what is typed meanwhile answers no question."""
-        with _deaf(), Console(stderr=True).status(f"asking {escape(whom)} ..."):
+        with _ignoring_keys(), Console(stderr=True).status(f"asking {escape(server)} ..."):
             yield
 
-    def _select(self, question: Question, choices: list[questionary.Choice], default: str) -> str:
+    def _select(
+        self, question: InterviewQuestion, choices: list[questionary.Choice], default: str
+    ) -> str:
         known = any(choice.value == default for choice in choices)
         return _answer(
             questionary.select(
@@ -83,7 +86,7 @@ class Terminal:
             )
         )
 
-    def _text(self, question: Question, default: str, state: State) -> str:
+    def _text(self, question: InterviewQuestion, default: str, state: State) -> str:
         completer: Completer | None = PathCompleter(expanduser=True) if question.is_path else None
         return _answer(
             questionary.text(
@@ -102,7 +105,7 @@ class Terminal:
         )
 
 
-def _is_key(text: str, question: Question, state: State) -> bool:
+def _is_key(text: str, question: InterviewQuestion, state: State) -> bool:
     try:
         question.answer(text, state)
     except Refused as refused:
@@ -111,7 +114,7 @@ def _is_key(text: str, question: Question, state: State) -> bool:
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
+def _ignoring_keys() -> Iterator[None]:
     """What is typed within is neither shown nor kept; Ctrl-C is heard."""
     if sys.platform == "win32":
         import msvcrt

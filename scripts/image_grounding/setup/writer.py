@@ -33,7 +33,7 @@ def foreign_comments(text: str) -> list[str]:
     """The comments of a spec that ``render`` would not write: they get lost when it is edited."""
     notes = json.dumps(load_schema("spec"), ensure_ascii=False)
     comments = re.findall(r"(?:^|\s)#[ \t]*(\S.*)$", text, re.MULTILINE)
-    return [one for one in comments if one not in _HEAD and one not in notes]
+    return [comment for comment in comments if comment not in _HEAD and comment not in notes]
 
 
 def _lines(values: Mapping[str, Any], schema: Mapping[str, Any], indent: str) -> Iterator[str]:
@@ -80,4 +80,4 @@ def check(text: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "spec.yaml")
         write_atomic(path, text)
-        load_spec(path, ["vlm.gemini.api_key=", "vlm.openai.api_key="])
+        load_spec(path, without_keys=True)

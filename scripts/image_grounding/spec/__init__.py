@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The spec: YAML in, a validated frozen value out."""
 
-from image_grounding.spec.load import load_limits, load_spec, read_spec, redact, trim_base_url
+from image_grounding.spec.load import load_limits, load_spec, read_spec
 from image_grounding.spec.model import Gemini, Limits, OpenAI, Spec, Vlm
 
 __all__ = [
@@ -13,6 +13,4 @@ __all__ = [
     "load_limits",
     "load_spec",
     "read_spec",
-    "redact",
-    "trim_base_url",
 ]

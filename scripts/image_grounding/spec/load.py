@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
@@ -17,6 +16,7 @@ from omegaconf.errors import (
     UnsupportedInterpolationType,
 )
 
+from image_grounding.addresses import split_query, trim_base_url
 from image_grounding.errors import SpecError
 from image_grounding.resources import spec_path
 from image_grounding.spec.model import Data, Limits, Spec, Vlm, Workflow, build
@@ -24,12 +24,24 @@ from image_grounding.spec.schema import (
     TAO_ONLY_KEYS,
     coerce,
     misplaced,
+    other_pipeline,
     violations,
     without_empty_sections,
+)
+from image_grounding.spec.secrets import (
+    EXTRAS,
+    HARMLESS_QUERY,
+    Secret,
+    literal_credentials,
+    mark_secrets,
+    redact,
 )
 
 _SPEC_ENDINGS = (".yaml", ".yml")
 _PREFIX = "image_grounding"
+# Top-level names of TAO's command line that mean nothing here.
+_WITHOUT_EFFECT = {"hydra", *TAO_ONLY_KEYS} - {"model_name"}  # that is meant for vlm.openai
+_NO_HYDRA = "hydra.* has no effect here: results_dir is the output folder"
 
 
 def load_spec(
@@ -40,29 +52,29 @@ def load_spec(
     Args:
         path: a YAML file, or None for the defaults and ``overrides`` alone.
         overrides: ``key=value`` texts in dot notation; values are YAML.
-        without_keys: leave the API keys out; the variables that hold them need not be set.
+        without_keys: leave out the API keys and the extras, so that the variables that hold them
+            need not be set.
 
     Raises:
         SpecError: with every problem found, one a line.
     """
-    given = (read_spec(path) if path else OmegaConf.create(), _parse(overrides))
-    for name in TAO_ONLY_KEYS & set(given[0]):
-        del given[0][str(name)]
-    layers = [without_empty_sections(_plain(layer)) for layer in given]
-    problems = [problem for layer in layers for problem in misplaced(layer)]
-    if problems:
-        raise SpecError("\n".join(dict.fromkeys(problems)))
-    config = OmegaConf.merge(_defaults(), *layers)
-    assert isinstance(config, DictConfig)
+    config = _merged(path, overrides)
     if without_keys:
         for backend in ("gemini", "openai"):
             OmegaConf.update(config, f"{_PREFIX}.vlm.{backend}.api_key", "")
+        for name in EXTRAS:
+            OmegaConf.update(config, f"{_PREFIX}.vlm.openai.{name}", {}, merge=False)
     values = coerce(_resolve(config))
+    image = values[_PREFIX]["vlm"]["image"]
+    image["step_0"] = image["step_0"] == "auto" or image["step_0"]  # an earlier name of true
     problems = violations(values)
     if problems:
         raise SpecError("\n".join(problems))
     own = values[_PREFIX]
-    own["vlm"]["openai"]["base_url"] = trim_base_url(own["vlm"]["openai"]["base_url"])
+    if own["workflow"]["max_cost"] is not None and None in own["vlm"]["prices"].values():
+        raise SpecError("workflow.max_cost needs vlm.prices.input and vlm.prices.output")
+    written = _plain(config)[_PREFIX]["vlm"]["openai"]
+    own["vlm"]["openai"] = _with_extras(own["vlm"]["openai"], written)
     return Spec(
         results_dir=Path(values["results_dir"]),
         data=build(Data, own["data"]),
@@ -70,6 +82,7 @@ def load_spec(
         vlm=build(Vlm, own["vlm"]),
         inspection=build(Limits, own["inspection"]),
         redacted=redact(values),
+        notes=(_NO_HYDRA,) if any(_section(text) == "hydra" for text in overrides) else (),
     )
 
 
@@ -88,26 +101,45 @@ def load_limits(given: Mapping[str, Any], overrides: Sequence[str] = ()) -> Limi
     return load_spec(None, ["results_dir=.", "data.input_jsonl=unread", *own]).inspection
 
 
-def trim_base_url(url: str) -> str:
-    """``url`` without white space, a trailing slash, or ``/chat/completions``."""
-    return url.strip().rstrip("/").removesuffix("/chat/completions").rstrip("/")
+def _with_extras(openai: dict[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
+    """The openai section with its secrets marked and the query of its address among its extras.
+
+    Args:
+        openai: the section, valid.
+        written: the same as it was written, with its ``${...}``.
+    """
+    address, query = split_query(trim_base_url(openai["base_url"]))
+    hidden = {name: Secret(value) for name, value in query.items() if name not in HARMLESS_QUERY}
+    own = {
+        name: value if isinstance(value, str) else str(value).lower()  # a number, or true
+        for name, value in openai["extra_query"].items()
+    }
+    return {
+        **openai,
+        "base_url": address,
+        "extra_body": mark_secrets(openai["extra_body"], written["extra_body"]),
+        "extra_query": {**query, **hidden, **mark_secrets(own, written["extra_query"])},
+        "extra_headers": mark_secrets(openai["extra_headers"], written["extra_headers"]),
+    }
 
 
-def redact(values: dict[str, Any]) -> dict[str, Any]:
-    """A copy of plain spec values without keys, nor user names and queries in addresses."""
-
-    def clean(value: Any, name: str) -> Any:
-        if isinstance(value, dict):
-            return {key: clean(item, key) for key, item in value.items()}
-        if name == "api_key":
-            return "(set)" if value else ""
-        if name == "base_url" and isinstance(value, str):
-            parts = urlsplit(value)
-            return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-        return value
-
-    result: dict[str, Any] = clean(values, "")
-    return result
+def _merged(path: Path | None, overrides: Sequence[str]) -> DictConfig:
+    """Defaults, file and overrides laid over each other; nothing is filled in yet."""
+    from_file = _plain(read_spec(path)) if path else {}
+    for name in TAO_ONLY_KEYS & from_file.keys():
+        del from_file[name]
+    layers = [without_empty_sections(layer) for layer in (from_file, _parse(overrides))]
+    if other := other_pipeline({name: value for layer in layers for name, value in layer.items()}):
+        raise SpecError(other)
+    problems = [problem for layer in layers for problem in misplaced(layer)]
+    if problems:
+        raise SpecError("\n".join(dict.fromkeys(problems)))
+    try:
+        config = OmegaConf.merge(_defaults(), *layers)
+    except TypeError:  # only extra_body leaves that open
+        raise SpecError("extra_body: a list in one place and a mapping in another") from None
+    assert isinstance(config, DictConfig)
+    return config
 
 
 @cache
@@ -147,7 +179,12 @@ def read_spec(path: Path) -> DictConfig:
     return config
 
 
-def _parse(overrides: Sequence[str]) -> DictConfig:
+def _section(override: str) -> str:
+    """The first part of an override's key."""
+    return re.split(r"[.\[=]", override.lstrip("+"))[0]
+
+
+def _parse(overrides: Sequence[str]) -> dict[Any, Any]:
     items = []
     for text in overrides:
         key, equals, value = text.partition("=")
@@ -155,28 +192,20 @@ def _parse(overrides: Sequence[str]) -> DictConfig:
         if not equals or not key:
             hint = f"; a spec file is given with -e {key}" if key.endswith(_SPEC_ENDINGS) else ""
             raise SpecError(f"an override is key=value, not {key.partition(':')[0]!r}{hint}")
-        if key not in ("results_dir", "autolabel_type") and not key.startswith(f"{_PREFIX}."):
-            key = f"{_PREFIX}.{key}"
-        items.append(f"{key}={value}")
+        if _section(text) not in _WITHOUT_EFFECT:
+            whole = _section(text) in (_PREFIX, "results_dir", "autolabel_type")
+            items.append(f"{key}={value}" if whole else f"{_PREFIX}.{key}={value}")
     try:
         config = OmegaConf.from_dotlist(items)
     except (OmegaConfBaseException, yaml.YAMLError, RecursionError) as error:
         raise SpecError(f"cannot read the overrides: {_reason(error)}") from None
-    for key in _literal_keys(_plain(config)):
+    values = _plain(config)
+    for key in literal_credentials(values):
         raise SpecError(
             f"{key}: a key on the command line can be read by every user of the machine; "
             f"put it in an environment variable and pass {key}='${{oc.env:NAME}}'"
         )
-    return config
-
-
-def _literal_keys(values: dict[Any, Any], prefix: str = "") -> Iterator[str]:
-    """The names under which API keys are written out."""
-    for name, value in values.items():
-        if name == "api_key" and value and "${" not in str(value):
-            yield f"{prefix}{name}"
-        elif isinstance(value, dict):
-            yield from _literal_keys(value, f"{prefix}{name}.")
+    return values
 
 
 def _plain(config: DictConfig) -> dict[Any, Any]:

@@ -2,9 +2,12 @@
 """The spec as frozen, typed values. Names follow ``specs/schemas/spec.schema.json``."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast, get_type_hints
+
+from image_grounding.spec.secrets import SHORTEST, secrets_of
 
 Backend = Literal["gemini", "openai", "local"]
 AutoBool = Literal["auto", True, False]
@@ -27,9 +30,13 @@ class Workflow:
     steps: list[str]
     max_workers: int | Literal["auto"]
     force_reprocess: bool
+    reread: bool
     max_attempts: int
     requests_per_minute: float | None
     tokens_per_minute: float | None
+    max_outage: float
+    max_requests: int | None
+    max_cost: float | None
 
     @property
     def most_workers(self) -> int:
@@ -58,7 +65,12 @@ class Gemini:
 
 @dataclass(frozen=True)
 class OpenAI:
-    """Settings of the ``openai`` backend; ``timeout`` in seconds."""
+    """Settings of the ``openai`` backend; ``timeout`` in seconds.
+
+    The extras are passed on with every request: at the top of its body, in its address (with the
+    query that ``base_url`` was given with), among its headers. What is secret in them is a
+    ``Secret``.
+    """
 
     api_key: str = field(repr=False)
     base_url: str = field(repr=False)  # may hold a password
@@ -66,6 +78,16 @@ class OpenAI:
     temperature: float | None
     max_tokens: int
     timeout: float
+    extra_body: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    extra_query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    extra_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def extra_secrets(self) -> tuple[str, ...]:
+        """What the extras hold that must be shown nowhere; short words are no secrets."""
+        texts = secrets_of(self.extra_body, self.extra_query, self.extra_headers)
+        words = [word for text in texts for word in text.split()]  # "Bearer KEY" is two
+        return tuple(word for word in words if len(word) >= SHORTEST)
 
 
 @dataclass(frozen=True)
@@ -80,7 +102,8 @@ class ImageTransport:
     """How images travel."""
 
     max_pixels: int | None
-    step_0: AutoBool
+    step_0: bool
+    step_0_max_pixels: int | None
 
 
 @dataclass(frozen=True)
@@ -100,6 +123,7 @@ class Vlm:
     openai: OpenAI
     local: Local
     coordinates: str
+    coordinates_trusted: bool
     structured_output: AutoBool
     image: ImageTransport
     prices: Prices
@@ -131,7 +155,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Spec:
-    """A validated spec. ``redacted`` is its plain form, fit for a file: no secrets."""
+    """A validated spec.
+
+    ``redacted`` is its plain form, fit for a file: no secrets. ``notes`` are sentences on what was
+    given with it and has no effect.
+    """
 
     results_dir: Path
     data: Data
@@ -139,6 +167,7 @@ class Spec:
     vlm: Vlm
     inspection: Limits
     redacted: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
 
 T = TypeVar("T")

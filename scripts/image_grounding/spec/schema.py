@@ -3,7 +3,7 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,9 +19,20 @@ TAO_ONLY_KEYS = frozenset(
     | {"video_reasoning_annotation", "image_referring_expression", "vllm_captioning"}
     | {"encryption_key", "wandb", "model_name"}
 )
+_OTHER_PIPELINE = (
+    "autolabel_type must be image_grounding, not {!r}: TAO's other pipelines are not here; set "
+    "autolabel_type=image_grounding"
+)
 
 # Two names with so much in common, of 100, are meant to be the same.
 _ALIKE = 70
+
+
+def other_pipeline(values: Mapping[str, Any]) -> str | None:
+    """A sentence where a spec is for another of TAO's pipelines: nothing else in it counts."""
+    kind = values.get("autolabel_type", "image_grounding")
+    other = isinstance(kind, str) and "${" not in kind and kind not in ("image_grounding", "???")
+    return _OTHER_PIPELINE.format(kind) if other else None
 
 
 def known_keys(schema: dict[str, Any] | None = None, prefix: str = "") -> Iterator[str]:
@@ -67,6 +78,9 @@ def _misplaced(values: dict[Any, Any], schema: dict[str, Any], prefix: str) -> I
                 yield from _misplaced(value, sub, f"{path}.")
             else:  # without the value: "api_key:..." with no space behind the colon is one
                 yield f"{path} must be a mapping of {', '.join(sub['properties'])}"
+        elif sub.get("type") == "object":
+            if not isinstance(value, dict | None):
+                yield f"{path} must be a mapping"
         elif isinstance(value, dict):
             yield f"{path} must be one value, not a mapping"
 
@@ -98,12 +112,14 @@ def coerce(values: Any, schema: dict[str, Any] | None = None) -> Any:
     schema = load_schema("spec") if schema is None else schema
     if isinstance(values, dict):
         subs = schema.get("properties", {})
-        return {key: coerce(value, subs.get(key, {})) for key, value in values.items()}
-    if isinstance(values, list) and "enum" in schema.get("items", {}):
+        return {str(key): coerce(value, subs.get(key, {})) for key, value in values.items()}
+    if isinstance(values, list) and schema.get("items") == {"type": "string"}:
         return [str(value) if type(value) is int else value for value in values]
-    wanted = [kind for one in schema.get("anyOf", [schema]) for kind in _kinds(one)]
+    wanted = [kind for option in schema.get("anyOf", [schema]) for kind in _kinds(option)]
     if values is None and wanted == ["string"]:
         return ""  # "api_key:" or "api_key="
+    if values is None and wanted == ["object"]:
+        return {}
     if isinstance(values, float) and "integer" in wanted and values.is_integer():
         return int(values)
     if isinstance(values, float) and not math.isfinite(values):
@@ -132,7 +148,20 @@ def violations(values: dict[str, Any]) -> list[str]:
     """One sentence for each value that the schema does not allow. Empty list means valid."""
     errors = Draft202012Validator(load_schema("spec")).iter_errors(values)
     found = [_sentence(error) for error in sorted(errors, key=lambda error: str(error.path))]
-    return found or list(_bad_addresses(values["image_grounding"]["vlm"]))
+    own = values["image_grounding"]
+    found += _unknown_steps(own["workflow"]["steps"])
+    return found or list(_bad_addresses(own["vlm"]))
+
+
+def _unknown_steps(steps: Any) -> Iterator[str]:
+    """The table of steps may have grown since the schema was written."""
+    from image_grounding.steps.table import all_steps
+
+    known = [step.number for step in all_steps()]
+    for position, number in enumerate(steps if isinstance(steps, list) else ()):
+        if isinstance(number, str) and number not in known:
+            path = f"image_grounding.workflow.steps.{position}"
+            yield f"{path} must be one of {', '.join(known)}, not {number!r}"
 
 
 def _bad_addresses(vlm: dict[str, Any]) -> Iterator[str]:
@@ -140,7 +169,8 @@ def _bad_addresses(vlm: dict[str, Any]) -> Iterator[str]:
         url = vlm[name]["base_url"].strip()
         try:
             parts = urlsplit(url)
-            good = not url or (parts.scheme in ("http", "https") and parts.hostname)
+            whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+            good = not url or whole
         except ValueError:
             good = False
         if not good:  # without the value: it may hold a password
@@ -150,8 +180,8 @@ def _bad_addresses(vlm: dict[str, Any]) -> Iterator[str]:
 
 def _sentence(error: ValidationError) -> str:
     path = ".".join(str(part) for part in error.absolute_path)
-    path = path or "the spec"
-    secret = path.endswith(("api_key", "base_url"))
+    path = re.split(r"[:=\s]", path)[0] or "the spec"  # what follows may be a key's value
+    secret = path.endswith(("api_key", "base_url")) or ".extra_" in path
     got = "" if secret else f", not {error.instance!r}"
     limits: Any = error.schema
     allowed: Any = error.validator_value
@@ -161,10 +191,12 @@ def _sentence(error: ValidationError) -> str:
             return f"{path} must be {' or '.join(kinds)}{got}"
         case "anyOf":
             # What the number lacks, where it is one; else what there is to choose from.
-            inner = [one for one in error.context or () if one.validator not in ("const", "type")]
+            inner = [
+                part for part in error.context or () if part.validator not in ("const", "type")
+            ]
             if inner:
                 return _sentence(inner[0])
-            kinds = [one.get("const") or one["type"] for one in allowed]
+            kinds = [option.get("const") or option["type"] for option in allowed]
             return f"{path} must be {' or '.join(kinds)}{got}"
         case "enum":
             return f"{path} must be one of {', '.join(map(str, allowed))}{got}"
@@ -183,4 +215,8 @@ def _sentence(error: ValidationError) -> str:
             return f"{path} must not be empty"
         case "uniqueItems":
             return f"{path} must not name anything twice{got}"
+        case "pattern":
+            return f"{path} must be plain ASCII on one line, and a name there one word"
+        case "not":
+            return f"{path} must not hold {error.instance}, which the pipeline sets itself"
     return f"{path}: {error.message if not secret else 'not allowed'}"

@@ -1,53 +1,80 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one interface of everything that annotates."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from image_grounding.boxes.frames import Transport
 from image_grounding.errors import EndpointError
-from image_grounding.images.encoding import EncodedImage
-from image_grounding.steps.annotations import Expression, Extraction, Grounding
+from image_grounding.images.store import ImageStore
+from image_grounding.spec.capabilities import Capabilities
+from image_grounding.steps.drive import Carrier
+from image_grounding.steps.profile import Profile
 
 
-class Teacher(Protocol):
-    """Finds referring expressions and their boxes."""
+@dataclass(frozen=True)
+class Traffic:
+    """How much is being asked.
+
+    Attributes:
+        in_flight: requests now.
+        limit: how many there may be.
+        requests: sent so far.
+        retries: repeats among them.
+        tokens: sent and received.
+        answered: whether anything was answered yet.
+        cost: of the run so far; None where the prices are unknown.
+        silent: for how many seconds it has not answered, while that is an outage.
+    """
+
+    in_flight: int = 0
+    limit: int = 0
+    requests: int = 0
+    retries: int = 0
+    tokens: int = 0
+    answered: bool = True
+    cost: float | None = None
+    silent: float = 0.0
+
+
+class Teacher(Carrier, Protocol):
+    """Carries questions, and says how it is to be asked.
+
+    Attributes:
+        capabilities: what it can do and needs.
+        images: the pictures that its questions refer to.
+    """
+
+    capabilities: Capabilities
+    images: ImageStore
 
     @property
-    def transport(self) -> Transport:
-        """The size that it wants images at."""
+    def profile(self) -> Profile:
+        """How it is asked and answers."""
         ...
 
-    async def prepare(self, *, grounding: bool) -> None:
+    async def prepare(self, *, boxes: bool) -> None:
         """Make sure, before the first sample is spent, that it can do the work.
 
         Args:
-            grounding: whether boxes will be asked for.
+            boxes: whether boxes will be asked for.
 
         Raises:
             EndpointError: it cannot.
         """
         ...
 
-    async def explained(self, error: EndpointError) -> EndpointError:
+    async def recheck(self) -> bool:
+        """Whether boxes still come in the convention that they are read in.
+
+        Where they do not, the convention is measured anew, and holds from now on.
+
+        Raises:
+            EndpointError: as ``prepare``.
+        """
+        ...
+
+    async def diagnose(self, error: EndpointError) -> EndpointError:
         """``error``, or one that says more, once it has ended a run."""
-        ...
-
-    async def extract(self, caption: str, image: EncodedImage) -> Extraction:
-        """Step 0: clean a caption and list its referring expressions.
-
-        Raises:
-            SampleError: no usable answer for this sample.
-            EndpointError: the endpoint failed.
-        """
-        ...
-
-    async def ground(self, expressions: Sequence[Expression], image: EncodedImage) -> Grounding:
-        """Step 1: boxes for each expression, in upright original pixels.
-
-        Raises:
-            SampleError, EndpointError: as ``extract``.
-        """
         ...
 
     def provenance(self) -> dict[str, Any]:
@@ -55,7 +82,15 @@ class Teacher(Protocol):
         ...
 
     def facts(self) -> dict[str, Any]:
-        """Provenance, and what else a summary should say of the teacher."""
+        """Provenance, and what else a summary should hold of the teacher."""
+        ...
+
+    def traffic(self) -> Traffic:
+        """How much is being asked."""
+        ...
+
+    def usage(self) -> dict[str, Any] | None:
+        """Requests, tokens and cost of the run; None where there is nothing to report."""
         ...
 
     async def close(self) -> None:

@@ -1,59 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every endpoint is: one question in, one reply out, or one of our errors."""
 
-from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Protocol
 
 from image_grounding.asking.endpoints.negotiation import Negotiation, Request, Terms
 from image_grounding.images.encoding import EncodedImage
-from image_grounding.steps.prompts import ReplySchema
-
-
-class Finish(StrEnum):
-    """Why a reply ended."""
-
-    STOP = "stop"
-    LENGTH = "length"
-
-
-@dataclass(frozen=True)
-class Usage:
-    """Tokens of a request; 0 where the endpoint does not say."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-
-
-@dataclass(frozen=True)
-class Question:
-    """One request.
-
-    Attributes:
-        prompt: the text.
-        image: the image, or None for a text-only request.
-        schema: what the reply should follow, or None for free text.
-        token_factor: times the configured token limit; over 1 after a reply that was cut.
-    """
-
-    prompt: str
-    image: EncodedImage | None = None
-    schema: ReplySchema | None = None
-    token_factor: int = 1
-
-    def with_room(self) -> "Question":
-        """The same question with twice the tokens for its reply."""
-        return replace(self, token_factor=self.token_factor * 2)
-
-
-@dataclass(frozen=True)
-class Reply:
-    """An answer: its text, why it ended, what it cost; ``latency`` in seconds."""
-
-    text: str
-    finish: Finish
-    usage: Usage
-    latency: float
+from image_grounding.steps.question import Question, Reply
 
 
 class Endpoint(Protocol):
@@ -67,8 +19,8 @@ class Endpoint(Protocol):
     negotiation: Negotiation
     parameters: tuple[str, ...]
 
-    def request(self, question: Question, terms: Terms) -> Request:
-        """A question as it would be sent on these terms."""
+    def request(self, question: Question, image: EncodedImage | None, terms: Terms) -> Request:
+        """A question, with its picture, as it would be sent on these terms."""
         ...
 
     async def send(self, request: Request) -> Reply:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from image_grounding.addresses import safe_address as safe_address
 from image_grounding.errors import (
     EndpointError,
     KeyRefusedError,
@@ -18,10 +19,9 @@ from image_grounding.errors import (
     UnknownModelError,
     UnreachableError,
 )
+from image_grounding.spec.secrets import NO_KEY as NO_KEY
 
 MAX_MESSAGE = 300
-# What is sent where no key is needed: the SDK wants one.
-NO_KEY = "EMPTY"
 _HOSTED = (".googleapis.com", ".nvidia.com", ".openai.com")
 _REMEDY_HOSTED = (
     "the provider runs this address: check that this machine may reach the internet (DNS, "
@@ -118,25 +118,25 @@ def status_error(
     key = "api key" in low and any(word in low for word in ("valid", "expired"))
     if status in (401, 403) or (status == 400 and (key or reason.startswith("API_KEY"))):
         what = f"the endpoint refused the key ({text})"
-        return KeyRefusedError(what, status=status, said=message)
+        return KeyRefusedError(what, status=status, server_text=message)
     if status == 429:
         what = f"rate limit reached ({text})"
-        return RateLimitedError(what, status=status, said=message, retry_after=wait)
+        return RateLimitedError(what, status=status, server_text=message, retry_after=wait)
     no_images = _NO_IMAGES.search(low)
     nowhere = status == 404 or (status == 400 and "model" in low and _names_no_model(low))
     if nowhere and not no_images:
         what = f"no such model or path at the endpoint ({text})"
-        return UnknownModelError(what, status=status, said=message)
+        return UnknownModelError(what, status=status, server_text=message)
     if (status == 408 or status >= 500) and not no_images:
         what = f"the endpoint failed ({text})"
-        return ServerFaultError(what, status=status, said=message, retry_after=wait)
+        return ServerFaultError(what, status=status, server_text=message, retry_after=wait)
     what = f"the endpoint rejected the request ({text})"
-    return RejectedRequestError(what, status=status, said=message)
+    return RejectedRequestError(what, status=status, server_text=message)
 
 
 def speaks_of_images(error: EndpointError) -> bool:
     """Whether a server's own words are about images."""
-    return bool(_OF_IMAGES.search(error.said.lower()))
+    return bool(_OF_IMAGES.search(error.server_text.lower()))
 
 
 def _names_no_model(message: str) -> bool:
@@ -184,9 +184,3 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         if isinstance(error, BaseExceptionGroup):
             yield from error.exceptions
         error = error.__cause__ or error.__context__
-
-
-def safe_address(url: str) -> str:
-    """``url`` without user name, password and query."""
-    match = re.match(r"(\w+://)?(?:[^/?#]*@)?([^?#]*)", url)
-    return f"{match.group(1) or ''}{match.group(2)}" if match else ""

@@ -7,12 +7,14 @@ import os
 import re
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import cached_property
 from typing import Any
 
+import aiohttp
 from google import genai
 from google.genai import errors, types
 
-from image_grounding.asking.endpoints.base import Finish, Question, Reply, Usage
+from image_grounding.asking.endpoints.connections import lost_connection, open_session
 from image_grounding.asking.endpoints.errors import (
     network_error,
     redact,
@@ -29,8 +31,11 @@ from image_grounding.errors import (
     KeyRefusedError,
     ServerFaultError,
 )
+from image_grounding.families.image_tokens import LOW_RESOLUTION
+from image_grounding.images.encoding import EncodedImage
 from image_grounding.spec import Gemini
 from image_grounding.spec.model import AutoBool
+from image_grounding.steps.question import Finish, Question, Reply, Usage
 
 API_VERSION = "v1beta"
 _BLOCKED = frozenset(
@@ -50,7 +55,7 @@ def gemini_key(settings: Gemini) -> str:
 
 
 class GeminiEndpoint:
-    """``generate_content`` with one image; the SDK's own retries are off."""
+    """``generate_content`` with one image, on aiohttp; the SDK's own retries are off."""
 
     parameters: tuple[str, ...] = (
         "temperature",
@@ -66,7 +71,7 @@ class GeminiEndpoint:
         structured_output: AutoBool = "auto",
         say: Callable[[str], None] = print,
     ) -> None:
-        """Make a client; raises KeyRefusedError where there is no key to send."""
+        """Look for the key; raises KeyRefusedError where there is none to send."""
         self._settings = settings
         self._key = gemini_key(settings)
         if not self._key:
@@ -79,56 +84,65 @@ class GeminiEndpoint:
         self._structured = structured_output is not False
         fixed = ("schema",) if structured_output is True else ()
         self.negotiation = Negotiation(fixed, say)
-        self._client = genai.Client(
+        self._session: aiohttp.ClientSession | None = None
+
+    @cached_property
+    def _client(self) -> genai.Client:
+        """Made by the first request: its session belongs to the event loop."""
+        settings = self._settings
+        self._session = open_session(settings.address or GOOGLE)
+        return genai.Client(
             api_key=self._key,
             vertexai=False,
             http_options=types.HttpOptions(
                 base_url=settings.address or None,
                 api_version=API_VERSION,
                 timeout=int(settings.timeout * 1000),
-                # Given, or aiohttp (where installed) retries once behind our back.
+                # Given, or the SDK repeats a request on aiohttp once behind our back.
                 retry_options=types.HttpRetryOptions(attempts=1),
+                # Its own would read .netrc and the proxy's variables for every request.
+                aiohttp_client=self._session,
             ),
         )
 
-    def request(self, question: Question, terms: Terms) -> Request:
-        """A question on these terms; see ``Endpoint.request``."""
-        parts: list[Any] = []
-        if question.image:
-            image = question.image
-            parts.append(types.Part.from_bytes(data=image.data, mime_type=image.mime_type))
-        parts.append(types.Part.from_text(text=question.prompt))
+    def request(self, question: Question, image: EncodedImage | None, terms: Terms) -> Request:
+        """A question on these terms, in plain values; see ``Endpoint.request``."""
+        parts: list[dict[str, Any]] = [{"text": question.prompt}]
+        if image:
+            parts.insert(0, {"inline_data": {"data": image.data, "mime_type": image.mime_type}})
         limit = terms.limit(self._settings.max_output_tokens * question.token_factor)
-        config = types.GenerateContentConfig(
-            max_output_tokens=limit, thinking_config=self._thinking(terms)
-        )
-        optional = {"thinking"} if config.thinking_config else set()
-        if self._settings.temperature is not None and terms.takes("temperature"):
-            config.temperature = self._settings.temperature
+        config: dict[str, Any] = {"max_output_tokens": limit}
+        optional = set()
+        if thinking := self._thinking(terms):
+            config["thinking_config"] = thinking
+            optional.add("thinking")
+        if self._settings.temperature is not None and terms.supports("temperature"):
+            config["temperature"] = self._settings.temperature
             optional.add("temperature")
-        if question.image and terms.takes("media_resolution"):
-            config.media_resolution = types.MediaResolution(self._settings.media_resolution)
+        if image and terms.supports("media_resolution"):
+            low = question.picture is not None and question.picture.detail == "low"
+            config["media_resolution"] = LOW_RESOLUTION if low else self._settings.media_resolution
             optional.add("media_resolution")
-        schema = question.schema if self._structured and terms.takes("schema") else None
+        schema = question.schema if self._structured and terms.supports("schema") else None
         if schema:
-            config.response_mime_type = "application/json"
-            config.response_json_schema = schema.schema
+            config["response_mime_type"] = "application/json"
+            config["response_json_schema"] = dict(schema.schema)
             optional.add("schema")
-        body = {"contents": parts, "config": config}
+        body = {"contents": [{"role": "user", "parts": parts}], "config": config}
         return Request(body, frozenset(optional), limit, schema.name if schema else None)
 
-    def _thinking(self, terms: Terms) -> types.ThinkingConfig | None:
+    def _thinking(self, terms: Terms) -> dict[str, Any] | None:
         refused = terms.times_refused("thinking")
         level = self._settings.thinking_level
         if level != "auto":
             chosen: tuple[str, ...] = (level.upper(),)
         elif re.search(r"gemini-2\.5", self._settings.model):
-            return types.ThinkingConfig(thinking_budget=0) if refused == 0 else None
+            return {"thinking_budget": 0} if refused == 0 else None
         else:
             chosen = _THINKING_LEVELS
         if refused >= len(chosen):
             return None
-        return types.ThinkingConfig(thinking_level=types.ThinkingLevel(chosen[refused]))
+        return {"thinking_level": chosen[refused]}
 
     async def send(self, request: Request) -> Reply:
         """Ask once; see ``Endpoint.send``."""
@@ -160,9 +174,14 @@ class GeminiEndpoint:
             raise status_error(
                 error.code, message, headers, reason=reason, retry_after=delay
             ) from None
+        except aiohttp.ClientError as error:  # some are ValueErrors, too
+            if lost := lost_connection(error):
+                raise network_error(lost, address) from None
+            message = f"no answer from {address} within {timeout:g} s"
+            raise EndpointTimeoutError(message) from None
         except _ODD_ANSWERS as error:
-            said = scrub(str(error), self._key)
-            raise ServerFaultError(f"the endpoint's answer cannot be read: {said}") from None
+            text = scrub(str(error), self._key)
+            raise ServerFaultError(f"the endpoint's answer cannot be read: {text}") from None
         except Exception as error:
             if "Timeout" in type(error).__name__:
                 message = f"no answer from {address} within {timeout:g} s"
@@ -198,7 +217,9 @@ class GeminiEndpoint:
 
     async def close(self) -> None:
         """Let connections go."""
-        await self._client.aio.aclose()
+        if self._session:
+            await self._client.aio.aclose()
+            await self._session.close()
 
 
 def _name(value: Any) -> str:

@@ -64,13 +64,13 @@ class Terms:
         """How often the endpoint refused ``parameter``."""
         return self.refused.get(parameter, 0)
 
-    def takes(self, parameter: str) -> bool:
+    def supports(self, parameter: str) -> bool:
         """Whether ``parameter`` may be sent."""
         return parameter not in self.refused
 
     def limit(self, wanted: int) -> int:
         """``wanted`` output tokens, or fewer."""
-        known = (one for one in (self.token_limit, self.own_limit) if one is not None)
+        known = (limit for limit in (self.token_limit, self.own_limit) if limit is not None)
         return min([wanted, *known])
 
     def without(self, parameter: str) -> "Terms":
@@ -125,16 +125,16 @@ class Negotiation:
         rejected = isinstance(error, RejectedRequestError)
         if not rejected and not isinstance(error, ServerFaultError):
             return None
-        said = error.said.lower()
+        message = error.server_text.lower()
         # Servers fail (500) over schemas, too, but hardly over anything else.
         optional = (request.optional if rejected else request.optional & {"schema"}) - self._fixed
-        if _TOO_HIGH.search(said):
+        if _TOO_HIGH.search(message):
             optional -= {"max_tokens"}
         for parameter, pattern in _SIGNS.items():
-            if parameter in optional and pattern.search(said):
+            if parameter in optional and pattern.search(message):
                 return terms.without(parameter)
         believed = terms.own_limit is not None
-        if rejected and (lower := lower_limit(said, request.token_limit, again=believed)):
+        if rejected and (lower := lower_limit(message, request.token_limit, again=believed)):
             mine = replace(terms, own_limit=lower.limit)
             return replace(mine, token_limit=lower.limit) if lower.for_all else mine
         untried = "schema" in optional and request.schema not in self._schemas_taken
@@ -159,11 +159,11 @@ class Negotiation:
             self.terms = replace(self.terms, token_limit=limit)
             self._say(f"the endpoint allows at most {limit} output tokens; going on with those")
 
-    def takes(self, parameters: Iterable[str]) -> dict[str, bool]:
-        """For each of ``parameters`` that was tried, whether the endpoint takes it."""
+    def supports(self, parameters: Iterable[str]) -> dict[str, bool]:
+        """For each of ``parameters`` that was tried, whether the endpoint supports it."""
         limited = self.terms.token_limit is not None
         return {
-            name: not limited if name == "token_limit" else self.terms.takes(name)
+            name: not limited if name == "token_limit" else self.terms.supports(name)
             for name in parameters
             if name in self._tried
         }

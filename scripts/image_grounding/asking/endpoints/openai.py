@@ -3,36 +3,46 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+import aiohttp
+import httpx2
 import openai
 
-from image_grounding.asking.endpoints.base import Finish, Question, Reply, Usage
+from image_grounding.asking.endpoints.completion import no_completion, read_completion
+from image_grounding.asking.endpoints.connections import KEEP_ALIVE_S, lost_connection
 from image_grounding.asking.endpoints.errors import (
     NO_KEY,
     error_text,
+    is_hosted,
     network_error,
-    redact,
     safe_address,
     scrub,
     status_error,
 )
 from image_grounding.asking.endpoints.negotiation import Negotiation, Request, Terms
 from image_grounding.errors import (
-    BlockedError,
-    EndpointError,
     EndpointTimeoutError,
+    KeyRefusedError,
     ServerFaultError,
 )
+from image_grounding.images.encoding import EncodedImage
 from image_grounding.spec import OpenAI
 from image_grounding.spec.model import AutoBool
+from image_grounding.spec.secrets import names_credential
+from image_grounding.steps.question import Question, Reply, ReplySchema
 
 # Where a key may come from when the spec names none: only for hosts that it belongs to.
 _KEY_VARIABLES = {".nvidia.com": "NVIDIA_API_KEY", ".openai.com": "OPENAI_API_KEY"}
+_REMEDY_OPENAI_KEY = (
+    "OPENAI_API_KEY is only sent to hosts of openai.com; if it is the key of this one, set "
+    "vlm.openai.api_key='${oc.env:OPENAI_API_KEY}'"
+)
 # The token limit's name, and what it is called where that is refused.
 _LIMIT_NAMES = ("max_tokens", "max_completion_tokens")
 
@@ -46,8 +56,86 @@ def openai_key(settings: OpenAI) -> str:
     return settings.api_key or NO_KEY
 
 
+def _withholds_openai_key(settings: OpenAI) -> bool:
+    """Whether OPENAI_API_KEY is there and was not sent, to a server that nobody hosts."""
+    nothing_sent = openai_key(settings) == NO_KEY and not _has_credential(settings)
+    there = bool(os.environ.get("OPENAI_API_KEY"))
+    return nothing_sent and there and not is_hosted(settings.base_url)
+
+
+def _has_credential(settings: OpenAI) -> bool:
+    return any(map(names_credential, settings.extra_headers))
+
+
+def _headers(settings: OpenAI, key: str) -> dict[str, str | openai.Omit]:
+    """The spec's own headers; where one of them is the credential, no filler of a key is sent."""
+    without: dict[str, str | openai.Omit] = {"Authorization": openai.Omit()}
+    filler = key == NO_KEY and _has_credential(settings)
+    return {**(without if filler else {}), **settings.extra_headers}
+
+
+def _value(answer: httpx2.Response) -> Any:
+    """The JSON value of an answer; what does not claim to be JSON as text."""
+    try:
+        return answer.json()
+    except ValueError:
+        if "json" in answer.headers.get("content-type", "json"):
+            raise
+        return answer.text
+
+
+def _body(
+    prompt: str,
+    image: EncodedImage | None,
+    schema: ReplySchema | None,
+    others: Mapping[str, Any],
+) -> bytes:
+    """The body of a chat completion; the picture's base64 is copied, not walked over."""
+    parts = [b'{"messages":[{"role":"user","content":[']
+    if image:
+        head = f'{{"type":"image_url","image_url":{{"url":"data:{image.mime_type};base64,'
+        parts += [head.encode(), image.base64, b'"}},']
+    text = json.dumps({"type": "text", "text": prompt}).encode()
+    parts += [text, b"]}],"]
+    if schema:
+        name = json.dumps(schema.name).encode()
+        parts += [b'"response_format":{"type":"json_schema","json_schema":{"strict":true,"name":']
+        parts += [name, b',"schema":', schema.text, b"}},"]
+    # Last, so that what is among the spec's own extras, too, is replaced by it.
+    parts.append(json.dumps(others).encode().removeprefix(b"{"))
+    return b"".join(parts)
+
+
+class _Client(openai.AsyncOpenAI):
+    """The SDK's client, which makes address and headers of our one kind of POST only once.
+
+    It would parse and merge them anew for each request, a fifth of all its CPU. A version that
+    builds its requests elsewhere does not call this, and nothing else changes.
+    """
+
+    _first: httpx2.Request | None = None
+
+    def _build_request(self, options: Any, *, retries_taken: int = 0) -> httpx2.Request:
+        if options.method != "post":
+            return super()._build_request(options, retries_taken=retries_taken)
+        if self._first is None:
+            self._first = super()._build_request(options, retries_taken=retries_taken)
+            del self._first.headers["content-length"]
+        first = self._first
+        return httpx2.Request(
+            first.method,
+            first.url,
+            headers=first.headers,
+            content=options.content,
+            extensions=dict(first.extensions),
+        )
+
+
 class OpenAIEndpoint:
-    """Chat completions with one image, over ``AsyncOpenAI``; the SDK's own retries are off."""
+    """Chat completions with one image, over ``AsyncOpenAI`` on aiohttp.
+
+    The SDK's own retries are off. Connections are not limited: the gate bounds what is in flight.
+    """
 
     parameters: tuple[str, ...] = ("temperature", "max_tokens", "token_limit", "schema")
 
@@ -58,28 +146,29 @@ class OpenAIEndpoint:
         say: Callable[[str], None] = print,
     ) -> None:
         self._settings = settings
-        self._key = openai_key(settings)
+        key = openai_key(settings)
+        self._secrets = (key, *settings.extra_secrets)
         self._structured = structured_output is not False
         self.negotiation = Negotiation(("schema",) if structured_output is True else (), say)
-        self._client = openai.AsyncOpenAI(
-            api_key=self._key,
+        self._options: openai.RequestOptions = {"headers": _headers(settings, key)}
+        self._client = _Client(
+            api_key=key,
+            default_query=dict(settings.extra_query),
             base_url=settings.base_url,
             max_retries=0,
             timeout=settings.timeout,
+            http_client=openai.DefaultAioHttpClient(
+                # aiohttp's way to say no limit; None would be its default of 100.
+                limits=httpx2.Limits(max_connections=0, keepalive_expiry=KEEP_ALIVE_S),
+                timeout=settings.timeout,
+            ),
             organization="",
             project="",
         )
 
-    def request(self, question: Question, terms: Terms) -> Request:
+    def request(self, question: Question, image: EncodedImage | None, terms: Terms) -> Request:
         """A question on these terms; see ``Endpoint.request``."""
-        content: list[dict[str, Any]] = [{"type": "text", "text": question.prompt}]
-        if question.image:
-            url = question.image.data_url
-            content.insert(0, {"type": "image_url", "image_url": {"url": url}})
-        body: dict[str, Any] = {
-            "model": self._settings.model_name,
-            "messages": [{"role": "user", "content": content}],
-        }
+        body: dict[str, Any] = {"model": self._settings.model_name}
         optional = set()
         limit = terms.limit(self._settings.max_tokens * question.token_factor)
         if (times := terms.times_refused("max_tokens")) < len(_LIMIT_NAMES):
@@ -87,17 +176,15 @@ class OpenAIEndpoint:
             optional.add("max_tokens")
         else:
             limit = 0
-        if self._settings.temperature is not None and terms.takes("temperature"):
+        if self._settings.temperature is not None and terms.supports("temperature"):
             body["temperature"] = self._settings.temperature
             optional.add("temperature")
-        schema = question.schema if self._structured and terms.takes("schema") else None
+        schema = question.schema if self._structured and terms.supports("schema") else None
         if schema:
-            body["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": schema.name, "schema": schema.schema, "strict": True},
-            }
             optional.add("schema")
-        return Request(body, frozenset(optional), limit, schema.name if schema else None)
+        body |= self._settings.extra_body
+        sent = _body(question.prompt, image, schema, body)
+        return Request(sent, frozenset(optional), limit, schema.name if schema else None)
 
     async def send(self, request: Request) -> Reply:
         """Ask once; see ``Endpoint.send``."""
@@ -105,18 +192,27 @@ class OpenAIEndpoint:
         async with self._our_errors():
             # As chat.completions.create, without its walk over request and answer by type
             # hints, which takes more than a millisecond of CPU and trusts what a server says.
-            answer = await self._client.post("/chat/completions", body=request.body, cast_to=object)
-        return self._reply(answer, time.perf_counter() - started)
+            answer = await self._client.post(
+                "/chat/completions",
+                content=request.body,
+                cast_to=httpx2.Response,
+                options=self._options,
+            )
+            value = _value(answer)
+        return read_completion(value, time.perf_counter() - started, self._secrets)
 
     async def models(self) -> list[str]:
         """Names of the served models; see ``Endpoint.models``."""
         async with self._our_errors():
-            body: Any = await self._client.get("/models", cast_to=object)
+            body: Any = await self._client.get("/models", cast_to=object, options=self._options)
         listed = body.get("data", body.get("models")) if isinstance(body, dict) else body
         if not isinstance(listed, list):
             address = safe_address(self._settings.base_url)
             raise ServerFaultError(f"{address}/models gives no list of models")
-        names = [one.get("id", one.get("name")) if isinstance(one, dict) else one for one in listed]
+        names = [
+            model.get("id", model.get("name")) if isinstance(model, dict) else model
+            for model in listed
+        ]
         return [name for name in names if isinstance(name, str) and name]
 
     @contextlib.asynccontextmanager
@@ -126,66 +222,23 @@ class OpenAIEndpoint:
         try:
             async with asyncio.timeout(self._settings.timeout):
                 yield
-        except (openai.APITimeoutError, TimeoutError):
+        except (openai.APIConnectionError, aiohttp.ClientError, TimeoutError) as error:
+            if lost := lost_connection(error):
+                raise network_error(lost, address) from None
+            if not isinstance(error, openai.APITimeoutError | TimeoutError):
+                raise network_error(error, address) from None
             raise EndpointTimeoutError(
                 f"no answer from {address} within {self._settings.timeout:g} s"
             ) from None
         except openai.APIStatusError as error:
-            message = scrub(error_text(error.body) or error.response.reason_phrase, self._key)
-            raise status_error(error.status_code, message, error.response.headers) from None
-        except openai.APIConnectionError as error:
-            raise network_error(error, address) from None
-        except (openai.APIError, ValueError) as error:
-            raise self._no_answer(str(error)) from None
-
-    def _no_answer(self, text: str) -> EndpointError:
-        said = scrub(text, self._key)
-        return ServerFaultError(f"the endpoint's answer is no chat completion: {said}")
-
-    def _reply(self, answer: Any, latency: float) -> Reply:
-        if not isinstance(answer, dict):
-            raise self._no_answer(str(answer))
-        choice = _first(answer.get("choices"))
-        message = _mapping(choice.get("message"))
-        if not message:
-            raise self._without_choices(answer)
-        text = _content_text(message.get("content"))
-        reason, refusal = choice.get("finish_reason"), message.get("refusal")
-        finish = Finish.LENGTH if reason == "length" else Finish.STOP
-        if reason == "content_filter" or (refusal and not text):
-            why = scrub(str(refusal or "content filter"), self._key)
-            raise BlockedError(f"the provider's filter blocked the answer ({why})")
-        if not text and finish is Finish.STOP:
-            raise ServerFaultError("the endpoint answered with an empty text")
-        usage = _mapping(answer.get("usage"))
-        counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
-        known = [count if isinstance(count, int) and count > 0 else 0 for count in counts]
-        return Reply(redact(text, self._key), finish, Usage(*known), latency)
-
-    def _without_choices(self, answer: dict[str, Any]) -> EndpointError:
-        """Gateways put an upstream's error into a 200."""
-        if not answer.get("error"):
-            return ServerFaultError("the endpoint answered without choices")
-        code = _mapping(answer["error"]).get("code")
-        status = code if isinstance(code, int) and 400 <= code < 600 else 500
-        return status_error(status, scrub(error_text(answer), self._key))
+            message = scrub(error_text(error.body) or error.response.reason_phrase, *self._secrets)
+            found = status_error(error.status_code, message, error.response.headers)
+            if isinstance(found, KeyRefusedError) and _withholds_openai_key(self._settings):
+                found.remedy = _REMEDY_OPENAI_KEY
+            raise found from None
+        except (openai.APIError, ValueError, RecursionError) as error:
+            raise no_completion(str(error), self._secrets) from None
 
     async def close(self) -> None:
         """Let connections go."""
         await self._client.close()
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _first(values: Any) -> dict[str, Any]:
-    return _mapping(values[0]) if isinstance(values, list) and values else {}
-
-
-def _content_text(content: Any) -> str:
-    """A message's text; some servers send it as a list of parts."""
-    if isinstance(content, list):
-        texts = (part.get("text") for part in content if isinstance(part, dict))
-        return "".join(text for text in texts if isinstance(text, str))
-    return content if isinstance(content, str) else ""

@@ -13,6 +13,7 @@ import urllib.request
 from typing import Any
 from urllib.parse import urlsplit
 
+from image_grounding.addresses import split_query
 from image_grounding.asking.endpoints.errors import (
     network_error,
     no_connection,
@@ -68,7 +69,7 @@ async def kind_of_server(url: str) -> str | None:
         LoadingError: it is not ready yet.
         UnusableEndpointError: it never will be.
     """
-    root = url.rstrip("/").removesuffix("/v1").rstrip("/")
+    root = split_query(url)[0].rstrip("/").removesuffix("/v1").rstrip("/")
     for kind, path in _PATHS:
         status, body = await asyncio.to_thread(_get, f"{root}{path}")
         if status is None:  # a real request will say why
@@ -84,8 +85,8 @@ def _is_ready(status: int, body: Any) -> bool:
     why = error.get("type") if isinstance(error, dict) else None
     why = why if isinstance(why, str) else None
     if why in _BROKEN and isinstance(error, dict):
-        said = scrub(str(error.get("message") or why))
-        raise UnusableEndpointError(f"the model could not be loaded ({said})", remedy=_START)
+        text = scrub(str(error.get("message") or why))
+        raise UnusableEndpointError(f"the model could not be loaded ({text})", remedy=_START)
     if status in (202, 503) or why in _LOADING:
         raise LoadingError(f"the server is still loading ({why or f'HTTP {status}'})")
     return status == 200 and body is not None

@@ -28,11 +28,11 @@ class Lower:
     for_all: bool
 
 
-def lower_limit(said: str, sent: int, *, again: bool = False) -> Lower | None:
+def lower_limit(message: str, sent: int, *, again: bool = False) -> Lower | None:
     """The token limit to ask again with.
 
     Args:
-        said: the server's message in lower case.
+        message: the server's message in lower case.
         sent: the limit that was sent.
         again: the message's numbers were believed once for this question, and did not do.
 
@@ -40,18 +40,19 @@ def lower_limit(said: str, sent: int, *, again: bool = False) -> Lower | None:
         None where the message is not about the limit, or where a lower one would not help: the
         prompt alone is too long.
     """
-    context = _number(_CONTEXT.search(said))
-    prompt = _number(_PROMPT.search(said))
-    if context is None and not _NAMED.search(said):
+    context = _number(_CONTEXT.search(message))
+    prompt = _number(_PROMPT.search(message))
+    if context is None and not _NAMED.search(message):
         return None
     if context is None:
-        allowed = [int(one) for one in _NUMBER.findall(said) if _LEAST <= int(one) < sent]
-        exclusive = "exclusive" in said and bool(allowed)
+        numbers = map(int, _NUMBER.findall(message))
+        allowed = [number for number in numbers if _LEAST <= number < sent]
+        exclusive = "exclusive" in message and bool(allowed)
         limit, for_all = max(allowed, default=sent // 2) - exclusive, True
     elif prompt is not None:
         # However short the prompt, a limit as long as the context leaves no room for it.
         limit, for_all = context - prompt, False
-    elif _OF_THE_REPLY.search(said):
+    elif _OF_THE_REPLY.search(message):
         for_all = sent >= context
         limit = context // 2 if for_all else sent // 2
     else:
@@ -62,4 +63,4 @@ def lower_limit(said: str, sent: int, *, again: bool = False) -> Lower | None:
 
 
 def _number(found: re.Match[str] | None) -> int | None:
-    return next((int(one) for one in found.groups() if one), None) if found else None
+    return next((int(digits) for digits in found.groups() if digits), None) if found else None

@@ -33,8 +33,7 @@ READERS: Mapping[str, Callable[[Path, Counter[str]], Iterator[Annotation]]] = {
 NEEDS: Mapping[str, str] = {
     "coco": (
         "for every annotation a `phrase` as the captions have it, or `tokens_positive`, character "
-        "spans in its image's `caption` or in that of `captions` which its `caption_id` names, or "
-        "a `category_id` whose name is the noun of expressions"
+        "spans in its image's `caption`, or a `category_id` whose name is the noun of expressions"
     ),
     "odvg": (
         "`grounding` with `caption` and `regions` (`phrase`, `bbox`, `tokens_positive` where "
@@ -43,7 +42,10 @@ NEEDS: Mapping[str, str] = {
     ),
     "refcoco": "`sentences` (`sent` or `raw`) worded as the expressions are, and instances.json",
     "flickr30k": "Sentences of the run's own captions, with their phrases marked, and Annotations",
-    "records": "`caption` and `expressions` with `text`, `char_span` where known, `instances`",
+    "records": (
+        "`image_path`, `caption`, `width` and `height` of the upright image, and `expressions` "
+        "with `text`, `char_span` where known, `instances`"
+    ),
 }
 
 
@@ -90,6 +92,6 @@ def read_truth(path: Path, name: str = "auto") -> Truth:
         kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
         problem = f"{kind}{error}"[:200]
         raise InputError(f"{path} cannot be read as {name}: {problem}") from None
-    if not any(one.phrases for one in annotations):
+    if not any(annotation.phrases for annotation in annotations):
         raise InputError(f"{path}, read as {name}, has no phrase to evaluate against")
     return Truth(path, name, annotations, +left_out)

@@ -4,13 +4,12 @@
 What names an annotation's phrase, in this order:
 
 - ``tokens_positive``, character spans in its image's ``caption``, as in MDETR's files
-  (ashkamath/mdetr, GoldG), where an image has an entry for each of its captions, or in that of
-  ``captions`` which its ``caption_id`` names, as our export has it;
+  (ashkamath/mdetr, GoldG) and in our export, where an image has an entry for each of its captions;
 - its own ``phrase``, with the ``caption`` that it is of where there is one;
 - the name of its category: then each category of an image is a phrase with all its boxes.
 
 Crowd regions (``iscrowd``) are left out, as they are no single box, and so are images without
-annotations, of which the file does not say whether anyone looked.
+annotations, of which the file does not state whether anyone looked.
 """
 
 from collections import Counter, defaultdict
@@ -36,46 +35,46 @@ Fields = Mapping[str, Any]
 def read_coco(path: Path, left_out: Counter[str]) -> Iterator[Annotation]:
     """The annotations of a COCO file; memory grows with it."""
     content = load_json(path)
-    categories = {one["id"]: str(one["name"]) for one in content.get("categories", ())}
-    captions = captions_of(content)
+    categories = {
+        category["id"]: str(category["name"]) for category in content.get("categories", ())
+    }
     by_image: dict[Any, list[Fields]] = defaultdict(list)
-    for one in content["annotations"]:
-        if one.get("iscrowd"):
+    for fields in content["annotations"]:
+        if fields.get("iscrowd"):
             left_out["crowd_regions"] += 1
         else:
-            by_image[one["image_id"]].append(one)
+            by_image[fields["image_id"]].append(fields)
     for image in content["images"]:
-        fields = by_image.pop(image["id"], [])
-        left_out["images_without_annotations"] += not fields
-        yield from _of_image(image, fields, captions, categories, left_out)
+        annotations = by_image.pop(image["id"], [])
+        left_out["images_without_annotations"] += not annotations
+        yield from _of_image(image, annotations, categories, left_out)
     if by_image:
         left_out["annotations_without_image"] += sum(map(len, by_image.values()))
 
 
 def _of_image(
     image: Fields,
-    fields: Sequence[Fields],
-    captions: Mapping[Any, tuple[str, ...]],
+    annotations: Sequence[Fields],
     categories: Mapping[Any, str],
     left_out: Counter[str],
 ) -> Iterator[Annotation]:
-    by_caption: dict[Any, dict[Any, _Group]] = defaultdict(dict)
-    texts: dict[Any, tuple[str, ...]] = {}
+    by_caption: dict[tuple[str, ...], dict[Any, _Group]] = defaultdict(dict)
     by_category: dict[str, list[Box]] = defaultdict(list)
-    for one in fields:
-        box = from_xywh(one["bbox"])
-        of = one.get("caption_id") if one.get("caption_id") in captions else one.get("caption")
-        texts[of] = captions.get(of) or (str(of or image.get("caption") or ""),)
-        span = hull(one.get("tokens_positive"), texts[of][0])
-        if span or one.get("phrase"):
-            text = texts[of][0][slice(*span)] if span else str(one["phrase"])
-            key = (one.get("expression_id"), text, span)
-            by_caption[of].setdefault(key, _Group(text, span)).boxes.append(box)
+    for fields in annotations:
+        box = from_xywh(fields["bbox"])
+        own = fields.get("caption")
+        captions = (str(own),) if own and own != image.get("caption") else captions_of(image)
+        caption = captions[0] if captions else ""
+        span = hull(fields.get("tokens_positive"), caption)
+        if span or fields.get("phrase"):
+            text = caption[slice(*span)] if span else str(fields["phrase"])
+            key = (fields.get("expression_id"), text, span)
+            by_caption[captions].setdefault(key, _Group(text, span)).boxes.append(box)
         else:
-            by_category[categories[one["category_id"]]].append(box)
-    for of, groups in by_caption.items():
+            by_category[categories[fields["category_id"]]].append(box)
+    for captions, groups in by_caption.items():
         phrases = tuple(group.phrase(left_out) for group in groups.values())
-        yield _annotation(image, texts[of] if texts[of][0] else (), phrases)
+        yield _annotation(image, captions, phrases)
     if by_category:
         named = by_category.items()
         phrases = tuple(Phrase(name, None, usable(boxes, left_out)) for name, boxes in named)

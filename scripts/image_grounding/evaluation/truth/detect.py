@@ -8,7 +8,7 @@ from typing import Any
 from image_grounding.errors import InputError
 from image_grounding.evaluation.truth.reading import load_json
 from image_grounding.files import open_lines, strict_json
-from image_grounding.steps.steps import STEPS
+from image_grounding.steps.table import all_steps
 
 _PART = re.compile(r"(annotations|train|val|test)\.jsonl?(\.gz)?")
 _ODVG_KEYS = {"grounding", "detection", "referring"}
@@ -20,11 +20,11 @@ def locate(path: Path) -> Path:
     Raises:
         InputError: the folder holds several parts.
     """
-    if not path.is_dir() or any(step.folder(path).is_dir() for step in STEPS):
+    if not path.is_dir() or any((path / step.folder_name).is_dir() for step in all_steps()):
         return path
-    found = sorted(one for one in path.iterdir() if _PART.fullmatch(one.name))
+    found = sorted(file for file in path.iterdir() if _PART.fullmatch(file.name))
     if len(found) > 1:
-        names = ", ".join(one.name for one in found)
+        names = ", ".join(file.name for file in found)
         raise InputError(f"{path} has several parts ({names}); give one of them as --truth")
     return found[0] if found else path
 
@@ -53,7 +53,7 @@ def _of_folder(folder: Path) -> str | None:
         return "flickr30k"
     if "instances.json" in names and any(name.startswith("refs") for name in names):
         return "refcoco"
-    return "records" if any(step.folder_name in names for step in STEPS) else None
+    return "records" if any(step.folder_name in names for step in all_steps()) else None
 
 
 def _of_file(path: Path) -> str | None:

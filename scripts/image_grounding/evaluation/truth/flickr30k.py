@@ -3,7 +3,7 @@
 
 As described in BryanPlummer/flickr30k_entities (README.md, flickr30k_entities_utils.py): a phrase
 is ``[/EN#CHAIN/TYPE/... words]``; an object of the XML has the chains it belongs to as ``name``s
-and a ``bndbox``, or says ``nobndbox`` (not visible) or ``scene`` (the whole image). Pixels there
+and a ``bndbox``, or has ``nobndbox`` (not visible) or ``scene`` (the whole image). Pixels there
 count from 1 and xmax, ymax are the last ones inside, so that only xmin and ymin become one less.
 """
 
@@ -23,14 +23,14 @@ _PHRASE = re.compile(r"\[/EN#(?P<chain>[^/\s\]]+)(?:/[^\s\]]*)?\s+(?P<text>[^\]]
 
 @dataclass
 class _Objects:
-    """What an XML file says: boxes by chain, and chains that are not visible."""
+    """The content of an XML file: boxes by chain, and chains that are not visible."""
 
     path: str
     size: Size | None
     boxes: dict[str, list[Box]] = field(default_factory=dict)
     unseen: set[str] = field(default_factory=set)
 
-    def of(self, chain: str, left_out: Counter[str]) -> tuple[Box, ...] | None:
+    def boxes_of(self, chain: str, left_out: Counter[str]) -> tuple[Box, ...] | None:
         if chain in self.boxes:
             return usable(self.boxes[chain], left_out)
         return () if chain in self.unseen else None
@@ -44,7 +44,7 @@ def read_flickr30k(folder: Path, left_out: Counter[str]) -> Iterator[Annotation]
             left_out["sentences_without_annotations"] += 1
             continue
         objects = _read_objects(annotations)
-        # Not splitlines: captions may hold characters that it takes for ends of lines.
+        # Not splitlines: captions may hold characters that it splits at.
         for line in path.read_text(encoding="utf-8").split("\n"):
             if line.strip():
                 caption, phrases = _read_sentence(line, objects, left_out)
@@ -63,7 +63,7 @@ def _read_sentence(
         caption += line[end : match.start()]
         text = match["text"]
         span = (len(caption), len(caption) + len(text))
-        phrases.append(Phrase(text, span, objects.of(match["chain"], left_out)))
+        phrases.append(Phrase(text, span, objects.boxes_of(match["chain"], left_out)))
         caption += text
         end = match.end()
     return caption + line[end:].rstrip(), phrases

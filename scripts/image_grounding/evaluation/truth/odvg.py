@@ -46,8 +46,8 @@ def _annotation(fields: Mapping[str, Any], left_out: Counter[str]) -> Annotation
                 boxes[str(text), None] += _boxes(region)
     else:
         categories = True
-        for one in fields["detection"]["instances"]:
-            boxes[str(one["category"]), None] += _boxes(one)
+        for region in fields["detection"]["instances"]:
+            boxes[str(region["category"]), None] += _boxes(region)
     return Annotation(
         image_path=str(fields.get("filename") or fields["file_name"]),
         image_ids=(),
@@ -65,5 +65,5 @@ def _joined(phrase: Any) -> str:
 
 
 def _boxes(region: Mapping[str, Any]) -> list[Box]:
-    box = region["bbox"]
-    return [corners(one) for one in (box if isinstance(box[0], list) else [box])]
+    boxes = region["bbox"]
+    return [corners(box) for box in (boxes if isinstance(boxes[0], list) else [boxes])]

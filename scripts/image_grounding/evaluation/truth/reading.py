@@ -19,12 +19,10 @@ def load_json(path: Path) -> Any:
         return strict_json(file.read().decode("utf-8-sig"))
 
 
-def captions_of(content: Mapping[str, Any]) -> dict[Any, tuple[str, ...]]:
-    """The ``captions`` of COCO JSON by their id: as spans count in it, and as it was before."""
-    return {
-        one["id"]: tuple(str(one[name]) for name in ("caption", "original_caption") if name in one)
-        for one in content.get("captions", ())
-    }
+def captions_of(image: Mapping[str, Any]) -> tuple[str, ...]:
+    """The caption of an image of COCO JSON: as spans count in it, and as it was before."""
+    texts = (image.get(name) for name in ("caption", "original_caption"))
+    return tuple(str(text) for text in texts if text)
 
 
 def usable(boxes: Iterable[Box], left_out: Counter[str]) -> tuple[Box, ...]:
@@ -54,7 +52,7 @@ def hull(spans: Any, text: str) -> Span | None:
     """From the first to the last of ``tokens_positive``, ``[[start, end), ...]``, in ``text``."""
     if not spans:
         return None
-    start, end = min(int(one[0]) for one in spans), max(int(one[1]) for one in spans)
+    start, end = min(int(span[0]) for span in spans), max(int(span[1]) for span in spans)
     return (start, end) if 0 <= start < end <= len(text) else None
 
 

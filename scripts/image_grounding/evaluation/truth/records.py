@@ -23,12 +23,12 @@ def read_records(path: Path, left_out: Counter[str]) -> Iterator[Annotation]:
             image_ids=(str(record.image_id),),
             size=record.size,
             captions=(record.cleaned_caption, record.caption),
-            phrases=tuple(_phrase(one, record) for one in record.expressions),
+            phrases=tuple(_phrase(expression, record) for expression in record.expressions),
         )
 
 
 def _phrase(expression: GroundedExpression, record: Record) -> Phrase:
     # Only where step 1 has run does no box mean that there is nothing.
     known = record.grounded or bool(expression.instances)
-    boxes = tuple(one.bbox for one in expression.instances) if known else None
+    boxes = tuple(instance.bbox for instance in expression.instances) if known else None
     return Phrase(expression.text, expression.char_span, boxes)

@@ -2,8 +2,8 @@
 """RefCOCO, RefCOCO+, RefCOCOg: ``refs*.p`` or ``refs*.json`` with ``instances.json``.
 
 Fields as the REFER API (lichengunc/refer, refer.py) reads them. Every sentence of a ref is a
-referring expression of the ref's one box; sentences belong to the image, and to a caption of it
-where the annotation names one, as in our export.
+referring expression of the ref's one box; sentences belong to the image, and to its caption where
+it has one, as in our export.
 """
 
 import pickle
@@ -37,29 +37,27 @@ def read_refcoco(path: Path, left_out: Counter[str]) -> Iterator[Annotation]:
     """
     refs_file = _refs_file(path)
     instances = load_json(refs_file.parent / "instances.json")
-    annotations = {one["id"]: one for one in instances["annotations"]}
-    captions = captions_of(instances)
-    # Per image and caption, the expressions of each annotation in the order of the refs.
-    sentences: dict[Any, dict[Any, dict[tuple[Any, str], None]]] = defaultdict(dict)
+    annotations = {fields["id"]: fields for fields in instances["annotations"]}
+    # Per image, the expressions of each annotation in the order of the refs.
+    sentences: dict[Any, dict[tuple[Any, str], None]] = defaultdict(dict)
     for ref in _load_refs(refs_file):
-        caption = annotations[ref["ann_id"]].get("caption_id")
-        of_caption = sentences[ref["image_id"]].setdefault(caption, {})
+        of_image = sentences[ref["image_id"]]
         for sentence in ref["sentences"]:
-            said = (ref["ann_id"], str(sentence.get("sent") or sentence["raw"]))
-            left_out["repeated_phrases"] += said in of_caption
-            of_caption[said] = None
+            phrase = (ref["ann_id"], str(sentence.get("sent") or sentence["raw"]))
+            left_out["repeated_phrases"] += phrase in of_image
+            of_image[phrase] = None
     for image in instances["images"]:
-        for caption, phrases in sentences.get(image["id"], {None: {}}).items():
-            texts = captions.get(caption, ())
-            yield Annotation(
-                image_path=str(image.get("file_name") or ""),
-                image_ids=(str(image["id"]),),
-                size=size_of(image),
-                captions=texts,
-                phrases=tuple(
-                    _phrase(text, annotations[number], texts, left_out) for number, text in phrases
-                ),
-            )
+        captions = captions_of(image)
+        yield Annotation(
+            image_path=str(image.get("file_name") or ""),
+            image_ids=(str(image.get("original_img_id", image["id"])),),
+            size=size_of(image),
+            captions=captions,
+            phrases=tuple(
+                _phrase(text, annotations[number], captions, left_out)
+                for number, text in sentences.get(image["id"], ())
+            ),
+        )
 
 
 def _phrase(
@@ -76,7 +74,7 @@ def _refs_file(path: Path) -> Path:
     if not found:
         raise InputError(f"no refs*.p or refs*.json in {path}")
     if len(found) > 1:
-        names = ", ".join(one.name for one in found)
+        names = ", ".join(file.name for file in found)
         raise InputError(f"{path} has several refs files ({names}); give one of them as --truth")
     return found[0]
 

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 
 from image_grounding.boxes.frames import Size
 from image_grounding.boxes.geometry import PixelBox, box_iou
-from image_grounding.inspection.checks.registry import RECORD, Found, Subject
+from image_grounding.inspection.checks.registry import RECORD, Hit, Subject
 from image_grounding.inspection.checks.words import is_stuff
 
-# Both sides of a tiny box are below the larger of these: pixels, and share of the longer side.
+# Both sides of a tiny box are below the larger of: pixels, and share of the longer image side.
 _TINY_PIXELS = 8
 _TINY_SHARE = 0.01
 _WHOLE = 0.98  # of each side of the image
 _THIN = 15  # times as long as wide
 _DUPLICATE_IOU = 0.8
-_NEAR = 100  # boxes to the left that one is compared with: never all of a crowd
+_NEAR = 100  # a box is compared with so many to its left, so that a crowd stays cheap
 _STRIP = 0.03  # of the side of the image
 
 
@@ -26,11 +26,11 @@ _STRIP = 0.03  # of the side of the image
     weight=5,
     after_grounding=True,
 )
-def impossible_box(subject: Subject) -> Iterator[Found]:
-    """Boxes that the contract does not allow; only other tools' records hold them."""
+def impossible_box(subject: Subject) -> Iterator[Hit]:
+    """Boxes that the contract forbids; only records of other tools have them."""
     for number, index, box in subject.boxes():
         if not _possible(box, subject.record.size):
-            yield Found(f"{list(box)}", number, (index,))
+            yield Hit(f"{list(box)}", number, (index,))
 
 
 @RECORD.add(
@@ -39,11 +39,11 @@ def impossible_box(subject: Subject) -> Iterator[Found]:
     "is not: the caption is wrong, or the expression names nothing that can be seen.",
     after_grounding=True,
 )
-def ungrounded_expression(subject: Subject) -> Iterator[Found]:
+def ungrounded_expression(subject: Subject) -> Iterator[Hit]:
     """Expressions without a box."""
     for number, expression in enumerate(subject.record.expressions):
         if not expression.instances:
-            yield Found(f'"{_short(expression.text)}"', number)
+            yield Hit(f'"{_short(expression.text)}"', number)
 
 
 @RECORD.add(
@@ -52,12 +52,12 @@ def ungrounded_expression(subject: Subject) -> Iterator[Found]:
     weight=2,
     after_grounding=True,
 )
-def whole_image_box(subject: Subject) -> Iterator[Found]:
-    """Boxes as wide and as high as the image; scenes and what has no bounds left out."""
+def whole_image_box(subject: Subject) -> Iterator[Hit]:
+    """Boxes as wide and as high as the image, except of scenes and unbounded things."""
     for number, index, box in subject.boxes():
         scene = is_stuff(subject.record.expressions[number].text)
         if _is_whole(box, subject.record.size) and not scene:
-            yield Found(_share(box, subject.record.size), number, (index,))
+            yield Hit(_share(box, subject.record.size), number, (index,))
 
 
 @RECORD.add(
@@ -67,12 +67,12 @@ def whole_image_box(subject: Subject) -> Iterator[Found]:
     weight=2,
     after_grounding=True,
 )
-def tiny_box(subject: Subject) -> Iterator[Found]:
+def tiny_box(subject: Subject) -> Iterator[Hit]:
     """Boxes of a few pixels."""
     limit = max(_TINY_PIXELS, _TINY_SHARE * max(subject.record.size))
     for number, index, (x1, y1, x2, y2) in subject.boxes():
         if max(x2 - x1, y2 - y1) < limit:
-            yield Found(f"{x2 - x1}x{y2 - y1} px", number, (index,))
+            yield Hit(f"{x2 - x1}x{y2 - y1} px", number, (index,))
 
 
 @RECORD.add(
@@ -81,12 +81,12 @@ def tiny_box(subject: Subject) -> Iterator[Found]:
     weight=2,
     after_grounding=True,
 )
-def thin_box(subject: Subject) -> Iterator[Found]:
-    """Boxes many times as long as wide; floors and skies left out."""
+def thin_box(subject: Subject) -> Iterator[Hit]:
+    """Boxes many times as long as wide, except of floors and skies."""
     for number, index, (x1, y1, x2, y2) in subject.boxes():
         short, long = sorted((x2 - x1, y2 - y1))
         if long > _THIN * short and not is_stuff(subject.record.expressions[number].text):
-            yield Found(f"{x2 - x1}x{y2 - y1} px", number, (index,))
+            yield Hit(f"{x2 - x1}x{y2 - y1} px", number, (index,))
 
 
 @RECORD.add(
@@ -96,17 +96,17 @@ def thin_box(subject: Subject) -> Iterator[Found]:
     weight=2,
     after_grounding=True,
 )
-def shared_box(subject: Subject) -> Iterator[Found]:
+def shared_box(subject: Subject) -> Iterator[Hit]:
     """Equal boxes of expressions with different texts."""
     owners: defaultdict[PixelBox, list[tuple[int, int]]] = defaultdict(list)
     for number, index, box in subject.boxes():
         owners[box].append((number, index))
-    texts = [item.text.casefold() for item in subject.record.expressions]
-    for found in owners.values():
-        if len({texts[number] for number, _ in found}) > 1:
-            for number, index in found:
-                others = len({other for other, _ in found} - {number})
-                yield Found(f"shared with {others} more", number, (index,))
+    texts = [expression.text.casefold() for expression in subject.record.expressions]
+    for places in owners.values():
+        if len({texts[number] for number, _ in places}) > 1:
+            for number, index in places:
+                others = len({other for other, _ in places} - {number})
+                yield Hit(f"shared with {others} more", number, (index,))
 
 
 @RECORD.add(
@@ -116,13 +116,13 @@ def shared_box(subject: Subject) -> Iterator[Found]:
     weight=2,
     after_grounding=True,
 )
-def duplicate_boxes(subject: Subject) -> Iterator[Found]:
+def duplicate_boxes(subject: Subject) -> Iterator[Hit]:
     """Boxes of an expression with a high IoU."""
     for number, expression in enumerate(subject.record.expressions):
         boxes = [instance.bbox for instance in expression.instances]
         doubled = tuple(_duplicates(boxes))
         if doubled:
-            yield Found(f"{len(doubled)} of {len(boxes)} boxes", number, doubled)
+            yield Hit(f"{len(doubled)} of {len(boxes)} boxes", number, doubled)
 
 
 @RECORD.add(
@@ -131,8 +131,8 @@ def duplicate_boxes(subject: Subject) -> Iterator[Found]:
     "are in a larger scale than was thought.",
     after_grounding=True,
 )
-def border_box(subject: Subject) -> Iterator[Found]:
-    """Boxes in a narrow strip along the border that they touch; floors and skies left out."""
+def border_box(subject: Subject) -> Iterator[Hit]:
+    """Boxes in a narrow strip along a border that they touch, except of floors and skies."""
     width, height = subject.record.size
     for number, index, (x1, y1, x2, y2) in subject.boxes():
         sliver = (
@@ -142,7 +142,7 @@ def border_box(subject: Subject) -> Iterator[Found]:
             or (y2 >= height and y1 >= (1 - _STRIP) * height)
         )
         if sliver and not is_stuff(subject.record.expressions[number].text):
-            yield Found(f"{x2 - x1}x{y2 - y1} px", number, (index,))
+            yield Hit(f"{x2 - x1}x{y2 - y1} px", number, (index,))
 
 
 def _possible(box: PixelBox, size: Size) -> bool:
@@ -161,7 +161,7 @@ def _share(box: PixelBox, size: Size) -> str:
 
 
 def _duplicates(boxes: list[PixelBox]) -> Iterator[int]:
-    """Indices of boxes that lie on one before them in the order of their left sides."""
+    """Indices of boxes that overlap an earlier box, in the order of their left sides."""
     kept: list[PixelBox] = []
     for index in sorted(range(len(boxes)), key=lambda index: boxes[index][0]):
         if any(box_iou(boxes[index], other) >= _DUPLICATE_IOU for other in kept[-_NEAR:]):

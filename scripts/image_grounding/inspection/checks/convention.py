@@ -1,40 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Signatures of a wrong box convention over many records, each named as such.
+"""Signatures of a wrong box convention over many records.
 
-Boxes read in a wrong convention are boxes still; what gives them away is where all of them lie.
-Each signature follows from one mistake, by the arithmetic of ``frames.py``:
+Boxes read in a wrong convention still look like boxes; only the places of all of them together
+reveal it. Each signature follows from one mistake, by the arithmetic of ``frames.py``:
 
 * fractions read as pixels or as 0-1000: everything in the first pixel;
 * 0-1000 read as pixels of a large photo: everything in its first 1000x1000 pixels;
-* numbers in a smaller scale than was thought: boxes begin at the left and top borders but never
+* numbers in a smaller scale than assumed: boxes begin at the left and top borders but never
   reach the right and bottom ones;
 * numbers in a larger scale: boxes are cut at the right and bottom borders, or fall outside;
-* x and y exchanged: "on the left" is at the top; box shapes follow the images' shapes doubly.
+* x and y exchanged: "on the left" is at the top; box shapes follow the images' shapes doubly;
+  boxes fit the edges in their pictures only when exchanged back.
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import replace
 
+from image_grounding.inspection.checks.edges import EdgeVotes, PictureSample
 from image_grounding.inspection.checks.placement import Placement
 from image_grounding.inspection.model import Check, Finding, Level
+from image_grounding.inspection.wilson import Z95
 from image_grounding.spec import Limits
 
 _MIN_SIDE_WORDS = 20
-# So many boxes may show a signature; fewer than ``min_boxes`` never prove it.
+# So many boxes can show a signature; fewer than ``min_boxes`` cannot prove it.
 _FEWEST_BOXES = 10
-_FEW = " Few boxes speak for it: look at the pictures."
-# Share of the boxes that may pass the border of their images, and how many may.
+_FEW_BOXES_NOTE = " Few boxes speak for it: look at the pictures."
+# Share and number of boxes that may pass the border of their images.
 _CLIPPED_SHARE = 0.05
 _CLIPPED = 2
-# What chance alone may do to a figure, over the root of the number of boxes: some three standard
+# Allowance for chance, to be divided by the root of the number of boxes: about three standard
 # errors of a quantile near the border, and of the difference of two shares of boxes.
 _CHANCE_OF_QUANTILE = 0.5
 _CHANCE_OF_SHARES = 1.5
 _SIDE_WORDS_MARGIN = 0.25  # of the expressions that say a side
+_Z_PROOF = 3.29  # quantile for 99.9 %, two-sided
 _REMEDY = (
     "Do not scale. Set vlm.coordinates to auto, which measures the convention, and run again with "
-    "workflow.force_reprocess=true."
+    "workflow.reread=true."
 )
 
 FIRST_PIXEL = Check(
@@ -84,49 +88,62 @@ CONVENTION_CHECKS = (FIRST_PIXEL, THOUSAND, SCALE_SMALL, SCALE_LARGE, QUADRANT, 
 
 
 def convention_findings(
-    placement: Placement, lost: int, clipped: int, limits: Limits
+    placement: Placement, pictures: PictureSample, dropped: int, clipped: int, limits: Limits
 ) -> Iterator[Finding]:
-    """What the boxes' places say of the convention that they were read in.
+    """Signatures of a wrong convention: at most one about the scale and one about the axes.
 
     Args:
         placement: of all records.
-        lost: boxes that were dropped as outside while the run read replies, and replies whose
-            boxes were all such.
-        clipped: boxes that passed the borders of their images and were cut off there.
+        pictures: pictures to compare boxes with.
+        dropped: boxes that the run dropped as outside, and replies with only such boxes.
+        clipped: boxes that passed the borders of their images and were clipped there.
         limits: from the spec.
     """
-    lost += placement.outside
-    known = placement.boxes + lost
+    dropped += placement.outside
+    total = placement.boxes + dropped
     least = min(limits.min_boxes, _FEWEST_BOXES)
-    for finding in _signatures(placement, lost, clipped, least, limits) if known >= least else ():
-        if known < limits.min_boxes:
-            yield replace(finding, level=Level.WARN, sentence=finding.sentence + _FEW)
+    if total < least:
+        return
+    scale = _scale(placement, dropped, clipped, least, limits)
+    edges = pictures.compare()
+    if not scale and edges.bounds(_Z_PROOF)[0] > 0.5:
+        yield _axes_on_pictures(edges)  # few boxes prove it: chance has been allowed for
+        return
+    axes = _axes(placement, edges) if placement.boxes >= least else None
+    for finding in filter(None, (scale, axes)):
+        if total < limits.min_boxes:
+            yield replace(finding, level=Level.WARN, sentence=finding.sentence + _FEW_BOXES_NOTE)
         else:
             yield finding
 
 
-def _signatures(
-    placement: Placement, lost: int, clipped: int, least: int, limits: Limits
-) -> Iterator[Finding]:
-    if placement.boxes >= least:
-        scale = next(_scale(placement, least, limits), None)
-        if scale:
-            yield scale
-        yield from _axes(placement)
-    outside = lost / (placement.boxes + lost)
+def _scale(
+    placement: Placement, dropped: int, clipped: int, least: int, limits: Limits
+) -> Finding | None:
+    """The signature of a wrong scale. Where images of two sizes show two, the surest counts."""
+    large = _too_large(placement, dropped, clipped, least, limits)
+    small = next(_too_small(placement, least, limits), None) if placement.boxes >= least else None
+    if small and large:
+        return small if small.check in (FIRST_PIXEL.name, THOUSAND.name) else large
+    return small or large
+
+
+def _too_large(
+    placement: Placement, dropped: int, clipped: int, least: int, limits: Limits
+) -> Finding | None:
+    outside = dropped / (placement.boxes + dropped)
     beyond = clipped / max(placement.boxes, 1)
     if outside > limits.lopsided:
         detail = f"{outside:.0%} of the boxes lie outside their images."
-        yield _finding(SCALE_LARGE, detail, outside, limits.lopsided)
-    elif clipped > _CLIPPED and beyond > _CLIPPED_SHARE:
+        return _finding(SCALE_LARGE, detail, outside, limits.lopsided)
+    if clipped > _CLIPPED and beyond > _CLIPPED_SHARE:
         detail = f"{beyond:.0%} of the boxes passed the borders of their images."
-        yield _finding(SCALE_LARGE, detail, beyond, _CLIPPED_SHARE)
-    elif placement.boxes >= least:
-        yield from _cut_off(placement, limits)
+        return _finding(SCALE_LARGE, detail, beyond, _CLIPPED_SHARE)
+    return _cut_off(placement, limits) if placement.boxes >= least else None
 
 
-def _scale(placement: Placement, least: int, limits: Limits) -> Iterator[Finding]:
-    """Signatures of a scale that is too small, the most telling first."""
+def _too_small(placement: Placement, least: int, limits: Limits) -> Iterator[Finding]:
+    """Signatures of a scale that is too small, the most specific first."""
     share = limits.wrong_convention
     first = placement.first_pixel / placement.boxes
     if first >= share:
@@ -148,19 +165,29 @@ def _scale(placement: Placement, least: int, limits: Limits) -> Iterator[Finding
             yield _finding(QUADRANT, detail, count / placement.boxes, share)
 
 
-def _cut_off(placement: Placement, limits: Limits) -> Iterator[Finding]:
+def _cut_off(placement: Placement, limits: Limits) -> Finding | None:
     touching = {name: count / placement.boxes for name, count in placement.touching.items()}
     right = touching.get("right", 0) - touching.get("left", 0)
-    # Things stand on the ground: more boxes touch the lower border than the upper one anyway.
+    # Things stand on the ground: more boxes touch the lower border than the upper one.
     bottom = (touching.get("bottom", 0) - touching.get("top", 0)) / 2
     limit = limits.lopsided + _CHANCE_OF_SHARES / math.sqrt(placement.boxes)
-    if max(right, bottom) > limit:
-        detail = ", ".join(f"{name} border {share:.0%}" for name, share in touching.items())
-        detail = f"Boxes that touch the {detail}."
-        yield _finding(SCALE_LARGE, detail, max(right, bottom), limit)
+    if max(right, bottom) <= limit:
+        return None
+    detail = ", ".join(f"{name} border {share:.0%}" for name, share in touching.items())
+    return _finding(SCALE_LARGE, f"Boxes that touch the {detail}.", max(right, bottom), limit)
 
 
-def _axes(placement: Placement) -> Iterator[Finding]:
+def _axes_on_pictures(edges: EdgeVotes) -> Finding:
+    compared = edges.as_read + edges.exchanged
+    detail = (
+        f"Of {compared} boxes that were compared with their pictures, {edges.exchanged} fit the "
+        "edges of things better with x and y exchanged."
+    )
+    return _finding(AXES, detail, edges.exchanged / compared, 0.5)
+
+
+def _axes(placement: Placement, edges: EdgeVotes) -> Finding | None:
+    """Exchanged axes by words for sides, or by shapes as far as the pictures do not refute it."""
     words = placement.side_words
     if words >= _MIN_SIDE_WORDS:
         better = (placement.sides_transposed - placement.sides) / words
@@ -169,15 +196,18 @@ def _axes(placement: Placement) -> Iterator[Finding]:
                 f"Of {words} expressions that say left, right, top or bottom, {placement.sides} "
                 f"have their box there; with x and y exchanged {placement.sides_transposed} would."
             )
-            yield _finding(AXES, detail, better, _SIDE_WORDS_MARGIN)
-            return
-    bounds = placement.shape_slope()
-    if bounds and bounds[0] > 1:
-        detail = (
-            f"The shapes of small boxes follow those of the images with a slope of "
-            f"{sum(bounds) / 2:.2f}; objects have one below 1."
-        )
-        yield _finding(AXES, detail, bounds[0], 1, Level.WARN)
+            return _finding(AXES, detail, better, _SIDE_WORDS_MARGIN)
+    slope = placement.shape_slope()
+    least_exchanged, most_exchanged = edges.bounds(Z95)
+    if slope is None or slope[0] <= 1 or most_exchanged < 0.5:
+        return None
+    detail = (
+        f"The shapes of small boxes follow those of the images with a slope of "
+        f"{sum(slope) / 2:.2f}; objects have one below 1."
+    )
+    # Portraits of people and wide views of cars have such shapes too.
+    level = Level.FAIL if least_exchanged > 0.5 else Level.WARN
+    return _finding(AXES, detail, slope[0], 1, level)
 
 
 def _finding(

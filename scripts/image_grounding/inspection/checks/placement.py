@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the boxes of all records lie: what the signatures of wrong conventions are seen in."""
+"""Where the boxes of all records are: the evidence for signatures of wrong conventions."""
 
 import math
 import re
@@ -15,9 +15,9 @@ from image_grounding.results.reading import Record
 _BINS = 1000
 _FIRST_PIXELS = 2  # or this share of the side in thousandths: fractions read as 0-1000
 _THOUSAND = 1000 + 1  # boxes are rounded outwards
-# Images whose longer side is well over a thousand pixels, so that the corner is a corner.
+# In images with a longer side well over a thousand pixels the first thousand are a corner.
 _LARGE_SIDE = 1500
-_SMALL_AREA = 0.25  # a box larger than this has its shape from the image
+_SMALL_AREA = 0.25  # the shape of a larger box depends on the image
 _SIDE = re.compile(
     r"\b(?:on|to|at|in|from) the (?:far |very )?(left|right|top|bottom)\b"
     r"|\b(left|right|top|bottom)most\b"
@@ -31,13 +31,14 @@ class Placement:
     """Counters over boxes that lie inside their images; of constant size.
 
     Attributes:
-        boxes: how many there are.
-        outside: how many do not, and are in no other figure.
+        boxes: number of boxes inside their images.
+        outside: number of boxes that are not; no other figure counts them.
         first_pixel: boxes in the top-left pixels of their image.
-        large, in_thousand: boxes in large images, and those in the first 1000x1000 pixels.
-        quadrants: boxes that lie in one quadrant, by its name.
+        large, in_thousand: boxes in large images, and among them boxes in the first 1000x1000
+            pixels.
+        quadrants: boxes inside one quadrant, by its name.
         touching: boxes that touch a border, by its name.
-        sides, sides_transposed: of ``side_words`` expressions that say a side, those with a box
+        sides, sides_transposed: of ``side_words`` expressions that name a side, those with a box
             there, and those whose box would be there if x and y were exchanged.
     """
 
@@ -70,9 +71,9 @@ class Placement:
     def reach(self, share: float) -> dict[str, tuple[float, float]]:
         """Where along the longer and the shorter side of the images boxes begin and end.
 
-        For each side the place, 0..1 from the left or top, before which all but ``share`` of
-        the boxes begin and that before which ``share`` of them end. A wrong scale depends on
-        the length of a side, so that pictures of both orientations agree.
+        For each side two places, 0..1 from the left or top: ``1 - share`` of the boxes begin
+        before the first, ``share`` of them end before the second. A wrong scale depends on the
+        length of a side, so images of both orientations are counted together.
         """
         long1, short1, long2, short2 = self._edges
         return {
@@ -83,9 +84,9 @@ class Placement:
     def shape_slope(self) -> tuple[float, float] | None:
         """Log aspect of small boxes against that of their images: 95 % bounds of the slope.
 
-        An object keeps its shape whatever the picture's: the slope is near 0, at most 1. With x
-        and y exchanged in a normalized convention, b becomes 2 - b. None where all pictures
-        have about the same shape.
+        Objects keep their shape whatever the shape of the image: the slope b is near 0, rarely
+        above 1. With x and y exchanged in a normalized convention, b becomes 2 - b. None where
+        all images have about the same shape.
         """
         return self._shapes.slope_bounds()
 
@@ -170,6 +171,6 @@ def _quantile(counts: list[int], share: float) -> float:
 
 
 def _side_of(text: str) -> str | None:
-    """The one side that a phrase says its thing is on; None where it says none, or several."""
+    """The side that a phrase places its thing on; None where it names none or several."""
     found = {next(filter(None, match.groups())).lower() for match in _SIDE.finditer(text)}
     return found.pop() if len(found) == 1 else None

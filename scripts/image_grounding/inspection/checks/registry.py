@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The record-level checks by name: what each says, and the function that looks."""
+"""The record-level checks: their descriptions and functions."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from image_grounding.boxes.geometry import PixelBox
-from image_grounding.images.encoding import Header
+from image_grounding.images.pixels import Header
 from image_grounding.inspection.model import Check, Flag
 from image_grounding.results.reading import Record
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A record with the header of its image file; None where that cannot be read."""
+    """A record with the header of its image file, None where that is unreadable."""
 
     record: Record
     header: Header | None
@@ -25,20 +25,20 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Found:
-    """Where a check found something, and the figures; see ``Flag``."""
+class Hit:
+    """What a check function yields: a ``Flag`` without the name of the check."""
 
     detail: str = ""
     expression: int | None = None
     instances: tuple[int, ...] = ()
 
 
-CheckFunction = Callable[[Subject], Iterator[Found]]
+CheckFunction = Callable[[Subject], Iterator[Hit]]
 
 
 @dataclass
 class Registry:
-    """Checks and their functions, in the order of their definition."""
+    """Checks and their functions, in order of definition."""
 
     checks: list[Check] = field(default_factory=list)
     _functions: list[tuple[str, CheckFunction, bool]] = field(default_factory=list)
@@ -52,7 +52,7 @@ class Registry:
             sentence: see ``Check``.
             remedy: see ``Check``.
             weight: see ``Check``.
-            after_grounding: whether it means nothing before step 1 has run.
+            after_grounding: whether it applies only once step 1 has run.
         """
 
         def register(function: CheckFunction) -> CheckFunction:
@@ -64,12 +64,12 @@ class Registry:
         return register
 
     def flags(self, subject: Subject) -> tuple[Flag, ...]:
-        """What the checks find in one record."""
+        """The flags of one record."""
         return tuple(
-            Flag(name, found.detail, found.expression, found.instances)
+            Flag(name, hit.detail, hit.expression, hit.instances)
             for name, function, after_grounding in self._functions
             if subject.record.grounded or not after_grounding
-            for found in function(subject)
+            for hit in function(subject)
         )
 
 

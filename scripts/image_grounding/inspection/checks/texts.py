@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of expressions and captions. Those that read words know English only."""
+"""Checks of expressions and captions; the ones that read words know English only."""
 
 import re
 from collections.abc import Iterator
 
 from rapidfuzz import fuzz
 
-from image_grounding.inspection.checks.registry import RECORD, Found, Subject
+from image_grounding.inspection.checks.registry import RECORD, Hit, Subject
 from image_grounding.inspection.checks.words import count_of, is_group, is_sentence, new_words
 
 _PRONOUN = re.compile(
@@ -15,7 +15,9 @@ _PRONOUN = re.compile(
     r"|(?:him|her|it)self|themselves|his|its|theirs|mine|yours|ours",
     re.IGNORECASE,
 )
-_STOP = re.compile("\\w{3}[.!?]$|[\u3002\uff01\uff1f]$")  # not that of "St."; full-width ones
+_STOP = re.compile(
+    "\\w{3}[.!?]$|[\u3002\uff01\uff1f]$"
+)  # not the one of "St."; full-width ones too
 _ABBREVIATION = re.compile(r"\b(?:Ave|Blvd|Inc|Ltd|Bros|Corp|Dept|Hwy|etc)\.$", re.IGNORECASE)
 _MANY_WORDS = 20
 _PICTURE = r"(?:image|picture|photo|photograph|snapshot|screenshot|frame|shot|scene)"
@@ -28,11 +30,11 @@ _LEAD_IN = re.compile(
     r"|features|captures|contains|has|is)\b",
     re.IGNORECASE,
 )
-# Least likeness (0..100) of a cleaned caption to the original one or to a part of it; comparing
-# takes the product of their lengths, so that only this many characters are looked at.
+# Least similarity (0..100) of a cleaned caption to the original or to a part of it. The cost of
+# comparing is the product of the lengths, so only so many characters are compared.
 _LIKE = 60
 _LOOKED_AT = 2000
-_ABOUT = 10  # a larger number need only be met by so much
+_ABOUT = 10  # larger numbers may be off by the following share
 _NEARLY = 0.25
 
 
@@ -42,10 +44,10 @@ _NEARLY = 0.25
     "captions that describe.",
     weight=2,
 )
-def no_expressions(subject: Subject) -> Iterator[Found]:
+def no_expressions(subject: Subject) -> Iterator[Hit]:
     """Records without an expression."""
     if not subject.record.expressions:
-        yield Found()
+        yield Hit()
 
 
 @RECORD.add(
@@ -53,11 +55,11 @@ def no_expressions(subject: Subject) -> Iterator[Found]:
     "Formats that need spans leave it out. If there are many, the model rewords: a stronger "
     "model for step 0, or a lower temperature.",
 )
-def span_null(subject: Subject) -> Iterator[Found]:
+def span_null(subject: Subject) -> Iterator[Hit]:
     """Expressions without a span."""
     for number, expression in enumerate(subject.record.expressions):
         if expression.char_span is None:
-            yield Found(_quoted(expression.text), number)
+            yield Hit(_quoted(expression.text), number)
 
 
 @RECORD.add(
@@ -65,7 +67,7 @@ def span_null(subject: Subject) -> Iterator[Found]:
     "It teaches nothing, or too much at once. If there are many: a stronger model for step 0.",
     weight=2,
 )
-def not_a_noun_phrase(subject: Subject) -> Iterator[Found]:
+def not_a_noun_phrase(subject: Subject) -> Iterator[Hit]:
     """Expressions that cannot name one kind of thing."""
     for number, expression in enumerate(subject.record.expressions):
         text = expression.text.strip()
@@ -80,7 +82,7 @@ def not_a_noun_phrase(subject: Subject) -> Iterator[Found]:
             what = f"{len(words)} words"
         else:
             continue
-        yield Found(f"{what}: {_quoted(text)}", number)
+        yield Hit(f"{what}: {_quoted(text)}", number)
 
 
 @RECORD.add(
@@ -90,8 +92,8 @@ def not_a_noun_phrase(subject: Subject) -> Iterator[Found]:
     weight=2,
     after_grounding=True,
 )
-def number_mismatch(subject: Subject) -> Iterator[Found]:
-    """Counted expressions with another number of boxes, singular ones with several."""
+def number_mismatch(subject: Subject) -> Iterator[Hit]:
+    """Counted expressions with another number of boxes, singular expressions with several."""
     for number, expression in enumerate(subject.record.expressions):
         text, boxes = expression.text.strip(), len(expression.instances)
         count = count_of(text)
@@ -100,18 +102,18 @@ def number_mismatch(subject: Subject) -> Iterator[Found]:
         tolerated = _NEARLY * count if count > _ABOUT else 0
         wrong = abs(boxes - count) > tolerated
         if wrong:
-            found = f"{boxes} box" + ("es" if boxes > 1 else "")
-            yield Found(f"{_quoted(text)}, {found}", number, tuple(range(boxes)))
+            counted = f"{boxes} box" + ("es" if boxes > 1 else "")
+            yield Hit(f"{_quoted(text)}, {counted}", number, tuple(range(boxes)))
 
 
 @RECORD.add(
     "Cleaning left the caption's lead-in where it was.",
     'Phrases such as "We can see" name nothing. If there are many: a stronger model for step 0.',
 )
-def lead_in_left(subject: Subject) -> Iterator[Found]:
-    """Cleaned captions that start like the ones that cleaning is for."""
+def lead_in_left(subject: Subject) -> Iterator[Hit]:
+    """Cleaned captions that still start with a lead-in."""
     if lead_in := _LEAD_IN.match(subject.record.cleaned_caption.lstrip()):
-        yield Found(_quoted(lead_in[0]))
+        yield Hit(_quoted(lead_in[0]))
 
 
 @RECORD.add(
@@ -120,17 +122,17 @@ def lead_in_left(subject: Subject) -> Iterator[Found]:
     "for step 0, or a lower temperature.",
     weight=2,
 )
-def caption_rewritten(subject: Subject) -> Iterator[Found]:
-    """Cleaned captions that are no shortened form of the original one, or say something new."""
+def caption_rewritten(subject: Subject) -> Iterator[Hit]:
+    """Cleaned captions that do not merely shorten the original or that add to it."""
     before = subject.record.caption[:_LOOKED_AT].casefold()
     after = subject.record.cleaned_caption[:_LOOKED_AT].casefold()
     if before == after:
         return
     alike = max(fuzz.partial_ratio(after, before), fuzz.token_set_ratio(after, before))
     if alike < _LIKE:
-        yield Found(f"{alike:.0f} % alike")
+        yield Hit(f"{alike:.0f} % alike")
     elif new := new_words(before, after):
-        yield Found(f"new: {', '.join(new[:3])}")
+        yield Hit(f"new: {', '.join(new[:3])}")
 
 
 def _quoted(text: str) -> str:

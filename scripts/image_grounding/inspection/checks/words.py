@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the checks know of English: what has no bounds, how many, and what makes a sentence.
+"""The English that the checks know: unbounded things, counts, and sentences.
 
-No parser: short lists, and rules that rather let pass than accuse.
+Short lists instead of a parser; where in doubt the rules raise no flag.
 """
 
 import re
@@ -21,7 +21,7 @@ _PREPOSITIONS = _set(
     "like near of off on onto opposite out outside over past per round since than through "
     "throughout to toward towards under underneath until up upon versus via with within without"
 )  # fmt: skip
-# Things that reach from border to border, and scenes that are the picture.
+# Things that reach from border to border, and scenes that fill the picture.
 _STUFF = _set(
     "sky skies cloud clouds sea ocean lake river water waves wave beach shore coast sand snow ice "
     "grass lawn field fields meadow pasture park yard garden forest woods trees jungle bush bushes "
@@ -86,7 +86,7 @@ def words_of(text: str) -> list[str]:
 
 
 def head_of(text: str) -> str:
-    """The last word before the first preposition or participle: the noun, mostly."""
+    """The last word before the first preposition or participle, mostly the noun."""
     head = ""
     for word in words_of(text):
         if head and (word in _PREPOSITIONS or word == "and" or _is_participle(word)):
@@ -96,20 +96,20 @@ def head_of(text: str) -> str:
 
 
 def is_stuff(text: str) -> bool:
-    """Whether a phrase names what naturally touches borders or fills the picture."""
+    """Whether a phrase names something that naturally touches borders or fills the picture."""
     return head_of(text) in _STUFF
 
 
 def is_group(text: str) -> bool:
-    """Whether a phrase names several things that may as well have one box."""
+    """Whether a phrase names a group of things that may share a box."""
     words = set(words_of(text))
     return bool(words & (_GROUP_WORDS | _MANY)) or _OF_MANY.match(text) is not None
 
 
 def count_of(text: str) -> int | None:
-    """How many things a phrase says that there are: 1 for a singular, None where it does not say.
+    """The number of things that a phrase names: 1 for a singular, None where it gives none.
 
-    A number before a singular counts nothing: "four wheel drive".
+    A number before a singular is no count: "four wheel drive".
     """
     if _RELATIVE.search(text) or " and " in text.casefold():
         text = re.split(r"\s(?:who|whom|whose|which|that|where)\s", text)[0]
@@ -160,7 +160,7 @@ def _base(word: str) -> str:
     return stem
 
 
-# What cleaning may put in without a claim.
+# Words that cleaning may add without claiming anything.
 _GLUE = _set(
     "the and with has have are was were its their his her one two there this that which who for "
     "from into onto near next some other another wearing holding containing featuring "
@@ -169,7 +169,7 @@ _GLUE = _set(
 
 
 def new_words(before: str, after: str) -> list[str]:
-    """Words that tell something and that only the second text has; inflections are not new."""
+    """Content words that only the second text has; inflections of known words are not new."""
     known = set(words_of(before))
     return [
         word
@@ -185,14 +185,16 @@ def new_words(before: str, after: str) -> list[str]:
     ]
 
 
-def _alike(one: str, other: str) -> bool:
-    short, long = sorted((one, other), key=len)
+def _alike(first: str, second: str) -> bool:
+    short, long = sorted((first, second), key=len)
     if len(short) < 3:
         return False
     inflected = long.startswith(short) or (len(short) > 4 and short[:4] == long[:4])
-    irregular = {one, other} in ({"man", "men"}, {"woman", "women"}, {"person", "people"})
-    typo = len(short) > 4 and one[0] == other[0] and fuzz.ratio(one, other) >= 80
-    return inflected or irregular or typo or (other in one.split("-") or one in other.split("-"))
+    irregular = {first, second} in ({"man", "men"}, {"woman", "women"}, {"person", "people"})
+    typo = len(short) > 4 and first[0] == second[0] and fuzz.ratio(first, second) >= 80
+    return (
+        inflected or irregular or typo or (second in first.split("-") or first in second.split("-"))
+    )
 
 
 _GROUP_WORDS = {form for word in _GROUPS.split() for form in (word, f"{word}s", f"{word}es")}

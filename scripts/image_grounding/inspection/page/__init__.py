@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report page: one HTML file that opens from disk, asks no network, and runs only itself."""
+"""The report page: one HTML file that opens from disk and needs no network."""
 
 from image_grounding.inspection.page.render import run_identity, write_page
 

@@ -4,19 +4,19 @@
 import re
 from difflib import SequenceMatcher
 
-# Words; single characters of scripts that put no spaces between words; spaces; the rest.
+# Words; single characters of scripts without spaces between words; spaces; the rest.
 _UNSPACED = "\u0e00-\u0e7f\u2e80-\ua4cf\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
 _TOKEN = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+|\s+|.", re.DOTALL)
-# Comparing takes the product of both lengths; a caption this long is no caption.
+# The cost of comparing is the product of both lengths.
 _MAX_TOKENS = 2000
 
 Piece = tuple[str, str]
 
 
 def word_diff(before: str, after: str) -> list[Piece]:
-    """What became of ``before``, as ("=", same), ("-", removed) and ("+", added) pieces.
+    """The change from ``before`` to ``after`` as ("=", kept), ("-", removed), ("+", added).
 
-    The "=" and "-" pieces together are ``before``, the "=" and "+" ones ``after``.
+    The "=" and "-" pieces together are ``before``, the "=" and "+" pieces ``after``.
     """
     old, new = _TOKEN.findall(before), _TOKEN.findall(after)
     if before == after:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """An inspection as one HTML file.
 
-The overview is rendered here; the cards travel as JSON and are built in the browser, by script
-that only ever makes text nodes and attributes. The Content-Security-Policy admits the page's own
+The overview is rendered here. The cards are embedded as JSON and built in the browser by a script
+that creates only text nodes and attributes. The Content-Security-Policy admits the page's own
 style and script by their hashes and nothing else: no network, no inline handler, no form, and
 under Trusted Types no way from a string to markup.
 """
@@ -20,21 +20,21 @@ from markupsafe import Markup
 
 from image_grounding.errors import OutputError
 from image_grounding.files import to_json, write_atomic
-from image_grounding.inspection.marks import digest_of
-from image_grounding.inspection.model import Card, Inspection, Picked
+from image_grounding.inspection.marks import bbox_ids, digest_of
+from image_grounding.inspection.model import Card, Inspection, Picked, without_box
 from image_grounding.inspection.page.diff import word_diff
 from image_grounding.inspection.page.thumbnails import Thumbnail, make_thumbnails
 
 _FOLDER = Path(__file__).resolve().parent
-# One script in the end; each file uses only what stands before it.
+# Concatenated into one script; each file uses only the files before it.
 _SCRIPTS = ("dom", "marks", "picture", "text", "card", "list", "main")
 MAX_BYTES = 14_500_000
-# What may not stand in a script element, whatever its type.
+# Characters that must not appear in a script element of any type.
 _UNSAFE = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
 
 def write_page(inspection: Inspection, path: Path) -> None:
-    """Write the report page; pictures get as much of 14.5 MB as the rest leaves over.
+    """Write the report page; the pictures share what the rest leaves of ``MAX_BYTES``.
 
     Raises:
         OutputError: the file or its folder cannot be written.
@@ -46,7 +46,7 @@ def write_page(inspection: Inspection, path: Path) -> None:
     style, script = _static("page.css"), "".join(_static(f"{name}.js") for name in _SCRIPTS)
     html = _template().render(
         inspection=inspection,
-        drawn=_drawn(inspection),
+        drawn=_sample_sentence(inspection),
         run=data["run"],
         policy=_policy(style, script),
         style=Markup(style),
@@ -60,8 +60,8 @@ def write_page(inspection: Inspection, path: Path) -> None:
     write_atomic(path, html.encode("utf-8", "replace").decode())  # unpaired surrogates
 
 
-def _drawn(inspection: Inspection) -> str:
-    """Which of the cards stand for all records."""
+def _sample_sentence(inspection: Inspection) -> str:
+    """How many of the cards represent all records."""
     random = sum(card.picked is Picked.RANDOM for card in inspection.cards)
     others = len(inspection.cards) - random
     if not random:
@@ -69,28 +69,28 @@ def _drawn(inspection: Inspection) -> str:
             "None of them was drawn at random, so that reviewing them gives no precision of the "
             "data, only of their flags."
         )
-    shown = f"{random} drawn at random, in the order of the draw"
+    counted = f"{random} drawn at random, in the order of the draw"
     more = f"; then {others} picked for their flags, which no precision rests on" if others else ""
-    return f"{shown}{more}."
+    return f"{counted}{more}."
 
 
 def run_identity(inspection: Inspection) -> dict[str, str]:
-    """Which results a review belongs to: their folder, and a hash of folder and step.
+    """The results that a review belongs to: their folder, and a hash of folder and step.
 
-    It is the same for another sample and after another run into the folder: what a mark was made
-    on is told by its own digest.
+    It stays the same for another sample and after another run into the folder, because each mark
+    carries a digest of the phrase and boxes that it belongs to.
     """
-    there = str(inspection.summary.get("working_folder", ""))
+    folder = str(inspection.summary.get("working_folder", ""))
     results = str(inspection.summary.get("results_dir", ""))
-    known = to_json([os.path.join(there, results), inspection.step])
+    identity = to_json([os.path.join(folder, results), inspection.step])
     return {
         "results": results,
-        "fingerprint": hashlib.sha256(known.encode()).hexdigest()[:20],
+        "fingerprint": hashlib.sha256(identity.encode()).hexdigest()[:20],
     }
 
 
 def _data(inspection: Inspection) -> dict[str, Any]:
-    """What the script in the page works on, still without pictures."""
+    """The data of the script in the page, without the pictures."""
     return {
         "run": run_identity(inspection),
         "checks": {
@@ -104,7 +104,6 @@ def _data(inspection: Inspection) -> dict[str, Any]:
 
 def _card(card: Card) -> dict[str, Any]:
     record = card.record
-    raw = record.fields.get("expressions") or []
     return {
         "index": card.index,
         "sample": record.sample_id,
@@ -112,21 +111,20 @@ def _card(card: Card) -> dict[str, Any]:
         "size": record.size,
         "caption": record.cleaned_caption,
         "diff": word_diff(record.caption, record.cleaned_caption),
-        "grounded": record.grounded,
         "picked": card.picked,
         "because": card.because,
+        "replies": [{"step": reply.step, "text": reply.text} for reply in card.replies],
         "expressions": [
             {
                 "id": expression.expression_id,
                 "text": expression.text,
                 "span": expression.char_span,
                 "digest": digest_of(record, number),
+                "none": "" if expression.instances else without_box(record, number),
                 "boxes": [
-                    {"id": bbox_id, "bbox": one.bbox, "score": one.score}
-                    for bbox_id, one in zip(
-                        _bbox_ids(raw, number, len(expression.instances)),
-                        expression.instances,
-                        strict=True,
+                    {"id": bbox_id, "bbox": instance.bbox, "score": instance.score}
+                    for bbox_id, instance in zip(
+                        bbox_ids(record, number), expression.instances, strict=True
                     )
                 ],
             }
@@ -144,19 +142,10 @@ def _card(card: Card) -> dict[str, Any]:
     }
 
 
-def _bbox_ids(raw: list[Any], number: int, count: int) -> list[str]:
-    """The ids of an expression's boxes, made as those of a run where the file has none."""
-    fields: Mapping[str, Any] = raw[number] if number < len(raw) else {}
-    given = [one.get("bbox_id") for one in fields.get("instances") or ()][:count]
-    given += [None] * (count - len(given))
-    own = fields.get("expression_id", "")
-    return [str(one) if one else f"{own}-b{index}" for index, one in enumerate(given)]
-
-
 def _add_pictures(
     data: dict[str, Any], inspection: Inspection, thumbnails: Mapping[Path, Thumbnail]
 ) -> None:
-    """Each picture once, however many cards show it."""
+    """Add each picture once, however many cards show it."""
     places: dict[Path, int] = {}
     for card, fields in zip(inspection.cards, data["cards"], strict=True):
         thumbnail = thumbnails[card.image]
@@ -170,7 +159,7 @@ def _add_pictures(
 
 
 def _to_script_json(value: Any) -> str:
-    """JSON that no parser of HTML or of script reads anything else into."""
+    """JSON that is safe inside a script element."""
     return to_json(value).translate(_UNSAFE)
 
 

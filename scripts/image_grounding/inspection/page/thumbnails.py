@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures at display size as ``data:`` URLs, all of them within a budget of bytes."""
+"""Pictures at display size as ``data:`` URLs, together within a budget of bytes."""
 
 import base64
 import io
@@ -11,23 +11,23 @@ from PIL import Image
 
 from image_grounding.boxes.frames import Transport
 from image_grounding.errors import SampleError
-from image_grounding.images.encoding import open_upright
+from image_grounding.images.pixels import open_upright
 
 # (longest side of a 4:3 picture in pixels, WebP quality), best first.
 _RUNGS = (
     (720, 76), (640, 70), (560, 66), (480, 62), (400, 58), (320, 55), (256, 50), (192, 45),
     (128, 40),
 )  # fmt: skip
-# Pictures differ less than rungs do: each starts at the rung of the one before, or one above where
-# that one took less than this part of its share; most are encoded once.
+# Similar pictures fit the same rung: each starts at the rung of the previous picture, or one rung
+# better where that took less than this part of its share. So most pictures are encoded once.
 _ROOM = 0.6
-_MAX_SIDE = 2048  # of a strip; WebP itself ends at 16,383
+_MAX_SIDE = 2048  # of a panorama; WebP allows at most 16,383
 _PREFIX = "data:image/webp;base64,"
 
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A picture as a ``data:`` URL, or why there is none."""
+    """A picture as a ``data:`` URL, or None with the problem."""
 
     url: str | None
     problem: str = ""
@@ -36,12 +36,12 @@ class Thumbnail:
 def make_thumbnails(paths: Iterable[Path], budget: int) -> dict[Path, Thumbnail]:
     """A thumbnail for each different path.
 
-    Every picture may take an equal share of what is left of the budget, so that what small ones
-    leave over goes to the others.
+    Each picture gets an equal share of the remaining budget, so that later pictures use what small
+    ones leave.
 
     Args:
-        paths: image files; a path that comes again costs nothing.
-        budget: bytes that all the URLs together may take.
+        paths: image files; repeated paths cost nothing.
+        budget: bytes for all URLs together.
     """
     wanted = list(dict.fromkeys(paths))
     made: dict[Path, Thumbnail] = {}

@@ -63,7 +63,7 @@ class Detector:
             for level, stride in enumerate(_STRIDES)
             for detection in _decode(outputs[level][0], outputs[level + 3][0], stride, threshold)
         ]
-        return _suppress(sorted(found, key=lambda one: one.score, reverse=True))
+        return _suppress(sorted(found, key=lambda detection: detection.score, reverse=True))
 
 
 def _decode(scores: Array, sides: Array, stride: int, threshold: float) -> list[Detection]:
@@ -89,10 +89,11 @@ def _decode(scores: Array, sides: Array, stride: int, threshold: float) -> list[
 def _suppress(ordered: list[Detection]) -> list[Detection]:
     """Non-maximum suppression within each class."""
     kept: list[Detection] = []
-    for one in ordered:
+    for detection in ordered:
         if all(
-            one.coco_class != other.coco_class or box_iou(one.box, other.box) <= _NMS_IOU
+            detection.coco_class != other.coco_class
+            or box_iou(detection.box, other.box) <= _NMS_IOU
             for other in kept
         ):
-            kept.append(one)
+            kept.append(detection)
     return kept

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A card's contents: in the list, and once more in the larger view.
+// The contents of a card, in the list and in the larger view.
 
 class View {
   constructor(card, data, large = false) {
@@ -12,7 +12,8 @@ class View {
         el("ol", { class: "rows", "aria-label": "Phrases" }, ...this.rows),
         card.expressions.length ? null : el("p", { class: "nothing" }, "No expressions."),
         makeFlags(card, data.checks),
-        large ? null : makeDiff(card)));
+        large ? null : makeDiff(card),
+        large ? null : makeReplies(card)));
     this.parts = [...this.root.querySelectorAll("[data-e]")];
   }
 
@@ -27,8 +28,8 @@ class View {
         const b = Number(part.dataset.b);
         part.classList.toggle("picked", pinned?.e === e && pinned.b === b);
         const mark = marks.get(this.card, e, b);
-        if (mark) part.dataset.said = MARKS[mark];
-        else delete part.dataset.said;
+        if (mark) part.dataset.marked = MARKS[mark];
+        else delete part.dataset.marked;
       }
     }
     this.rows.forEach((row, e) => {
@@ -47,8 +48,7 @@ class View {
 }
 
 function makeRow(card, e) {
-  const { text, span, boxes } = card.expressions[e];
-  const none = card.grounded ? "no box" : "not grounded yet";
+  const { text, span, boxes, none } = card.expressions[e];
   return el("li", { class: `row ${look(e)}`, "data-e": e },
     el("button", { type: "button", class: "phrase", "data-e": e },
       el("span", { class: "badge" }, String(e + 1)),
@@ -66,6 +66,16 @@ function makeRow(card, e) {
       ...Object.entries(MARKS).map(([mark, label], i) => el("button", {
         type: "button", "data-mark": mark, title: `${label} (key ${i + 1})`, "aria-pressed": "false",
       }, label))));
+}
+
+// The replies that the run kept, as the model wrote them.
+function makeReplies(card) {
+  if (!card.replies.length) return null;
+  return el("details", { class: "fold replies" },
+    el("summary", {}, "What the model said"),
+    ...card.replies.flatMap(({ step, text }) => [
+      el("p", { class: "label" }, `step ${step}`),
+      el("pre", { dir: "auto" }, text)]));
 }
 
 function makeFlags(card, checks) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Elements. Captions, phrases and file names are anybody's text: they only ever become text nodes
-// and attribute values, and never markup.
+// Elements. Captions, phrases, replies and file names are untrusted: they become text nodes and
+// attribute values, never markup.
 "use strict";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -25,6 +25,6 @@ const byId = (id) => document.getElementById(id);
 
 const plain = (name) => name.replaceAll("_", " ");
 
-// An expression's colour and dash: 7 and 4 of them, so that 28 in a row differ in one or the
-// other; its number always stands beside them.
+// The colour and dash of an expression: 7 colours and 4 dashes tell 28 apart; its number is always
+// shown too.
 const look = (e) => `c${e % 7} d${e % 4}`;

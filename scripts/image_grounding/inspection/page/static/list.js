@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The cards in the order and choice that the filters ask for; each is built when it comes near.
+// The cards that pass the filters, in the chosen order; each is built when it scrolls near.
 
 class List {
   constructor(data, place, onBuilt) {
@@ -44,7 +44,7 @@ class List {
   }
 }
 
-// Drawn at random, or picked for what it looks like: only the first stand for all records.
+// Why a card is shown; only random ones represent all records.
 function makeWhy({ picked, because }) {
   const random = picked === "random";
   const also = because ? ` (also picked: ${because})` : "";
@@ -60,20 +60,20 @@ const highest = (card) => Math.max(...scoresOf(card), -Infinity);
 
 const NAMES = new Intl.Collator("en", { numeric: true }); // img2 before img10
 
-// Each falls back on the sampled order, as sorting is stable.
+// Ties keep the sampled order, as sorting is stable.
 const ORDERS = {
   order: () => 0,
-  worst: (one, other) => other.flags.length - one.flags.length || compare(lowest(one), lowest(other)),
-  low: (one, other) => compare(lowest(one), lowest(other)),
-  high: (one, other) => compare(highest(other), highest(one)),
-  name: (one, other) => NAMES.compare(one.path, other.path),
+  worst: (a, b) => b.flags.length - a.flags.length || compare(lowest(a), lowest(b)),
+  low: (a, b) => compare(lowest(a), lowest(b)),
+  high: (a, b) => compare(highest(b), highest(a)),
+  name: (a, b) => NAMES.compare(a.path, b.path),
 };
 
-function compare(one, other) {
-  return one < other ? -1 : Number(one > other);
+function compare(a, b) {
+  return a < b ? -1 : Number(a > b);
 }
 
-// What the filter form asks for, as a function of a card.
+// The filter form as a predicate of cards.
 function makeFilter({ text, flag, picked, marked, low, high }, marks) {
   const wanted = text.trim().toLowerCase();
   const [from, to] = [low === "" ? -Infinity : Number(low), high === "" ? Infinity : Number(high)];

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the reader does: pointing, keys, marks, filters.
+// Interaction: pointer, keys, marks, filters.
 
 const data = JSON.parse(byId("data").textContent);
 data.cards.forEach((card, place) => {
@@ -19,7 +19,7 @@ let pin = null; // {e, b}: the expression of it that was chosen, and the box or 
 let hover = null; // {card, e}
 let zoomed = null; // the view in the dialog
 
-// -- what is pointed at --------------------------------------------------------------------------
+// -- what the pointer is on --------------------------------------------------------------------------
 
 function cardAt(node) {
   if (zoomed?.root.contains(node)) return zoomed.card;
@@ -33,7 +33,7 @@ function placeAt(node) {
   return { e: Number(part.dataset.e), b: b === undefined ? null : Number(b) };
 }
 
-// The expression, and the box, that a mark goes to; null for the whole card.
+// The expression, and perhaps the box, that a mark applies to; null for the whole card.
 function target(card) {
   const focused = cardAt(document.activeElement) === card ? placeAt(document.activeElement) : null;
   const chosen = current === card ? pin : null;
@@ -104,7 +104,7 @@ function stepBox() {
 
 // -- marks ---------------------------------------------------------------------------------------
 
-function say(card, mark, place = target(card)) {
+function setMark(card, mark, place = target(card)) {
   if (place) marks.set(card, place.e, place.b, mark);
   else card.expressions.forEach((_, e) => marks.set(card, e, null, mark));
   refresh(card);
@@ -130,16 +130,16 @@ function download() {
 }
 
 async function load(file) {
-  let said;
+  let message;
   try {
-    const taken = marks.fromFile(await file.text());
+    const loaded = marks.fromFile(await file.text());
     data.cards.forEach(refresh);
     count();
-    said = `${taken} marks loaded`;
+    message = `${loaded} marks loaded`;
   } catch {
-    said = "this file is no review.json";
+    message = "this file is no review.json";
   }
-  byId("reviewed").textContent += `; ${said}`;
+  byId("reviewed").textContent += `; ${message}`;
 }
 
 // -- larger view, tips, theme --------------------------------------------------------------------
@@ -179,7 +179,7 @@ function toggleTheme() {
   setTheme(dark ? "light" : "dark");
   try {
     localStorage.setItem("image-grounding/theme", document.documentElement.dataset.theme);
-  } catch { /* it lasts as long as the page, then */ }
+  } catch { /* then it lasts as long as the page */ }
 }
 
 // -- filters -------------------------------------------------------------------------------------
@@ -211,9 +211,9 @@ const KEYS = {
   z: () => (zoom.open ? zoom.close() : current && openZoom(current)),
   "?": () => byId("keys").showModal(),
   "/": () => byId("text").focus(),
-  0: () => current && say(current, null),
-  u: () => current && say(current, null),
-  ...Object.fromEntries(Object.keys(MARKS).map((mark, i) => [i + 1, () => (current ? say(current, mark) : step(1))])),
+  0: () => current && setMark(current, null),
+  u: () => current && setMark(current, null),
+  ...Object.fromEntries(Object.keys(MARKS).map((mark, i) => [i + 1, () => (current ? setMark(current, mark) : step(1))])),
 };
 
 document.addEventListener("keydown", (event) => {
@@ -246,7 +246,7 @@ document.addEventListener("click", (event) => {
   if (mark) {
     const own = current === card && pin?.e === place.e ? pin : { e: place.e, b: null };
     choose(card, own);
-    return say(card, marks.get(card, own.e, own.b) === mark ? null : mark, own);
+    return setMark(card, marks.get(card, own.e, own.b) === mark ? null : mark, own);
   }
   if (place) {
     const again = current === card && pin?.e === place.e && pin.b === place.b;
@@ -320,12 +320,12 @@ byId("load").addEventListener("change", ({ currentTarget }) => {
 
 try {
   setTheme(localStorage.getItem("image-grounding/theme"));
-} catch { /* the system's, then */ }
+} catch { /* then the system decides */ }
 for (const name of new Set(data.cards.flatMap(({ flags }) => flags.map(({ check }) => check)))) {
   byId("flag").append(el("option", { value: name }, plain(name)));
 }
 byId("charts")?.toggleAttribute("open", !matchMedia("(max-width: 52rem)").matches);
-// A card that is scrolled to stops below the toolbar, however many lines that takes.
+// Scrolling to a card stops below the toolbar, whatever its height.
 new ResizeObserver(([{ target: bar }]) => {
   document.documentElement.style.setProperty("--bar", `${bar.offsetHeight + 12}px`);
 }).observe(document.querySelector(".toolbar"));

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the reviewer said, kept in this browser for each results folder. A mark belongs to a phrase
-// with just these boxes, by their digest: the page of another sample or of a longer run still knows
-// it, the page of another answer does not.
+// The marks of the reviewer, stored in this browser for each results folder. A mark belongs to the
+// digest of a phrase and its boxes: pages of another sample or of a longer run keep it, pages with
+// another answer do not.
 
 const MARKS = { good: "good", wrong_box: "wrong box", wrong_phrase: "wrong phrase", missing: "missing" };
-const WHOLE = ""; // the place of an expression's own mark, beside those of its boxes
+const WHOLE = ""; // the key of an expression's own mark, beside those of its boxes
 
 class Marks {
   constructor(run, cards) {
@@ -33,7 +33,7 @@ class Marks {
     return this.all[this.key(card, e)]?.[b ?? WHOLE] ?? null;
   }
 
-  // No mark takes it back; without a box, those of the boxes too.
+  // A mark of null removes it; without a box, the marks of the boxes too.
   set(card, e, b, mark) {
     const key = this.key(card, e);
     if (this.kept) this.all = this.read(); // another tab may show the same run
@@ -76,7 +76,7 @@ class Marks {
     return JSON.stringify({ format: 1, run: this.run, cards, marks: this.list() }, null, 1) + "\n";
   }
 
-  // Takes over the marks of a review.json that fit this page; says how many.
+  // Adopts the marks of a review.json that fit this page; returns how many.
   fromFile(text) {
     const places = new Map();
     for (const card of this.cards) {
@@ -86,14 +86,14 @@ class Marks {
         expression.boxes.forEach((box, b) => places.set(name(box.id), [card, e, b]));
       });
     }
-    let taken = 0;
+    let loaded = 0;
     for (const { sample_id, expression_id, bbox_id, digest, mark } of JSON.parse(text).marks) {
       const place = places.get(JSON.stringify([sample_id, expression_id, bbox_id ?? null]));
       if (place && Object.hasOwn(MARKS, mark) && (digest ?? this.key(...place)) === this.key(...place)) {
         this.set(...place, mark);
-        taken += 1;
+        loaded += 1;
       }
     }
-    return taken;
+    return loaded;
   }
 }

@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// A picture with its boxes: an SVG in upright original pixels over the thumbnail, whatever size
-// either is shown at; lines and numbers keep their width on the screen.
+// A picture with its boxes: an SVG in upright original pixels over the thumbnail. It scales with
+// the picture; lines and numbers keep their size on the screen.
 
 function makePicture(card, images, large) {
   const [width, height] = card.size;
   const boxes = card.expressions.flatMap((expression, e) =>
     expression.boxes.map(({ bbox, score }, b) => ({ bbox, score, e, b })));
   const area = ({ bbox: [x1, y1, x2, y2] }) => (x2 - x1) * (y2 - y1);
-  boxes.sort((one, other) => area(other) - area(one)); // small ones on top
+  boxes.sort((a, b) => area(b) - area(a)); // small ones on top
 
   const picture = el("div", { class: "picture" },
     card.image === null
       ? el("p", { class: "placeholder" }, "No picture: ", el("bdi", {}, card.problem))
       : el("img", { src: images[card.image], alt: card.caption, decoding: "async", loading: "lazy" }),
     svg("svg", { class: "boxes", viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" },
-      // All of the dark edges below all of the lines: boxes that coincide show both dashes.
+      // All dark edges lie below all lines, so that coinciding boxes show both dashes.
       ...["halo", "line", "reach"].flatMap((part) => boxes.map((box) => makeBox(box, part)))),
     el("div", { class: "tags", "aria-hidden": "true" }, ...makeTags(boxes, width, height)),
   );
-  // Through the object model, which the policy lets pass; style attributes it does not.
+  // Set through the object model: the policy forbids style attributes.
   picture.style.aspectRatio = `${width} / ${height}`;
   picture.style.maxWidth = `min(100%, calc(var(--most) * ${width / height}), max(${width * (large ? 8 : 2)}px, 20rem))`;
   return picture;
@@ -37,7 +37,7 @@ const SMALL = 0.18; // of a side of the picture: a number in the box would hide 
 // where corners meet.
 function makeTags(boxes, width, height) {
   const taken = [];
-  const ordered = [...boxes].sort((one, other) => one.e - other.e || one.b - other.b);
+  const ordered = [...boxes].sort((first, second) => first.e - second.e || first.b - second.b);
   return ordered.map(({ bbox: [x1, y1, x2, y2], e, b }) => {
     const small = Math.min((x2 - x1) / width, (y2 - y1) / height) < SMALL;
     const above = small && y1 > 0.07 * height;

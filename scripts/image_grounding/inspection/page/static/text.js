@@ -6,15 +6,15 @@ function makeCaption(card) {
   const spans = card.expressions
     .map(({ span }, e) => span && { e, start: span[0], end: Math.min(span[1], chars.length) })
     .filter((span) => span && span.start < span.end)
-    .sort((one, other) => (other.end - other.start) - (one.end - one.start) || one.e - other.e);
+    .sort((a, b) => (b.end - b.start) - (a.end - a.start) || a.e - b.e);
   const levels = underlineLevels(spans);
   const cuts = [...new Set([0, chars.length, ...spans.flatMap(({ start, end }) => [start, end])])]
-    .sort((one, other) => one - other);
+    .sort((a, b) => a - b);
 
   const caption = el("p", { class: "caption", dir: "auto" });
   for (let i = 0; i + 1 < cuts.length; i += 1) {
     let node = document.createTextNode(chars.slice(cuts[i], cuts[i + 1]).join(""));
-    // From the inside out: the shortest phrase is the one that a pointer meets.
+    // From the inside out: the pointer meets the shortest phrase.
     for (const { e, start, end } of spans.toReversed()) {
       if (start <= cuts[i] && cuts[i + 1] <= end) {
         const first = start === cuts[i];
@@ -30,7 +30,7 @@ function makeCaption(card) {
   return caption;
 }
 
-// Which of the lines below the text each phrase has, so that phrases in phrases stay apart.
+// The underline level of each phrase, so that nested phrases stay apart.
 function underlineLevels(spans) {
   const levels = new Map();
   for (const { e, start, end } of spans.toReversed()) {

@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What makes the figures of an evaluation doubtful, in sentences."""
+"""Sentences about what makes the figures of an evaluation doubtful."""
 
 from collections.abc import Mapping, Sequence
 
+from image_grounding.evaluation.metric_sums import MetricSums
 from image_grounding.evaluation.pairing import Pairing
-from image_grounding.evaluation.tally import Tally
 from image_grounding.evaluation.truth import NEEDS, Truth
 
 # Where less of the expressions, or of the truth, has a counterpart, texts were not comparable.
 _LEAST_SHARE = 0.1
 
 
-def doubts(
-    pairing: Pairing, tally: Tally, counts: Mapping[str, int], truth: Truth, resamples: int
+def figure_caveats(
+    pairing: Pairing, sums: MetricSums, counts: Mapping[str, int], truth: Truth, resamples: int
 ) -> list[str]:
     """Sentences about what makes the figures of an evaluation doubtful."""
-    found = _unlike_texts(tally, counts, truth)
+    found = _unlike_texts(sums, counts, truth)
     if counts["records_of_another_image_size"]:
         found.append(
             f"{counts['records_of_another_image_size']} records have another image size than the "
@@ -43,19 +43,22 @@ def doubts(
     return found
 
 
-def _unlike_texts(tally: Tally, counts: Mapping[str, int], truth: Truth) -> list[str]:
+def _unlike_texts(sums: MetricSums, counts: Mapping[str, int], truth: Truth) -> list[str]:
     """A sentence where hardly any text of one side is on the other, so that figures are of none."""
-    said, lone = counts["expressions"], counts["expressions_not_in_truth"]
+    expressions, unmatched = counts["expressions"], counts["expressions_not_in_truth"]
     true, missed = counts["truth_phrases"], counts["truth_phrases_without_expression"]
-    if not (said and true) or not (_few(said, lone) or _few(true, missed)):
+    unlike = _few(expressions, unmatched) or _few(true, missed)
+    if not (expressions and true and unlike):
         return []
-    of_categories = any(one.categories for one in truth.annotations)
+    of_categories = any(annotation.categories for annotation in truth.annotations)
     return [
-        f"the figures are of next to nothing: {said - lone} of {said} expressions are in the "
-        f"truth, and {true - missed} of its {true} phrases are expressions. Compared were "
-        f"expressions such as {_examples(tally.lone_expressions)} with "
+        f"the figures are of next to nothing: {expressions - unmatched} of {expressions} "
+        f"expressions are in the truth, and {true - missed} of its {true} phrases are "
+        "expressions. Compared were expressions such as "
+        f"{_examples(sums.unmatched_expressions)} with "
         f"{'category names' if of_categories else 'phrases'} such as "
-        f"{_examples(tally.lone_phrases)}. The truth ({truth.format}) needs {NEEDS[truth.format]}"
+        f"{_examples(sums.unmatched_phrases)}. The truth ({truth.format}) needs "
+        f"{NEEDS[truth.format]}"
     ]
 
 

@@ -10,13 +10,12 @@ from image_grounding.boxes.frames import Size
 from image_grounding.results.reading import GroundedExpression, Record
 from image_grounding.steps.annotations import Instance
 
-Refusals = Callable[[Record], list[str | None]]
 _Pair = tuple[GroundedExpression, dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Selection:
-    """What is wanted.
+class BoxFilter:
+    """Which boxes and expressions are wanted.
 
     Attributes:
         min_score: boxes with a lower score are left out, and those without one, which cannot be
@@ -57,20 +56,20 @@ class Selection:
         left_out: Counter[str],
     ) -> _Pair:
         kept: list[tuple[Instance, Mapping[str, Any]]] = []
-        for one, fields in zip(expression.instances, item.get("instances") or (), strict=True):
-            if reason := self._refusal(one, size):
+        for instance, fields in zip(expression.instances, item.get("instances") or (), strict=True):
+            if reason := self._exclusion(instance, size):
                 left_out[reason] += 1
             else:
-                kept.append((one, fields))
+                kept.append((instance, fields))
         return (
-            replace(expression, instances=tuple(one for one, _ in kept)),
+            replace(expression, instances=tuple(instance for instance, _ in kept)),
             {**item, "instances": [fields for _, fields in kept]},
         )
 
-    def _refusal(self, instance: Instance, size: Size) -> str | None:
+    def _exclusion(self, instance: Instance, size: Size) -> str | None:
         x1, y1, x2, y2 = instance.bbox
         if not (0 <= x1 < x2 <= size[0] and 0 <= y1 < y2 <= size[1]):
-            return "boxes_outside_image"  # none of ours; records of others may hold such
+            return "boxes_outside_image"  # records made by other tools may hold such
         if self.min_score is None:
             return None
         if instance.score is None:
@@ -78,11 +77,13 @@ class Selection:
         return "boxes_below_min_score" if instance.score < self.min_score else None
 
 
-def apply_refusals(record: Record, refusals: Refusals, left_out: Counter[str]) -> Record:
+def exclude(
+    record: Record, exclusions: Callable[[Record], list[str | None]], left_out: Counter[str]
+) -> Record:
     """``record`` with the expressions that a format can hold."""
     kept: list[_Pair] = []
     items = record.fields["expressions"]
-    for expression, item, reason in zip(record.expressions, items, refusals(record), strict=True):
+    for expression, item, reason in zip(record.expressions, items, exclusions(record), strict=True):
         if reason:
             left_out[reason] += 1
             left_out["boxes_of_left_out_expressions"] += len(expression.instances)
@@ -93,4 +94,4 @@ def apply_refusals(record: Record, refusals: Refusals, left_out: Counter[str]) -
 
 def _with(record: Record, pairs: list[_Pair]) -> Record:
     fields = {**record.fields, "expressions": [item for _, item in pairs]}
-    return replace(record, expressions=tuple(one for one, _ in pairs), fields=fields)
+    return replace(record, expressions=tuple(expression for expression, _ in pairs), fields=fields)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images and their captions as people have them, to lines of the input.
+"""Images and captions in the forms that people have, as lines of the input.
 
 A folder of images with a text file of the same name beside each; CSV or TSV with a column of
 images and one of captions; COCO captions JSON.
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from image_grounding.errors import InputError
-from image_grounding.listing import Listing
+from image_grounding.first_few import FirstFew
 
 _IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm"}
 _TABLES = {".csv", ".tsv", ".txt"}
@@ -28,8 +28,8 @@ _LONGEST_CELL = 10_000_000
 
 
 @dataclass
-class Pairs:
-    """What a source holds.
+class CaptionedImages:
+    """The pairs of image and caption that a source holds.
 
     Attributes:
         root: the folder that image paths start from.
@@ -39,7 +39,7 @@ class Pairs:
 
     root: Path
     lines: list[dict[str, Any]] = field(default_factory=list)
-    left: defaultdict[str, Listing] = field(default_factory=lambda: defaultdict(Listing))
+    left: defaultdict[str, FirstFew] = field(default_factory=lambda: defaultdict(FirstFew))
 
     def add(self, image_path: str, caption: str, more: Mapping[str, Any], where: str) -> None:
         """Keep a pair, or note what it lacks."""
@@ -54,9 +54,9 @@ class Pairs:
             self.lines.append({"image_path": image_path, "caption": caption, **more})
 
 
-def read_pairs(
+def read_captions(
     source: Path, root: Path | None, columns: tuple[str | None, str | None], *, by_line: bool
-) -> Pairs:
+) -> CaptionedImages:
     """The pairs of a source.
 
     Args:
@@ -68,24 +68,24 @@ def read_pairs(
     Raises:
         InputError: the source is none of these, or cannot be read.
     """
-    pairs = Pairs(root or (source if source.is_dir() else source.parent))
+    found = CaptionedImages(root or (source if source.is_dir() else source.parent))
     try:
         if source.is_dir():
-            _read_folder(source, pairs, by_line)
+            _read_folder(source, found, by_line)
         elif source.suffix.lower() in _TABLES:
-            _read_table(source, pairs, columns)
+            _read_table(source, found, columns)
         elif source.suffix.lower() == ".json":
-            _read_coco(source, pairs)
+            _read_coco(source, found)
         else:
             raise InputError(f"{source} is no folder and no .csv, .tsv, .txt or .json file")
     except OSError as error:
         raise InputError(f"cannot read {source}: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise InputError(f"{source} is not UTF-8 text") from None
-    return pairs
+    return found
 
 
-def _read_folder(source: Path, pairs: Pairs, by_line: bool) -> None:
+def _read_folder(source: Path, found: CaptionedImages, by_line: bool) -> None:
     for folder, below, names in os.walk(source):
         below[:] = sorted(name for name in below if not name.startswith("."))
         here = Path(folder)
@@ -95,22 +95,22 @@ def _read_folder(source: Path, pairs: Pairs, by_line: bool) -> None:
         for name in files:
             if Path(name).suffix.lower() not in _IMAGES:
                 continue
-            image = os.path.relpath(here / name, pairs.root)
-            partner = next((one for one in _partners(name) if one in texts), None)
+            image = os.path.relpath(here / name, found.root)
+            partner = next((text for text in _partners(name) if text in texts), None)
             if partner is None:
-                pairs.left["image_without_caption"].add(image)
+                found.left["image_without_caption"].add(image)
                 continue
             used.add(partner)
             try:
                 text = (here / partner).read_text(encoding="utf-8-sig")
             except (OSError, UnicodeDecodeError):
-                pairs.left["unreadable_text"].add(os.path.relpath(here / partner, pairs.root))
+                found.left["unreadable_text"].add(os.path.relpath(here / partner, found.root))
                 continue
             captions = [line for line in text.splitlines() if line.strip()] if by_line else [text]
             for caption in captions or [""]:
-                pairs.add(Path(image).as_posix(), caption, {}, partner)
+                found.add(Path(image).as_posix(), caption, {}, partner)
         for name in sorted(texts - used):
-            pairs.left["caption_without_image"].add(os.path.relpath(here / name, pairs.root))
+            found.left["caption_without_image"].add(os.path.relpath(here / name, found.root))
 
 
 def _partners(image: str) -> Iterator[str]:
@@ -118,7 +118,9 @@ def _partners(image: str) -> Iterator[str]:
     yield from (f"{name}{end}" for name in (stem, image) for end in (".txt", ".TXT"))
 
 
-def _read_table(source: Path, pairs: Pairs, columns: tuple[str | None, str | None]) -> None:
+def _read_table(
+    source: Path, found: CaptionedImages, columns: tuple[str | None, str | None]
+) -> None:
     csv.field_size_limit(_LONGEST_CELL)
     with source.open(encoding="utf-8-sig", newline="") as file:
         head = file.readline()
@@ -138,7 +140,7 @@ def _read_table(source: Path, pairs: Pairs, columns: tuple[str | None, str | Non
                     and (name not in ("width", "height") or value.isdecimal())
                 }  # fmt: skip
                 where = f"line {rows.line_num}"
-                pairs.add((row[image] or "").strip(), row[caption] or "", more, where)
+                found.add((row[image] or "").strip(), row[caption] or "", more, where)
         except csv.Error as error:
             raise InputError(f"{source}, line {rows.line_num}: not CSV ({error})") from None
 
@@ -152,11 +154,14 @@ def _column(names: Sequence[str], given: str | None, usual: Sequence[str], flag:
     raise InputError(f"{flag} must name a column; there are {there}")
 
 
-def _read_coco(source: Path, pairs: Pairs) -> None:
+def _read_coco(source: Path, found: CaptionedImages) -> None:
     try:
         content = json.loads(source.read_bytes())
         images = {image["id"]: image for image in content["images"]}
-        captions = [(one["image_id"], str(one["caption"])) for one in content["annotations"]]
+        captions = [
+            (annotation["image_id"], str(annotation["caption"]))
+            for annotation in content["annotations"]
+        ]
         named = {key: str(image["file_name"]) for key, image in images.items()}
     except (ValueError, KeyError, TypeError, RecursionError):
         raise InputError(
@@ -166,8 +171,8 @@ def _read_coco(source: Path, pairs: Pairs) -> None:
     for key, caption in captions:
         image = images.get(key, {})
         more = {name: image[name] for name in ("width", "height") if type(image.get(name)) is int}
-        pairs.add(named.get(key, ""), caption, more, f"image_id {key}")
+        found.add(named.get(key, ""), caption, more, f"image_id {key}")
     captioned = {key for key, _ in captions}
     for key, name in named.items():
         if key not in captioned:
-            pairs.left["image_without_caption"].add(name)
+            found.left["image_without_caption"].add(name)

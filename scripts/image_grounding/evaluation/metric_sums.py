@@ -30,16 +30,16 @@ COLUMNS = (
 _EXAMPLES = 2
 
 
-class Tally:
+class MetricSums:
     """Sums over groups of images, each image in one group.
 
     Attributes:
-        ranked: every judged box with a score.
-        without_score: how many judged boxes have none.
-        not_judged: boxes of expressions that the truth does not have, or says nothing of.
+        ranked: every evaluated box with a score.
+        without_score: how many evaluated boxes have none.
+        not_evaluated: boxes of expressions that the truth does not have, or has no boxes for.
         iou_histogram: of best boxes, phrases by IoU in ``IOU_BINS`` bins of equal width.
-        lone_expressions: the first expressions that no phrase of the truth is.
-        lone_phrases: the first phrases of the truth that have no expression.
+        unmatched_expressions: the first expressions that no phrase of the truth is.
+        unmatched_phrases: the first phrases of the truth that have no expression.
     """
 
     def __init__(self, pairing: Pairing) -> None:
@@ -47,10 +47,10 @@ class Tally:
         self._columns = {name: [0.0] * self.groups for name in COLUMNS}
         self.ranked: list[Ranked] = []
         self.without_score = 0
-        self.not_judged = 0
+        self.not_evaluated = 0
         self.iou_histogram = [0] * IOU_BINS
-        self.lone_expressions: list[str] = []
-        self.lone_phrases: list[str] = []
+        self.unmatched_expressions: list[str] = []
+        self.unmatched_phrases: list[str] = []
         phrases = (phrase for pair in pairing.pairs for phrase in pair.annotation.phrases)
         self._boxed_only = any(phrase.boxes for phrase in phrases)
         for pair in pairing.pairs:
@@ -68,16 +68,20 @@ class Tally:
             if phrase.boxes or not self._boxed_only:
                 self._count(group, "phrases", 1)
                 self._count(group, "phrases_matched", bool(found))
-                _keep_first(self.lone_phrases, [] if found else [phrase.text])
+                _keep_first(self.unmatched_phrases, [] if found else [phrase.text])
             if pair.grounded and phrase.boxes is not None:
                 self._add_boxes(group, phrase, [pair.expressions[number] for number in found])
             else:
-                self.not_judged += sum(len(pair.expressions[one].instances) for one in found)
+                self.not_evaluated += sum(
+                    len(pair.expressions[number].instances) for number in found
+                )
         self._count(group, "expressions", len(pair.expressions))
         self._count(group, "expressions_matched", len(used))
-        lone = [one for number, one in enumerate(pair.expressions) if number not in used]
-        _keep_first(self.lone_expressions, [one.text for one in lone])
-        self.not_judged += sum(len(one.instances) for one in lone)
+        unmatched = [
+            expression for number, expression in enumerate(pair.expressions) if number not in used
+        ]
+        _keep_first(self.unmatched_expressions, [expression.text for expression in unmatched])
+        self.not_evaluated += sum(len(expression.instances) for expression in unmatched)
 
     def _add_boxes(
         self, group: int, phrase: Phrase, expressions: Sequence[GroundedExpression]
@@ -85,7 +89,7 @@ class Tally:
         truth = phrase.boxes or ()
         found = localize(_boxes_of(expressions), truth)
         self._count(group, "true_boxes", len(truth))
-        for box in found.judged:
+        for box in found.boxes:
             self._count(group, "boxes", 1)
             self._count(group, "boxes_right", box.right)
             if box.score is None:
@@ -124,7 +128,7 @@ def _keep_first(examples: list[str], more: Sequence[str]) -> None:
 
 def _boxes_of(expressions: Sequence[GroundedExpression]) -> list[Instance]:
     """The boxes of the expressions of a phrase; of one box that several have, the best score."""
-    boxes = [box for one in expressions for box in one.instances]
+    boxes = [box for expression in expressions for box in expression.instances]
     if len(expressions) < 2:
         return boxes
     return list({box.bbox: box for box in reversed(by_score(boxes))}.values())

@@ -8,7 +8,7 @@ _SHOWN = 10
 
 
 @dataclass
-class Listing:
+class FirstFew:
     """The first few of something, and how many there are."""
 
     total: int = 0

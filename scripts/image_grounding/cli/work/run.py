@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``run_pipeline.py``: run the two steps."""
+
+import re
+import sys
+from pathlib import Path
+
+import click
+
+from image_grounding.cli.common import (
+    error_facts,
+    print_json,
+    reporting_errors,
+    say_error,
+)
+from image_grounding.cli.tables import show_findings, show_records
+from image_grounding.errors import Exit
+from image_grounding.input.selection import Pilot
+from image_grounding.run.dry_run import DryRun
+from image_grounding.run.progress import make_reporter
+from image_grounding.run.run import run
+from image_grounding.spec import load_spec
+
+_ONLY_IN_FILE = {"spec", "versions", "working_folder"}
+
+
+def run_tool(
+    spec_file: Path | None,
+    dry: bool,
+    decode: str,
+    limit: int | None,
+    sample: int | None,
+    seed: int,
+    quiet: bool,
+    table: int,
+    overrides: tuple[str, ...],
+) -> None:
+    """Extract referring expressions from captions and ground them in their images."""
+    if limit and sample:
+        raise click.UsageError("--limit and --sample exclude each other")
+    if not re.fullmatch(r"all|\d{1,12}", decode):
+        raise click.UsageError("--check-images takes a number, or all")
+    pilot = Pilot(limit) if limit else Pilot(sample, seed) if sample else None
+    with reporting_errors():
+        spec = load_spec(spec_file, overrides, without_keys=dry)
+        reporter = make_reporter(quiet=quiet)
+        for note in spec.notes:
+            reporter.say(note)
+        if dry:
+            whole = None if decode == "all" else int(decode)
+            sys.exit(_look(DryRun(spec, reporter, pilot, whole), quiet))
+        result = run(spec, reporter, pilot)
+        # The rest of it is in run_summary.json; what a program reads now stays short.
+        short = {k: value for k, value in result.summary.items() if k not in _ONLY_IN_FILE}
+        summary = {"exit_code": int(result.exit_code), **short}
+        if result.error:
+            summary |= error_facts(result.error)
+            if not quiet:
+                say_error(result.error)
+        if table and not quiet:
+            show_records(spec.results_dir / "annotations.jsonl", table)
+        print_json(summary)
+    sys.exit(result.exit_code)
+
+
+def _look(dry_run: DryRun, quiet: bool) -> Exit:
+    """Print what a dry run finds."""
+    dry_run.look()
+    report = dry_run.plain()
+    if not quiet:
+        show_findings(report)
+    print_json(report)
+    return dry_run.exit_code

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps ``run_state.json`` true while a run is at work."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from image_grounding.errors import ImageGroundingError, OutputError
+from image_grounding.input.selection import Selection
+from image_grounding.results.folder import ResultsFolder
+from image_grounding.results.run_state import RUNNING, Process, RunState, now_text
+from image_grounding.run.progress import Pace, Reporter, Snapshot
+from image_grounding.steps.table import AnyStep
+from image_grounding.teachers import Teacher
+
+_EVERY_S = 2.0
+
+
+class StateKeeper:
+    """A reporter that shows what another one shows, and lets other processes know.
+
+    Args:
+        folder: of the run.
+        reporter: the other one.
+        selection: what the run goes through.
+        steps: of the run, in order.
+    """
+
+    def __init__(
+        self,
+        folder: ResultsFolder,
+        reporter: Reporter,
+        selection: Selection,
+        steps: Sequence[AnyStep],
+    ) -> None:
+        now = now_text()
+        self._folder = folder
+        self._reporter = reporter
+        self._look: Callable[[], Snapshot] | None = None
+        self._pace = Pace()
+        self.teacher: Teacher | None = None
+        self._state = RunState(
+            RUNNING,
+            Process.this(),
+            since=now,
+            updated=now,
+            steps=tuple(step.number for step in steps),
+            selection=selection.pilot.plain() if selection.pilot else None,
+            lines=selection.total,
+        )
+
+    def say(self, message: str) -> None:
+        """Show a message."""
+        self._reporter.say(message)
+
+    async def watch(self, look: Callable[[], Snapshot]) -> None:
+        """Show what ``look`` sees and write it down, until cancelled."""
+        self._look = look
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._reporter.watch(look))
+            tasks.create_task(self._keep())
+
+    async def _keep(self) -> None:
+        while True:
+            self._write()
+            await asyncio.sleep(_EVERY_S)
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """In the block a run is at work; an error that leaves it has ended it."""
+        self._write()
+        try:
+            yield
+        except ImageGroundingError as error:
+            self.end("stopped", error)
+            raise
+        except BaseException as error:
+            self.end(f"stopped: {type(error).__name__}")
+            raise
+
+    def end(self, status: str, error: ImageGroundingError | None = None) -> None:
+        """The run is over."""
+        self._write()
+        self._state = replace(
+            self._state,
+            status=status,
+            samples_a_second=0.0,
+            seconds_left=None,
+            error=str(error) if error else None,
+        )
+        self._write(look=False)
+
+    def _write(self, *, look: bool = True) -> None:
+        """Write it down; where that cannot be done, the results themselves will say so."""
+        if look and self._look and self.teacher:
+            self._state = self._seen(self._look(), self.teacher)
+        self._state = replace(self._state, updated=now_text())
+        with contextlib.suppress(OutputError):
+            self._folder.write_state(self._state)
+
+    def _seen(self, now: Snapshot, teacher: Teacher) -> RunState:
+        self._pace.update(now)
+        left = self._pace.seconds_left(now)
+        traffic = teacher.traffic()
+        endpoint = {
+            "state": "answering" if traffic.answered else "has not answered yet",
+            "in_flight": now.in_flight,
+            "limit": now.limit,
+        }
+        return replace(
+            self._state,
+            lines=now.total,
+            finished=now.done,
+            failed=now.failed,
+            repeated=now.repeated,
+            from_checkpoints=now.resumed,
+            samples_a_second=round(self._pace.rate(now), 3),
+            seconds_left=None if left is None else round(left, 1),
+            endpoint=endpoint if teacher.capabilities.needs_endpoint else None,
+            usage=teacher.usage(),
+        )

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One sample through its steps: what is done of it is recalled, the rest is asked for and kept."""
+
+import contextlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from image_grounding.boxes.frames import Size
+from image_grounding.images.encoding import EncodedImage
+from image_grounding.input.samples import Sample, wrong_size
+from image_grounding.results.checkpoints import Checkpoint, CheckpointStore, load_finished
+from image_grounding.steps.drive import Replay, drive
+from image_grounding.steps.step import Earlier
+from image_grounding.steps.table import AnyStep
+from image_grounding.teachers import Teacher
+
+# So many wrong sizes are named one by one; all of them are counted.
+_WRONG_SIZES_SHOWN = 3
+
+
+@dataclass
+class Findings:
+    """What a run found out about its samples.
+
+    Attributes:
+        usable_inputs: steps of samples whose line and image could be read.
+        wrong_sizes: lines whose width or height is not that of the file.
+        recalled: finished steps that were recalled, by what made them: a name of
+            ``Teacher.provenance`` and its value.
+        dropped_boxes: boxes of samples that failed for them, by reason.
+    """
+
+    usable_inputs: int = 0
+    wrong_sizes: int = 0
+    recalled: Counter[tuple[str, Any]] = field(default_factory=Counter)
+    dropped_boxes: Counter[str] = field(default_factory=Counter)
+
+    def foreign(self, provenance: Mapping[str, Any]) -> dict[str, int]:
+        """Recalled steps that another teacher made than that of ``provenance``, by what differs."""
+        found: Counter[str] = Counter()
+        for (name, value), count in self.recalled.items():
+            if provenance.get(name) is not None and provenance[name] != value:
+                found[name] += count
+        return dict(found)
+
+
+class RunStopped(Exception):
+    """The run ends; this sample is left for the next one."""
+
+
+class StepFailed(Exception):
+    """A step of a sample failed."""
+
+    def __init__(self, step: AnyStep, error: Exception) -> None:
+        super().__init__(str(error))
+        self.step = step
+        self.error = error
+
+
+@contextlib.contextmanager
+def _within(step: AnyStep) -> Iterator[None]:
+    """Keep with an exception the step that it came from."""
+    try:
+        yield
+    except RunStopped:
+        raise
+    except Exception as error:
+        raise StepFailed(step, error) from error
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a sample went.
+
+    Attributes:
+        resumed: all of it was there already.
+        asked_for_boxes: boxes were asked for now.
+        unusable: boxes among them could not be used.
+    """
+
+    resumed: bool
+    asked_for_boxes: bool
+    unusable: bool
+
+
+class SampleWorker:
+    """Does what is not done yet of a sample.
+
+    Args:
+        teacher: who is asked.
+        stores: the checkpoints of the steps to do, in order.
+        ready: awaited before a question; raises RunStopped where the run has ended.
+        succeeded: called with every step that was done now.
+        say: takes messages.
+        force: recall nothing. What was finished is kept until something takes its place.
+        reread: derive results anew from the kept replies.
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        stores: Mapping[AnyStep, CheckpointStore[Any]],
+        *,
+        ready: Callable[[], Awaitable[None]],
+        succeeded: Callable[[AnyStep], None],
+        say: Callable[[str], None],
+        force: bool = False,
+        reread: bool = False,
+    ) -> None:
+        self.findings = Findings()
+        # Finished steps of samples that are not through yet.
+        self.half_done = 0
+        self._teacher = teacher
+        self._stores = stores
+        self._first = next(iter(stores))
+        self._ready = ready
+        self._succeeded = succeeded
+        self._say = say
+        self._recall = not (force or reread)
+        self._reread = reread
+
+    async def annotate(self, sample: Sample) -> Outcome:
+        """Take a sample through the steps.
+
+        Raises:
+            StepFailed: with the step and what happened in it.
+        """
+        with _within(self._first):
+            done = load_finished(sample, list(self._stores.values()), recall=self._recall)
+        earlier, through = done.earlier, 0
+        try:
+            for step, store in self._stores.items():
+                with _within(step):
+                    if found := done.checkpoints.get(step):
+                        self._count_recalled(step, found.provenance)
+                    else:
+                        earlier = earlier.plus(step, await self._do(step, store, sample, earlier))
+                through += 1
+                self.half_done += 1
+        finally:
+            self.half_done -= through
+        resumed = len(done.checkpoints) == len(self._stores)
+        self.findings.usable_inputs += resumed
+        asked = [step for step in self._stores if step.asks_for_boxes]
+        asked = [step for step in asked if step not in done.checkpoints]
+        unusable = any(step.losses(earlier[step]).dropped for step in asked)
+        return Outcome(resumed, bool(asked), unusable)
+
+    def forget(self, sample: Sample, step: AnyStep) -> None:
+        """Drop what an earlier run finished of a step, so that it is asked for again."""
+        self._stores[step].discard(sample)
+
+    async def _do(
+        self, step: AnyStep, store: CheckpointStore[Any], sample: Sample, earlier: Earlier
+    ) -> Any:
+        """A step's result, asked for and kept."""
+        if self._reread and (kept := store.load(sample, earlier)) and kept.replies:
+            return await self._read_again(step, store, sample, earlier, kept)
+        image = await self._begin(sample)
+        size, profile = image.frame.original, self._teacher.profile
+        driven = await drive(step.plan(sample, size, earlier, profile), step.read, self._teacher)
+        store.save(
+            sample,
+            Checkpoint(
+                step.basis(sample, earlier),
+                image.fingerprint,
+                size,
+                self._teacher.provenance(),
+                driven.result,
+                driven.replies,
+                profile.transport,
+            ),
+        )
+        self._succeeded(step)
+        if step is self._first:
+            self._compare_sizes(sample, size)
+        return driven.result
+
+    async def _read_again(
+        self,
+        step: AnyStep,
+        store: CheckpointStore[Any],
+        sample: Sample,
+        earlier: Earlier,
+        kept: Checkpoint[Any],
+    ) -> Any:
+        """A step's result from the kept replies; only what they leave open is asked for."""
+        if step.asks_for_boxes and self._teacher.provenance()["convention"] is None:
+            await self._ready()  # it must be known; one that is named or was measured is
+        self.findings.usable_inputs += 1
+        profile = self._teacher.profile
+        if kept.transport:
+            profile = replace(profile, transport=kept.transport)
+        replay = Replay(kept.replies, self._teacher, self._ready)
+        move = step.plan(sample, kept.size, earlier, profile)
+        driven = await drive(move, step.read, replay)
+        provenance = {**kept.provenance, "convention": self._teacher.provenance()["convention"]}
+        again = replace(kept, provenance=provenance, result=driven.result, replies=driven.replies)
+        store.save(sample, again)
+        self._succeeded(step)
+        return driven.result
+
+    async def _begin(self, sample: Sample) -> EncodedImage:
+        """The image of a sample that is about to be asked for; it must be good."""
+        image = await self._load(sample)
+        await self._ready()
+        self.findings.usable_inputs += 1
+        return image
+
+    async def _load(self, sample: Sample) -> EncodedImage:
+        profile, images = self._teacher.profile, self._teacher.images
+        images.transports = profile.transports
+        return await images.load(sample.image, profile.transport)
+
+    def _compare_sizes(self, sample: Sample, size: Size) -> None:
+        if warning := wrong_size(sample, size):
+            self.findings.wrong_sizes += 1
+            if self.findings.wrong_sizes <= _WRONG_SIZES_SHOWN:
+                self._say(f"{warning}; the file's size is used")
+
+    def _count_recalled(self, step: AnyStep, provenance: Mapping[str, Any]) -> None:
+        for name, value in provenance.items():
+            # A convention says nothing of a step that asks for no boxes.
+            if name != "convention" or step.asks_for_boxes:
+                self.findings.recalled[name, value] += 1

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a run is going: its pace, and what another terminal sees of it."""
+
+import dataclasses
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from subprocess import PIPE, Popen
+
+import pytest
+
+from conftest import Project, read_jsonl, write_jsonl
+from image_grounding.results.folder import ResultsFolder
+from image_grounding.results.run_state import Process, RunState
+from image_grounding.run.progress import Pace, Snapshot
+from image_grounding.run.status import status_of
+from support.loopback import Answer, Call, Loopback
+from support.scripts import SCRIPTS, Ran, clean_environment, run_script
+
+Maker = Callable[..., Project]
+
+START = Snapshot(
+    total=100, done=0, failed=0, repeated=0, resumed=0, steps=2, steps_done=0, half_done=0,
+    asking_s=0.0, in_flight=0, limit=8, requests=0, retries=0, tokens=0,
+)  # fmt: skip
+
+
+def test_pace_is_known_before_the_first_sample_is_through() -> None:
+    pace = Pace()
+    pace.update(START)
+    assert pace.seconds_left(START) is None
+    now = dataclasses.replace(START, steps_done=8, half_done=8, asking_s=2.0, requests=16)
+    pace.update(now)
+    assert pace.rate(now) == 2.0
+    assert pace.seconds_left(now) == (200 - 8) / 4
+
+
+def test_what_was_there_already_says_nothing_of_the_pace() -> None:
+    pace = Pace()
+    now = dataclasses.replace(START, done=60, resumed=60, steps_done=10, half_done=2, asking_s=5.0)
+    pace.update(now)
+    assert (pace.rate(now), pace.seconds_left(now)) == (1.0, (40 * 2 - 2) / 2)
+
+
+def test_repeated_lines_are_not_left() -> None:
+    now = dataclasses.replace(START, done=50, failed=5, repeated=45)
+    assert (now.left, now.steps_left) == (0, 0)
+
+
+def test_pace_follows_a_change() -> None:
+    """After an outage or a climb to more requests at a time, the last minute counts."""
+    pace = Pace()
+    for second in range(1, 301):
+        fast = max(0, second - 200) * 10
+        now = dataclasses.replace(START, total=10_000, steps_done=second + fast, asking_s=second)
+        pace.update(now)
+    assert pace.rate(now) == 5.5
+
+
+@pytest.fixture
+def running(server: Loopback, make_project: Maker) -> Iterator[tuple[Project, Popen[str]]]:
+    """A run of 12 samples whose endpoint answers 20 requests and then no more."""
+    project = make_project(12, size=(64, 48))
+    held = threading.Event()
+
+    def hold(call: Call) -> Answer | None:
+        if call.number > 20:
+            held.wait(60)
+        return None
+
+    server.fault = hold
+    prices = ("vlm.prices.input=1", "vlm.prices.output=1", "workflow.max_workers=2")
+    command = [sys.executable, SCRIPTS / "run_pipeline.py", *project.overrides(server, *prices)]
+    process = Popen(command, cwd="/", env=clean_environment(), stdout=PIPE, stderr=PIPE, text=True)
+    try:
+        yield project, process
+    finally:
+        held.set()
+        process.kill()
+        process.communicate()
+
+
+def status(project: Project, *options: str) -> Ran:
+    return run_script("status.py", "results", *options, cwd=project.folder)
+
+
+def test_a_run_is_seen_from_outside_until_it_is_killed(
+    running: tuple[Project, Popen[str]],
+) -> None:
+    project, process = running
+    seen = status(project, "--quiet")
+    while seen.code or not seen.json["finished"]:
+        assert process.poll() is None, process.communicate()
+        seen = status(project, "--quiet")
+    assert seen.err == ""
+    state = seen.json
+    assert (state["status"], state["running"], state["pid"]) == ("running", True, process.pid)
+    assert state["finished"] + state["failed"] + state["left"] == state["lines"] == 12
+    assert state["endpoint"]["state"] == "answering"
+    assert state["samples_a_second"] > 0
+    assert state["seconds_left"] > 0
+    assert state["cost"] > 0
+    process.kill()  # and is a zombie until somebody asks how it ended
+    while (state := status(project).json)["running"]:
+        pass
+    assert (state["status"], state["pid"]) == ("stopped: killed", process.pid)
+    assert 12 - state["left"] == state["finished"] == state["checkpoints"]["1"] > 0
+    assert (state["samples_a_second"], state["seconds_left"]) == (None, None)
+
+
+def test_status_changes_nothing_and_knows_the_end(server: Loopback, make_project: Maker) -> None:
+    project = make_project(3, size=(64, 48))
+    rows = read_jsonl(project.input)
+    write_jsonl(project.input, [*rows, rows[0], "{bad"])
+    assert project.run(server).code == 3
+    before = {path: path.stat().st_mtime_ns for path in [project.results, *contents(project)]}
+    seen = status(project, "--watch")  # there is nothing to wait for
+    assert seen.code == 0
+    assert "3 finished, 1 failed, 0 left" in seen.err
+    state = seen.json
+    assert (state["status"], state["running"]) == ("some samples failed", False)
+    counts = ("lines", "finished", "failed", "repeated_lines", "left")
+    assert [state[name] for name in counts] == [5, 3, 1, 1, 0]
+    assert state["checkpoints"] == {"0": 3, "1": 3}
+    assert before == {
+        path: path.stat().st_mtime_ns for path in [project.results, *contents(project)]
+    }
+
+
+def contents(project: Project) -> list[Path]:
+    return sorted(project.results.rglob("*"))
+
+
+def test_what_ended_a_run_is_kept(server: Loopback, make_project: Maker) -> None:
+    project = make_project(2)
+    server.fault = lambda call: Answer(status=401)
+    assert project.run(server).code == 4
+    state = status(project).json
+    assert (state["status"], state["left"]) == ("endpoint unusable", 2)
+    assert "401" in state["error"]
+    write_jsonl(project.input, ["{bad"])
+    assert project.run(server).code == 2
+    state = status(project).json
+    assert (state["status"], state["failed"]) == ("stopped", 1)
+    assert "no line of" in state["error"]
+
+
+def test_a_later_process_of_the_same_number_is_another() -> None:
+    this = Process.this()
+    assert this.is_alive()
+    assert dataclasses.replace(this, mark="0").is_alive() is False
+    assert dataclasses.replace(this, mark=None).is_alive()
+    assert dataclasses.replace(this, host="elsewhere").is_alive() is None
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(5, "running"), (300, "silent for 300 s, and")])
+def test_a_run_on_another_machine_is_believed_for_a_while(
+    seconds: int, status: str, tmp_path: Path
+) -> None:
+    then = (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()
+    state = RunState("running", Process(1, "elsewhere"), then, then, ("0", "1"), None, 9)
+    ResultsFolder(tmp_path).write_state(state)
+    assert status_of(tmp_path)["status"].startswith(status)
+
+
+@pytest.mark.parametrize("text", [None, "{", "{}", '{"status": "running", "process": 3}'])
+def test_no_state(text: str | None, tmp_path: Path) -> None:
+    if text:
+        (tmp_path / "run_state.json").write_text(text)
+    ran = run_script("status.py", str(tmp_path))
+    assert (ran.code, ran.json["exit_code"]) == (2, 2)
+    assert "no run has left its state in" in ran.err
+    assert "no such results" in run_script("status.py", str(tmp_path / "other")).err
