@@ -59,15 +59,37 @@ KNOWN = [
     ("moonshotai/Kimi-VL-A3B-Instruct", "Kimi-VL", ("norm1_xyxy", "bbox_2d", 1)),
     ("claude-sonnet-4-5", "Claude", ("pixel_sent", "bbox_2d", 1)),
     ("anthropic/claude-opus-4.6", "Claude", ("pixel_sent", "bbox_2d", 1)),
+    ("qwen-vl-max", "Qwen2.5-VL", QWEN25),
+    ("qwen-vl-max-latest", "Qwen2.5-VL", QWEN25),
+    ("qwen-vl-plus-2025-08-15", "Qwen2.5-VL", QWEN25),
+    ("qwen/qwen-vl-plus", "Qwen2.5-VL", QWEN25),
+    ("Qwen/QVQ-72B-Preview", "Qwen2-VL", QWEN2),
+    ("qvq-max", "Qwen2-VL", QWEN2),
+    ("qwen3-vl-plus", "Qwen3-VL and later", QWEN3),
+    ("glm-4v-plus-0111", "GLM-V", NORM1000),
+    ("glm-4v-flash", "GLM-V", NORM1000),
+    ("deepseek-v4-flash-vision-exp", "DeepSeek", NORM1000),
+    ("doubao-seed-1-6-vision-250815", "Seed-VL", NORM1000),
+    ("bytedance-seed/seed-1.6", "Seed-VL", NORM1000),
+    ("seed-1-6-flash", "Seed-VL", NORM1000),
+    ("seed-2.0-lite", "Seed-VL", NORM1000),
+    ("moonshotai/Kimi-K2.5", "Kimi-VL", ("norm1_xyxy", "bbox_2d", 1)),
+    ("kimi-k2.6", "Kimi-VL", ("norm1_xyxy", "bbox_2d", 1)),
+    ("accounts/fireworks/models/kimi-k2p5", "Kimi-VL", ("norm1_xyxy", "bbox_2d", 1)),
+    ("us.amazon.nova-pro-v1:0", "Amazon Nova", NORM1000),
+    ("amazon/nova-2-lite-v1", "Amazon Nova", NORM1000),
+    ("gpt-5.1", "GPT-5", ("pixel_sent", "bbox_2d", 1)),
+    ("openai/gpt-5.6-sol", "GPT-5", ("pixel_sent", "bbox_2d", 1)),
 ]
 
 NOTHING_KNOWN = [
-    "", "test-vlm", "my-model", "default", "gpt-4o", "gpt-5.1", "google/paligemma-3b-mix-448",
+    "", "test-vlm", "my-model", "default", "gpt-4o", "gpt-oss-120b", "google/paligemma-3b-mix-448",
     "google/paligemma2-10b-pt-896", "allenai/Molmo-7B-D-0924", "meta-llama/Llama-4-Scout-17B-16E",
     "meta-llama/Llama-3.2-11B-Vision-Instruct", "mistralai/Pixtral-12B-2409", "mistral-large-4",
-    "microsoft/Phi-3.5-vision-instruct", "moonshotai/Kimi-K2.5", "stepfun-ai/step3",
-    "Qwen/Qwen-VL-Chat", "qwen-vl-max", "Qwen/Qwen-7B-Chat", "qwen-72b", "zai-org/GLM-4.5-Air",
-    "google/gemma-2-9b-it", "deepseek-ai/DeepSeek-V3.2", "baidu/ERNIE-4.5-21B-A3B-PT",
+    "microsoft/Phi-3.5-vision-instruct", "moonshotai/Kimi-K2-Instruct", "kimi-k2-0905-preview",
+    "stepfun-ai/step3", "Qwen/Qwen-VL-Chat", "Qwen/Qwen-7B-Chat", "qwen-72b", "zai-org/GLM-4.5-Air",
+    "google/gemma-2-9b-it", "deepseek-ai/DeepSeek-V3.2", "ByteDance-Seed/Seed-OSS-36B-Instruct",
+    "glm-4-plus", "some-bossanova-pro", "baidu/ERNIE-4.5-21B-A3B-PT",
 ]  # fmt: skip
 
 
@@ -97,6 +119,8 @@ def test_what_is_sent_needs_no_resize_by_the_server(model: str, size: tuple[int,
         assert CONVENTIONS[family.convention].to_sent(box, frame) == box
     if family.name == "Claude":
         assert max(sent) <= 1568
+    if family.name == "GPT-5":
+        assert min(sent) <= 768
 
 
 @pytest.mark.parametrize("model", ["test-vlm", "gemini-3.5-flash-lite", "Qwen3-VL-8B", "claude-4"])

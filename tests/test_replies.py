@@ -79,7 +79,7 @@ GROUNDING = [
     Row("prose and a fence", f"Here it is:\n```json\n{WHOLE}\n```\nI hope that helps!", REPAIRED, BOTH),
     Row("prose with stray braces", f"Use {{braces}} and [brackets]: {WHOLE} Done {{.", REPAIRED, BOTH),
     Row("a stray brace that is never closed", f"I open { '{' } and then: {WHOLE}", REPAIRED, BOTH),
-    Row("a stray brace and a stray quote", f'It is 5" wide {{ or 6" maybe.\n{WHOLE}', REPAIRED, BOTH),
+    Row("a stray brace and a stray quote", f'It is 5" wide {{ or 6" maybe.\n{WHOLE}', REPAIRED, BOTH, {"malformed": 1}),
     Row("a smiley", f"Sure :-[ {WHOLE}", REPAIRED, BOTH),
     Row("think block", f"<think>Maybe [1, 2, 3, 4]? {{...}}</think>{WHOLE}", OK, BOTH),
     Row("think block with a draft in it", f'<think>{one(chr(34) + "bbox_2d" + chr(34) + ": [1, 1, 2, 2]")}</think>\n{WHOLE}', OK, BOTH),

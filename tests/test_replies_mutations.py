@@ -6,25 +6,18 @@ boxes, and never absent unless the reply says so.
 """
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from image_grounding.replies import ReplyStatus, read_grounding
-from support.mutations import (
-    ANY,
-    STRUCTURED,
-    Good,
-    Writer,
-    damaged,
-    good_replies,
-    mutated,
-    numbered,
-    table,
-)
+from support.mutations import ANY, STRUCTURED, Good, Writer, damaged, good_replies, mutated
 from support.replies import in_pixels, may_look_absent, outcomes
 
+# What explains a failure takes longer than to find it.
+QUICK = settings(phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink))
 
-def check(good: Good, text: str, *, cut: bool = False, spoiled: bool = False) -> None:
+
+def check(good: Good, text: str, *, cut: bool = False) -> None:
     """Hold what is read in ``text`` against what was right before it was damaged."""
     reply = read_grounding(text, good.asked)
     found = outcomes(reply, len(good.asked))
@@ -43,12 +36,8 @@ def check(good: Good, text: str, *, cut: bool = False, spoiled: bool = False) ->
         assert not boxed & may_look_absent(reply, found), (good.asked, text, reply)
 
 
-# Lines may count or number their things: some plurals in them are asked for again.
-READ_IN_FULL = [writer for writer in ANY if writer not in (numbered, table)]
-
-
-@pytest.mark.parametrize("writer", READ_IN_FULL, ids=lambda writer: writer.__name__)
-@settings(max_examples=25, derandomize=True)
+@pytest.mark.parametrize("writer", ANY, ids=lambda writer: writer.__name__)
+@settings(QUICK, max_examples=15)
 @given(data=st.data())
 def test_a_good_reply_is_read_in_full(writer: Writer, data: st.DataObject) -> None:
     good = data.draw(good_replies())
@@ -62,7 +51,7 @@ def test_a_good_reply_is_read_in_full(writer: Writer, data: st.DataObject) -> No
     check(good, writer(good))
 
 
-@settings(max_examples=250, derandomize=True)
+@settings(QUICK, max_examples=150)
 @given(data=st.data())
 def test_entries_that_went_wrong(data: st.DataObject) -> None:
     writer = data.draw(st.sampled_from(ANY))
@@ -72,7 +61,7 @@ def test_entries_that_went_wrong(data: st.DataObject) -> None:
     check(good, writer(good))
 
 
-@settings(max_examples=300, derandomize=True)
+@settings(QUICK, max_examples=250)
 @given(data=st.data())
 def test_texts_that_went_wrong(data: st.DataObject) -> None:
     writer = data.draw(st.sampled_from(ANY))
@@ -81,11 +70,11 @@ def test_texts_that_went_wrong(data: st.DataObject) -> None:
     check(good, text, cut=cut)
 
 
-@settings(max_examples=150, derandomize=True)
+@settings(QUICK, max_examples=100)
 @given(data=st.data())
 def test_both_went_wrong(data: st.DataObject) -> None:
     writer = data.draw(st.sampled_from(STRUCTURED))
     good = data.draw(good_replies())
     good = data.draw(mutated(good, writer))
-    text, cut = data.draw(damaged(writer(good)))
+    text, cut = (writer(good), False) if good.crossed else data.draw(damaged(writer(good)))
     check(good, text, cut=cut)

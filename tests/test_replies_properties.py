@@ -81,7 +81,7 @@ def check(text: str) -> None:
         assert found.noun_chunk
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(texts)
 def test_readers_take_any_text_and_make_nothing_up(text: str) -> None:
     check(text)

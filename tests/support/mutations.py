@@ -43,14 +43,14 @@ class Good:
         asked: the expressions.
         entries: boxes; None for one that is said to be unseen.
         absent: ids that are listed as absent.
-        silenced: expressions that nothing right can be read of any more.
+        crossed: ids or labels were mixed up; once more, and nothing could tell.
         thinned: expressions that lost entries, so that fewer boxes are right as well.
     """
 
     asked: Sequence[str]
     entries: Sequence[Entry]
     absent: Sequence[int] = ()
-    silenced: frozenset[int] = frozenset()
+    crossed: bool = False
     thinned: frozenset[int] = frozenset()
 
     def truth(self, index: int) -> list[Numbers]:
@@ -212,7 +212,7 @@ ANY = (*STRUCTURED, *LINES, by_ids)
 @st.composite
 def mutated(draw: st.DrawFn, good: Good, writer: Writer) -> Good:
     """A good reply after something went wrong with its entries."""
-    if not good.entries:
+    if not good.entries or good.crossed:
         return good
     entries = list(good.entries)
     place = draw(st.integers(0, len(entries) - 1))
@@ -243,15 +243,21 @@ def mutated(draw: st.DrawFn, good: Good, writer: Writer) -> Good:
         case "swap ids":
             entries[place] = replace(entry, id=entries[other].id)
             entries[other] = replace(entries[other], id=entry.id)
-            return replace(good, entries=entries, thinned=thinned | {entries[other].owner})
+            return replace(
+                good, entries=entries, thinned=thinned | {entries[other].owner}, crossed=True
+            )
         case "swap labels":
             entries[place] = replace(entry, label=entries[other].label)
             entries[other] = replace(entries[other], label=entry.label)
-            return replace(good, entries=entries, thinned=thinned | {entries[other].owner})
+            return replace(
+                good, entries=entries, thinned=thinned | {entries[other].owner}, crossed=True
+            )
         case "shift ids":
             entries = [replace(e, id=e.id + 1 if e.id is not None else None) for e in entries]
+            return replace(good, entries=entries, crossed=True)
         case "running ids":
             entries = [replace(e, id=number) for number, e in enumerate(entries)]
+            return replace(good, entries=entries, crossed=True)
         case "no id":
             entries[place] = replace(entry, id=None)
         case "no label":

@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from image_grounding.replies import layouts
-from image_grounding.replies.items import Item, Reader
+from image_grounding.replies.asked import Asked
+from image_grounding.replies.items import Item
 from image_grounding.replies.lenient import Value, read_values
 from image_grounding.replies.lines import name_in, plain_lines, read_lines, undecorated
-from image_grounding.replies.phrases import Asked
+from image_grounding.replies.numbers import NUMBER, says_none
 from image_grounding.replies.prose import corrects, denied, is_error, refuses, withdrawn
+from image_grounding.replies.reader import Reader
 from image_grounding.replies.text import (
     Found,
     ReplyStatus,
@@ -22,14 +24,16 @@ from image_grounding.replies.text import (
     without_thoughts,
 )
 
-_N = r"(?<![\w.])[-+]?(?:\d++\.?\d*+|\.\d++)(?:[eE][-+]?\d++)?+"
-_RUN = re.compile(rf"{_N}(?:[^\w\n]{{1,4}}\s*{_N}){{2,}}")
+_N = rf"(?<![\w.]){NUMBER}"
+_RUN = re.compile(rf"{_N}(?:(?:,\s{{0,40}}|[^\w\n]{{1,4}}){_N}){{2,}}")
 _NATIVE = re.compile(r"<\|?(?:ref|object_ref_start|box_start|det)\|?>|<b?box>[^<]*\d")
+_ELEMENT = re.compile(r"<(?:label|name|object|item|instance|annotation|detection|element)\b")
 _WIDE = re.compile(r"[\uff3b\uff5b]")
 _NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 # Wrappers around an answer that are opened, and how far a text is looked at for errors.
 _MAX_WRAPPERS = 2
 _FIRST = 20_000
+_IN_WORDS = re.compile(r"\s*(?:none|not|no)\b", re.IGNORECASE)
 _ENTRIES = re.compile(r"[\s,;`]*(?:json)?[\s,;`]*")
 
 
@@ -39,6 +43,7 @@ class Block:
 
     items: tuple[Item, ...]
     corrects: bool = False
+    in_prose: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class Answer:
         denied_loosely: phrases that its sentences seem to call unseen.
         vague: phrases in sentences with more than one reading.
         refuses: it says that the work was not done, or reports an error.
-        runs: runs of numbers in it, of which each is part of a box that was read, or is lost.
+        numbers: those that stand several together in it, as in boxes.
         open_ended: as in ``Found``.
     """
 
@@ -62,7 +67,7 @@ class Answer:
     denied_loosely: frozenset[int] = frozenset()
     vague: frozenset[int] = frozenset()
     refuses: bool = False
-    runs: tuple[frozenset[float], ...] = ()
+    numbers: tuple[tuple[float, ...], ...] = ()
     open_ended: bool = False
 
 
@@ -129,6 +134,10 @@ def _structured(found: Found, reader: Reader) -> Answer:
         # An echo of what was asked says nothing beside an answer.
         blocks = [block for block in blocks if not _is_echo(block)]
     strict, loose = _denials(prose, reader.asked)
+    # What is taken back behind the last value stays so.
+    loose |= withdrawn(prose[-1], reader.asked) or frozenset()
+    if any(_corrects_something(block, reader.asked) for block in blocks):
+        loose |= frozenset(range(len(reader.asked)))
     repaired = found.status is ReplyStatus.REPAIRED
     # Before an answer of the form that was asked for stand drafts.
     start = values[0][1].start if found.shape is Shape.STRONG else 0
@@ -137,8 +146,7 @@ def _structured(found: Found, reader: Reader) -> Answer:
         tuple(blocks),
         denied=strict,
         denied_loosely=loose,
-        vague=withdrawn(prose[-1], reader.asked),
-        runs=tuple(_runs(found.text[start:])) if repaired else (),
+        numbers=tuple(_numbers(found.text[start:])) if repaired else (),
         open_ended=found.open_ended,
     )
 
@@ -158,8 +166,8 @@ def _blocks(
         if pending and not (entry and _ENTRIES.fullmatch(lead)):
             yield Block(tuple(pending), correcting)
             pending = []
-        if place and (said := _in_prose(lead, reader.asked)):
-            yield said
+        if place and (block := _in_prose(lead, reader.asked)):
+            yield block
         if not pending:
             correcting = place > 0 and corrects(lead)
         pending.extend(items)
@@ -168,14 +176,20 @@ def _blocks(
             pending = []
     if pending:
         yield Block(tuple(pending), correcting)
-    if said := _in_prose(prose[-1], reader.asked):
-        yield said
+    if block := _in_prose(prose[-1], reader.asked):
+        yield block
 
 
 def _in_prose(text: str, asked: Asked) -> Block | None:
     """Boxes between or behind the values, which add to them or correct them."""
     items = [item for item in read_lines(text, asked).items if item.boxes]
-    return Block(tuple(items), corrects(text)) if items else None
+    return Block(tuple(items), corrects(text), in_prose=True) if items else None
+
+
+def _corrects_something(block: Block, asked: Asked) -> bool:
+    """Whether prose gives a new box and does not say of what."""
+    unnamed = block.in_prose and not all(item.owned for item in block.items)
+    return unnamed and (block.corrects or len(asked) == 1)
 
 
 def _is_echo(block: Block) -> bool:
@@ -196,7 +210,7 @@ def _laid_out(text: str, reader: Reader, found: Found | None) -> Answer | None:
     cut = found is not None and found.status is ReplyStatus.TRUNCATED
     vague: frozenset[int] = frozenset()
     items: list[Item] = []
-    if not _NATIVE.search(text):
+    if not _NATIVE.search(text) or _ELEMENT.search(text):
         for layout in (layouts.table, layouts.markup, layouts.yaml_members):
             values = layout(undecorated(text) if layout is layouts.yaml_members else text)
             items = reader.items(values) if values else []
@@ -209,6 +223,8 @@ def _laid_out(text: str, reader: Reader, found: Found | None) -> Answer | None:
         items, vague = list(lines.items), lines.vague
         cut = cut or lines.open
     strict, loose = _denials((text,), asked)
+    if len(asked) == 1 and says_none(text) and _IN_WORDS.match(text):
+        strict = frozenset({0})
     if not strict and not any(item.boxes or item.unseen for item in items):
         return None
     return Answer(
@@ -217,14 +233,14 @@ def _laid_out(text: str, reader: Reader, found: Found | None) -> Answer | None:
         denied=strict,
         denied_loosely=loose,
         vague=vague,
-        runs=tuple(_runs(text)),
+        numbers=tuple(_numbers(text)),
         open_ended=True,
     )
 
 
-def _runs(text: str) -> Iterator[frozenset[float]]:
+def _numbers(text: str) -> Iterator[tuple[float, ...]]:
     for run in _RUN.finditer(text):
-        yield frozenset(map(float, re.findall(_N, run[0])))
+        yield tuple(map(float, re.findall(_N, run[0])))
 
 
 def _are_clear(items: Sequence[Item], asked: Asked) -> bool:

@@ -5,6 +5,7 @@ Where a reply says two things of a phrase, and nothing tells which one it means,
 nothing of it that could be used.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,10 +14,11 @@ from rapidfuzz import fuzz
 
 from image_grounding.boxes.geometry import box_iou, order_corners
 from image_grounding.replies.answer import Answer
+from image_grounding.replies.asked import Asked
 from image_grounding.replies.items import Item
 from image_grounding.replies.matching import Match, Matcher
 from image_grounding.replies.numbers import RawBox
-from image_grounding.replies.phrases import Asked, Phrase, folded, place_of, words_of
+from image_grounding.replies.phrases import Phrase, folded, place_of, words_of
 from image_grounding.replies.text import ReplyStatus
 
 # So many boxes of a single thing, in a reply without end, are a loop.
@@ -24,6 +26,7 @@ _LOOP = 4
 # Lists that overlap more than this are two tries at the same things.
 _SAME_PLACE = 0.3
 
+_NUMBER = re.compile(r"\d+")
 _ALIKE = 80.0
 _LONGEST = 400  # letters of a name that is looked into
 
@@ -68,7 +71,7 @@ class Claims:
                 match.owner for (_, item), match in zip(flat, matches, strict=True) if item.boxes
             ]
             self._contradict(self._endless(owners))
-        self.dropped["unread"] += _lost_runs(answer, [item for _, item in flat])
+        self.dropped["unread"] += _lost_boxes(answer, [item for _, item in flat])
         self._contradict(self._too_few(lost=self._lost or self.dropped["unread"] > 0))
         self.dropped += Counter()  # without zeros
 
@@ -86,6 +89,7 @@ class Claims:
     def _take(self, place: int, item: Item, match: Match) -> None:
         self.doubtful |= match.doubtful
         self.dropped["malformed"] += item.unread
+        self._lost = self._lost or item.lossy
         if match.owner is None:
             named = item.labels or item.kinds
             self._lost = self._lost or item.unread > 0 or bool(item.boxes and not named)
@@ -116,27 +120,21 @@ class Claims:
                 self._contradict({index})
         # What announces a correction and then says nothing takes all back.
         last = len(corrects) - 1
-        if (
-            last > 0
-            and corrects[last]
-            and not any(last in blocks for blocks in self._blocks.values())
-        ):
+        silent = not any(last in blocks for blocks in self._blocks.values())
+        if last > 0 and corrects[last] and silent:
             self._contradict(self._blocks)
 
     def _adds_to(self, index: int, first: _Claim, more: _Claim) -> bool:
         """Whether a second list holds other things of a plural, not the same ones again."""
         phrase = self._asked.phrases[index]
         together = len(first.boxes) + len(more.boxes)
-        if (
-            first.unseen
-            or more.unseen
-            or not phrase.plural
-            or together > (phrase.count or together)
-        ):
+        if first.unseen or more.unseen or not phrase.plural:
+            return False
+        if together > (phrase.count or together):
             return False
         return not any(
-            box_iou(order_corners(one.numbers), order_corners(other.numbers)) > _SAME_PLACE
-            for one, _ in first.boxes
+            box_iou(order_corners(box.numbers), order_corners(other.numbers)) > _SAME_PLACE
+            for box, _ in first.boxes
             for other, _ in more.boxes
         )
 
@@ -181,16 +179,26 @@ def _hides(name: str, phrase: Phrase) -> bool:
     return held or fuzz.ratio(name, phrase.folded) > _ALIKE
 
 
-def _lost_runs(answer: Answer, items: Sequence[Item]) -> int:
-    """How many runs of numbers in the text belong to no box, nor to one that cannot be read."""
-    read = {
-        number
-        for item in items
-        for box, score in item.boxes
-        for number in (*(box.written or box.numbers), score)
-    }
-    lost = sum(not run <= read for run in answer.runs)
-    return max(lost - sum(item.unread for item in items), 0)
+def _lost_boxes(answer: Answer, items: Sequence[Item]) -> int:
+    """How many boxes stand in the text as numbers that are in no item, read or unreadable."""
+    read: Counter[float] = Counter()
+    for item in items:
+        read.update(float(number) for name in item.labels for number in _NUMBER.findall(name))
+        read.update([] if item.id is None else [float(item.id)])
+        for box, score in item.boxes:
+            read.update((*(box.written or box.numbers), *([] if score is None else [score])))
+    boxes = {box.written or box.numbers for item in items for box, _ in item.boxes}
+    rest: Counter[float] = Counter()
+    for run in answer.numbers:
+        for start in range(0, len(run), 4):
+            four = run[start : start + 4]
+            if four in boxes:  # a box that was read, maybe said once more
+                read -= Counter(four)
+            else:
+                rest.update(four)
+    left = (rest - read).total()
+    # Of each box that cannot be read most numbers are left; of others none is.
+    return max((left + 1) // 4 - sum(item.unread for item in items), 0)
 
 
 def _distinct(boxes: Sequence[Scored]) -> set[RawBox]:

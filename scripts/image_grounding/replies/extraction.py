@@ -51,7 +51,7 @@ def read_extraction(text: str) -> ExtractionReply:
         return ExtractionReply(ReplyStatus.UNPARSEABLE)
     read = [_read(value) for value in found.strongest]
     # The last that the model wrote is its answer, but for an empty one behind it.
-    caption, expressions = next((one for one in reversed(read) if one[1]), read[-1])
+    caption, expressions = next((found for found in reversed(read) if found[1]), read[-1])
     return ExtractionReply(found.status, caption, expressions, found.open_ended)
 
 
@@ -59,7 +59,7 @@ def _read(value: Any) -> tuple[str | None, tuple[RawExpression, ...]]:
     keys = lowered(value) if isinstance(value, dict) else {}
     items = value if isinstance(value, list) else first(keys, _LIST_KEYS)
     expressions = (_expression(item) for item in (items if isinstance(items, list) else []))
-    return _text(first(keys, _CAPTION_KEYS)), tuple(one for one in expressions if one)
+    return _text(first(keys, _CAPTION_KEYS)), tuple(filter(None, expressions))
 
 
 def _shape(value: Any) -> Shape:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from image_grounding.boxes.frames import Box, swap_axes, y_first
 from image_grounding.replies.answer import find_answer
+from image_grounding.replies.asked import Asked
 from image_grounding.replies.claims import Claims
-from image_grounding.replies.phrases import Asked
 from image_grounding.replies.text import ReplyStatus
 
 _ABSENT_KEY = re.compile(r"absent\W{0,3}:", re.IGNORECASE)

@@ -42,10 +42,15 @@ _MEMBER_FOLLOWS = re.compile(
 )
 # A text without quotes, up to what ends a value.
 _BARE = re.compile(r"""[^\s,\[\]{}"“”][^,\[\]{}"“”\n]*""")
-_BRACKETS = re.compile(r"[\[\]{}]")
+# A key that holds this has swallowed others.
+_SWALLOWED = re.compile(r"[\[\]{}]|\"\s*[\d,:-]")
 _NO_TEXT = {"null", "none", "nan", "undefined", "infinity", "-infinity", "inf", "-inf"}
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
+
+
+class BareText(str):
+    """A text in a list that stands there without quotes."""
 
 
 class Lost:
@@ -156,7 +161,7 @@ class _Open:
             return CutList(self.items) if cut else self.items
         if cut:
             return CutObject(self.pairs)
-        if not self.lossy and not any(_BRACKETS.search(key) for key, _ in self.pairs):
+        if not self.lossy and not any(_SWALLOWED.search(key) for key, _ in self.pairs):
             return from_pairs(self.pairs)
         lossy = LossyObject(self.pairs)
         whole = len(lossy) == len(self.pairs)
@@ -237,7 +242,11 @@ def _closed_by(closer: str, stack: Sequence[_Open], text: str, position: int) ->
 def _open_forgotten(stack: list[_Open], position: int) -> None:
     """A colon behind a text in a list: the brace before it was forgotten."""
     inside = stack[-1]
-    if inside.bracket == "[" and inside.items and isinstance(inside.items[-1], str):
+    if inside.bracket != "[" or not inside.items:
+        return
+    if isinstance(inside.items[-1], BareText):  # prose in a bracket that was not closed
+        inside.items.append(LOST)
+    elif isinstance(inside.items[-1], str):
         stack.append(_Open("{", position, key=inside.items.pop()))
 
 
@@ -247,7 +256,8 @@ def _scalar(into: _Open, kind: str, token: str, text: str, end: int) -> None:
         return
     if kind in ("number", "word") and not is_key:
         if end < len(text):  # else more of it may have been to come
-            into.add(_number(token) if kind == "number" else _bare(token))
+            value = _number(token) if kind == "number" else _bare(token)
+            into.add(BareText(value) if isinstance(value, str) else value)
     elif is_key:
         into.key = token if kind in ("number", "word") else _string(token)
     else:

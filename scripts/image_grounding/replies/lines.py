@@ -9,14 +9,16 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from image_grounding.replies.asked import Asked
 from image_grounding.replies.items import Item
-from image_grounding.replies.numbers import No, RawBox, Reading, boxes_in_text, says_none
-from image_grounding.replies.phrases import Asked, is_neutral, word_set
+from image_grounding.replies.numbers import NUMBER, No, RawBox, Reading, boxes_in_text, says_none
+from image_grounding.replies.phrases import is_neutral, word_set
 
 _LONGEST_LINE = 4000
-_N = r"[-+]?(?:\d++\.?\d*+|\.\d++)(?:[eE][-+]?\d++)?+"
+_N = NUMBER
 _GAP = r"(?:\s*,\s*|[ \t]+)"
 _GROUP = rf"[\[({{<]\s*{_N}(?:\s*[,;\s]\s*{_N})*\s*[\])}}>]"
+_PAIR = rf"[\[({{<]\s*{_N}\s*[,;\s]\s*{_N}\s*[\])}}>]"
 _NAME = (
     r"[\"'`]?(?:[xy][_ ]?(?:[012]|min|max)?|left|top|right|bottom|width|height|[wh]|c[xy])[\"'`]?"
 )
@@ -29,15 +31,17 @@ _BOX = re.compile(
     r"(?P<end><\|?/?(?:bbox|box|box_end|det)\|?>|\Z)"
     # brackets of four, or two of two, and lists of these
     rf"|(?P<list>\[\s*(?:{_GROUP}\s*,?\s*)+\]"
-    rf"|{_GROUP}(?:\s*(?:,|;|-+>?|\u2013|\u2192|to|and)?\s*{_GROUP})*)"
+    rf"|{_PAIR}\s*(?:,|;|-+>?|\u2013|\u2192|to|and)?\s*{_PAIR}|{_GROUP})"
     # x1=1, y1=2, x2=3, y2=4
     rf"|(?P<named>[\[({{]?\s*{_MEMBER}(?:[\s,;]+{_MEMBER}){{3}}\s*[\])}}]?)"
     # four bare numbers
-    rf"|(?P<bare>(?<![\w.,%-])(?<!\d[ ,]){_N}(?:{_GAP}{_N}){{3}}(?![\w%]|\.\d|\s*,?\s*{_N}))",
+    rf"|(?P<bare>(?<![\w.%-])(?<!\d[ ,])(?<!\d, ){_N}(?:{_GAP}{_N}){{3}}"
+    rf"(?![\w%]|\.\d|\s*,?\s*{_N}))",
     re.DOTALL | re.IGNORECASE,
 )
 _UNKNOWN = "\ufffd"  # something that is no name
 _BROKEN = re.compile(r"[<>{}]|\|(?:ref|det)|object_ref")  # what is left of a tag
+_MEMBERS = re.compile(r"\"\s*[:,]|\[\s*\]")  # what is left of an object
 _NUMBERS = re.compile(rf"{_N}(?:[^\w\n]{{1,4}}{_N}){{2}}")
 _REF = re.compile(
     r"<\|?(?:ref|object_ref_start|phrase)\|?>(.*?)<\|?/?(?:ref|object_ref_end|phrase)\|?>",
@@ -62,7 +66,8 @@ _FILLER = word_set(
     "approximately about would should has have i see find there result results final spanning "
     "covers covering corresponds corner corners left-top top-left bottom-right topleft "
     "bottomright follows following normalized sure ok okay you your described requested asked "
-    "desired specified mentioned referred question located: score confidence id"
+    "desired specified mentioned referred question located: score confidence id only just yes "
+    "so therefore thus hence then now well"
 )
 
 
@@ -135,9 +140,14 @@ def _lines(text: str) -> Iterator[str]:
         before = text[start : match.start()]
         if match.start() - start < _LONGEST_LINE and _depth(before) > 0:
             continue
-        yield before.replace("\n", " ")
+        yield from _parts(before)
         start = match.end()
-    yield text[start:].replace("\n", " ")
+    yield from _parts(text[start:])
+
+
+def _parts(line: str) -> list[str]:
+    """The parts of a line that a semicolon parts, not the numbers of a box."""
+    return re.split(r";\s+(?=[^\W\d])", line.replace("\n", " "))
 
 
 def _depth(text: str) -> int:
@@ -165,7 +175,7 @@ def _of_line(
     before = [line[end:start] for end, start in zip([0, *ends], starts, strict=False)]
     after = [line[end:start] for end, start in zip(ends, [*starts[1:], len(line)], strict=True)]
     bare = not (heading or boxes[0]["tag"] or _BROKEN.search(before[0]) or _strip(before[0], asked))
-    behind = bare and bool(asked.named(name_in(after[0], asked)))
+    behind = bare and all(asked.named(name_in(text, asked)) for text in after)
     last = heading
     inline = False
     for match, prefix, suffix in zip(boxes, before, after, strict=True):
@@ -192,8 +202,10 @@ def _item(match: re.Match[str], name: str, score: float | None) -> Item:
 def name_in(text: str, asked: Asked) -> str:
     """The name in what stands beside a box: the one of a tag, else all but filler words."""
     if tagged := _REF.findall(text):
-        return str(tagged[-1]).strip()
+        return str(tagged[-1]).strip() or _UNKNOWN
     name = _strip(text, asked)
+    if _MEMBERS.search(name):
+        return _UNKNOWN
     if asked.named(name):
         return name
     if name and _BROKEN.search(text):

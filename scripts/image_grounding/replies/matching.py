@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from image_grounding.replies.asked import Asked
 from image_grounding.replies.items import Item
-from image_grounding.replies.phrases import Asked
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,20 @@ class Matcher:
         if len(item.labels) > 1 and not self._asked.named(item.labels[-1]):
             return ()  # the nearest name is of another thing inside of what was asked for
         kinds = [kind for kind in item.kinds if self._asked.holds(kind) or not item.labels]
-        for names in (item.labels, kinds):
-            named = [found for name in names if (found := self._asked.named(name))]
-            if named:
-                common = set(named[0]).intersection(*named[1:])
-                return tuple(index for index in named[0] if index in common)
-        return ()
+        named = [found for name in (*item.labels, *kinds) if (found := self._asked.named(name))]
+        if not named:
+            return ()
+        common = set(named[0]).intersection(*named[1:])
+        return tuple(index for index in named[0] if index in common)
+
+    def _torn(self, item: Item) -> frozenset[int]:
+        """The phrases of an item whose names mean different ones."""
+        named = {found for name in item.labels + item.kinds if (found := self._asked.named(name))}
+        return (
+            frozenset(index for found in named for index in found)
+            if len(named) > 1
+            else frozenset()
+        )
 
     def _is_exact(self, item: Item) -> bool:
         return any(map(self._asked.named_exactly, item.labels or item.kinds))
@@ -111,7 +119,7 @@ class Matcher:
             return self._by_name(item, names)
         if index in names or (not names and self._is_kin(item, index)):
             return Match(index)
-        return Match(None, frozenset({index, *names}))
+        return Match(None, frozenset({index, *names}) | self._torn(item))
 
     def _by_id(self, item: Item, index: int | None) -> Match:
         if index is None:
@@ -122,7 +130,7 @@ class Matcher:
 
     def _by_name(self, item: Item, names: tuple[int, ...]) -> Match:
         if len(names) != 1:
-            return Match()
+            return Match(None, self._torn(item))
         # Beside items that bear its very name, one with another name may be another thing.
         odd = names[0] in self._by_its_name and not self._is_exact(item)
         return Match(None, frozenset(names)) if odd else Match(names[0])

@@ -7,7 +7,7 @@ unreadable. None of them is ever taken for another.
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import pairwise
@@ -65,16 +65,16 @@ _CORNERS = tuple(
     frozenset(names) for names in (*_CORNER_KEYS, *_SIDE_KEYS, *_CENTRE_KEYS, *_POINT_KEYS)
 )
 FORMAT_KEYS = ("format", "bbox_format", "box_format", "bbox_mode", "box_mode", "bbox_type")
-_NUMBER = r"[-+]?(?:\d++\.?\d*+|\.\d++)(?:[eE][-+]?\d++)?+"
-_NUMBER_ONLY = re.compile(_NUMBER)
+NUMBER = r"[-+]?(?:\d++\.?\d*+|\.\d++)(?:[eE][-+]?\d++)?+"
+_NUMBER_ONLY = re.compile(NUMBER)
 # "x1=10, y1=20, x2=30, y2=40", with or without quotes, in any bracket
-_NAMED = re.compile(rf"[\"']?([a-zA-Z]\w*)[\"']?\s*[:=]\s*({_NUMBER})(?![\w.%])")
+_NAMED = re.compile(rf"[\"']?([a-zA-Z]\w*)[\"']?\s*[:=]\s*({NUMBER})(?![\w.%])")
 _NAMED_ONLY = re.compile(rf"[\s\[({{<]*{_NAMED.pattern}(?:[\s,;]+{_NAMED.pattern})*[\s\])}}>]*")
 _TAGGED = re.compile(
     r"<\|?(?:bbox|box|box_start|det)\|?>(.*?)<\|?/?(?:bbox|box|box_end|det)\|?>", re.S
 )
 # "<10><20><30><40>", and what may stand between two corners
-_ANGLED = re.compile(rf"\s*(?:<\s*{_NUMBER}\s*>\s*){{4}}")
+_ANGLED = re.compile(rf"\s*(?:<\s*{NUMBER}\s*>\s*){{4}}")
 _BETWEEN = re.compile(r"\)\s*(?:-+>?|\u2013|\u2014|\u2192|to|and)\s*\(")
 _ASIDE = re.compile(r"\s?\(\w{1,9}\)(?=\s*[:=])")
 # What is written in the place of a box for what is not there.
@@ -149,34 +149,36 @@ def has_box(keys: Mapping[str, Any]) -> bool:
 
 def box_of_members(keys: Mapping[str, Any], level: int = 0) -> list[Reading]:
     """The boxes of an object, by its keys as ``lowered`` gives them."""
-    for families, corners in (
-        (_CORNER_KEYS, lambda a, b, c, d: (a, b, c, d)),
-        (_SIDE_KEYS, _from_sides),
-        (_CENTRE_KEYS, _from_centre),
-    ):
-        for names in families:
-            if all(name in keys for name in names):
-                values = [keys[name] for name in names]
-                if all(value is None or _says_none(value) for value in values):
-                    return [No.BOX]
-                numbers = [as_number(value) for value in values]
-                match numbers:
-                    case [float(a), float(b), float(c), float(d)]:
-                        if _is_nothing(numbers):
-                            return [No.BOX]
-                        return [RawBox(corners(a, b, c, d), named=True)]
-                return [No.SENSE]
+    for names, corners in _MEMBERS:
+        if keys.keys() >= names.keys():
+            return [_of_members([keys[name] for name in names], corners)]
     for first, last in _POINT_KEYS:
         if first in keys and last in keys:
             if keys[first] is None and keys[last] is None:
                 return [No.BOX]
             return [box_of_points([keys[first], keys[last]]) or No.SENSE]
-    found = [name for name in BOX_KEYS if name in keys]
-    if not found:
+    found = next((name for name in BOX_KEYS if name in keys), None)
+    if found is None:
         return [No.SENSE]
-    readings = boxes_in(keys[found[0]], level + 1)
     style = " ".join(str(keys[name]).lower() for name in FORMAT_KEYS if name in keys)
-    return [_in_style(reading, f"{found[0]} {style}") for reading in readings]
+    readings = boxes_in(keys[found], level + 1)
+    return [_in_style(reading, f"{found} {style}") for reading in readings]
+
+
+def _of_members(values: Sequence[Any], corners: Callable[..., Box]) -> Reading:
+    if all(value is None or _says_none(value) for value in values):
+        return No.BOX
+    numbers = [as_number(value) for value in values]
+    if _is_nothing(numbers):
+        return No.BOX
+    match numbers:
+        case [float(a), float(b), float(c), float(d)]:
+            return RawBox(corners(a, b, c, d), named=True)
+    return No.SENSE
+
+
+def _from_corners(x1: float, y1: float, x2: float, y2: float) -> Box:
+    return (x1, y1, x2, y2)
 
 
 def _from_sides(x: float, y: float, width: float, height: float) -> Box:
@@ -185,6 +187,18 @@ def _from_sides(x: float, y: float, width: float, height: float) -> Box:
 
 def _from_centre(x: float, y: float, width: float, height: float) -> Box:
     return (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+
+
+# The names of four members, in order, and how they make a box.
+_MEMBERS = tuple(
+    (dict.fromkeys(names), corners)
+    for family, corners in (
+        (_CORNER_KEYS, _from_corners),
+        (_SIDE_KEYS, _from_sides),
+        (_CENTRE_KEYS, _from_centre),
+    )
+    for names in family
+)
 
 
 def _in_style(reading: Reading, style: str) -> Reading:
@@ -291,7 +305,7 @@ def boxes_in_text(text: str) -> list[Reading]:
     if _NAMED_ONLY.fullmatch(text):
         return box_of_members({name.lower(): number for name, number in _NAMED.findall(text)})
     if (
-        re.fullmatch(rf"(?:[\s,;\[\]()]|(?<![\d.]){_NUMBER}(?![\w.%]))+", text)
+        re.fullmatch(rf"(?:[\s,;\[\]()]|(?<![\d.]){NUMBER}(?![\w.%]))+", text)
         and len(text) < 10_000
     ):
         opened = text.strip()

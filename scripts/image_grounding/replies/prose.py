@@ -5,8 +5,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from image_grounding.replies.asked import Asked
 from image_grounding.replies.numbers import says_none
-from image_grounding.replies.phrases import Asked, folded, place_of, word_set, words_of
+from image_grounding.replies.phrases import folded, place_of, word_set, words_of
 from image_grounding.replies.text import lowered
 
 # It will not or can not do the work; seeing nothing of a thing is another matter.
@@ -32,14 +33,19 @@ _CORRECTION = re.compile(
     r"|(?:^|[.!\n]\s*)no[,:. ]|\u66f4\u6b63|\u4fee\u6b63|\u7ea0\u6b63",
     re.IGNORECASE,
 )
+# What takes back a box that was given.
 _WITHDRAWAL = re.compile(
-    r"\b(?:disregard|ignore|retract\w*|withdraw\w*|made (?:\w+ ){0,3}up|invented|fabricated|"
-    r"(?:is|are|was|were) (?:wrong|incorrect|not (?:right|correct|reliable)))\b",
-    re.IGNORECASE,
+    r"\b(?:withdraw\w*|withdrew|retract\w*|take (?:it|that|this|them|all|both) back|disregard\w*|"
+    r"ignore|discard\w*|scratch that|never mind|(?:is|are|was|were|looks?) "
+    r"(?:\w+ )?(?:wrong|incorrect|invalid|mistaken|a mistake|an error)|"
+    r"(?:is|are|was|were|do|does|did)(?: not|n't) (?:correct|right|match|fit|what)|"
+    r"(?:is|are|was|were) (?:actually|really|in fact) (?:a|an|the|no|not)|mistook|misidentified|"
+    r"i was (?:mistaken|wrong)|made a mistake)\b"
 )
+_HYPOTHETICAL = re.compile(r"\b(?:if|let me know|in case|should you|may be|might be|could be)\b")
 _ERROR_KEYS = ("error", "errors", "error_message", "exception", "refusal")
 _FAILURES = frozenset({"error", "failed", "failure", "refused", "rejected"})
-_SENTENCE = re.compile(r"[.!?;\n]+(?=\s|$)|\n")
+_SENTENCE = re.compile(r"[.!?;:\n]+(?=\s|$)|\n")
 _DENIAL = r"(?:no|not|n't|cannot|none|without|neither|nor|never|absent|missing|invisible)"
 _IN_A_DENIAL = word_set(
     "there is are was were i can could do does did see find found locate located detect "
@@ -49,7 +55,7 @@ _IN_A_DENIAL = word_set(
     "sorry also of a an absent missing invisible none to unable which contain contains show "
     "shows depict depicts object objects clearly at all provided given note expression "
     "expressions for box boxes bounding bbox therefore and i'm as instance instances such match "
-    "matching after all"
+    "matching after all neither nor either or both them any"
 )
 _NEGATIVE = re.compile(rf"\b{_DENIAL}\b|n't\b|\bunable\b", re.IGNORECASE)
 
@@ -83,18 +89,21 @@ def corrects(text: str) -> bool:
     return _CORRECTION.search(text) is not None
 
 
-def withdrawn(text: str, asked: Asked) -> frozenset[int]:
-    """The phrases whose boxes a text behind them takes back: those that it names, else all."""
-    sentences = [part for part in _SENTENCE.split(text) if _WITHDRAWAL.search(part)]
-    if not sentences:
-        return frozenset()
-    named = frozenset(
-        index
-        for index, phrase in enumerate(asked.phrases)
-        for sentence in sentences
-        if place_of(phrase.words, words_of(folded(sentence))) is not None
-    )
-    return named or frozenset(range(len(asked.phrases)))
+def withdrawn(text: str, asked: Asked) -> frozenset[int] | None:
+    """The phrases whose boxes a text takes back, all where it names none; None if it does not."""
+    taken: set[int] | None = None
+    for sentence in re.split(r"[.!?\n]+(?=\s|$)", text):
+        plain = folded(sentence)
+        if not _WITHDRAWAL.search(plain) or _HYPOTHETICAL.search(plain):
+            continue
+        words = words_of(plain)
+        named = {
+            index
+            for index, phrase in enumerate(asked.phrases)
+            if place_of(phrase.words, words) is not None
+        }
+        taken = (taken or set()) | (named or set(range(len(asked))))
+    return None if taken is None else frozenset(taken)
 
 
 def denied(text: str, asked: Asked) -> Iterator[tuple[int, bool]]:

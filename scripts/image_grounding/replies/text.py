@@ -140,7 +140,9 @@ def _search(text: str, shape_of: Callable[[Any], Shape]) -> tuple[list[tuple[Sha
             open_first = values[0].value
             cut_first = isinstance(open_first, CutObject | CutList) and not shape_of(open_first)
             return found, start > 0 or cut_first
-        stray = next((one for one in values if isinstance(one.value, CutObject | CutList)), None)
+        stray = next(
+            (value for value in values if isinstance(value.value, CutObject | CutList)), None
+        )
         if stray is None:
             break
         start = stray.start + 1
