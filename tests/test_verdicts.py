@@ -27,7 +27,7 @@ DOG, CAT = (100, 100, 300, 300), (350, 120, 420, 200)
 
 def inspect(results: Path, *arguments: str) -> Ran:
     ran = run_script("inspect.py", str(results), *arguments)
-    assert "Traceback" not in ran.err
+    assert ran.out and "Traceback" not in ran.err, (ran.code, ran.err)
     return ran
 
 
