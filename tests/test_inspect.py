@@ -444,7 +444,17 @@ def test_cards_hold_what_the_model_said(good, where):
 
 @pytest.mark.parametrize(
     "replies",
-    ["{", "[]", "[" * 9999, [3], [{"text": 3}], {"text": "a"}, None, "x" * 4_000_001, '{"a": 1}'],
+    [
+        "{",
+        "[]",
+        "[" * 9999,
+        [3],
+        [{"text": 3}],
+        {"text": "a"},
+        None,
+        [{"text": "x" * 4_000_001}],
+        '{"a": 1}',
+    ],
 )
 def test_replies_that_are_not_there_are_left_out(good, replies):
     keep(good, "step_1_grounding", "s0", replies)

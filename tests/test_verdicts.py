@@ -27,7 +27,7 @@ DOG, CAT = (100, 100, 300, 300), (350, 120, 420, 200)
 
 def inspect(results: Path, *arguments: str) -> Ran:
     ran = run_script("inspect.py", str(results), *arguments)
-    assert "Traceback" not in ran.err
+    assert ran.out and "Traceback" not in ran.err, (ran.code, ran.err)
     return ran
 
 
@@ -361,6 +361,17 @@ def test_each_picture_is_compared_once_and_few_of_a_crowd(tmp_path: Path) -> Non
     pictures.add(crowded, scene.save(tmp_path / "crowded.png"))
     pictures.add(lost, tmp_path / "lost.png")
     assert pictures.compare() == EdgeVotes(as_read=7)
+
+
+def test_a_picture_without_edges_tells_nothing(tmp_path: Path) -> None:
+    """Shades that nobody sees, such as a camera's noise, are no edges."""
+    picture = Image.effect_noise((400, 300), 2)
+    picture.save(tmp_path / "flat.png")
+    line = make_line(0, [("a thing", [(20, 150, 120, 280)])], size=(400, 300))
+    (record,) = Results(write_results(tmp_path, [line], images=False)).records()
+    pictures = PictureSample()
+    pictures.add(record, tmp_path / "flat.png")
+    assert pictures.compare() == EdgeVotes()
 
 
 def test_few_pictures_stand_for_many_whatever_their_order(tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ class DatasetCounts:
                 yield _finding(UNMEASURED_CONVENTION, detail, Level.WARN, None, None)
         elif iou < GOOD_IOU:
             coordinates = _section(summary, "spec", "image_grounding", "vlm").get("coordinates")
-            # A measurement takes no convention below the minimum, so that one was named.
+            # Measuring refuses a convention below the minimum, so the spec must have named it.
             if iou < MIN_IOU or coordinates not in (None, "auto"):
                 detail = f"It is {convention}; on a probe the mean IoU was {iou:.2f}."
                 poor = iou < MIN_IOU
