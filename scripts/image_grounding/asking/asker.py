@@ -34,7 +34,7 @@ _FIRST_CONTACT_ATTEMPTS = 2
 # question that nothing answers is told from an endpoint that answers nothing.
 _OWN_TRIES = 2
 # A question that was in flight at the begin of so many outages may be what causes them.
-_MOST_OUTAGES = 5
+_MOST_OUTAGES = 3
 _PLAIN = Question("Answer with one word: ready")
 
 
@@ -160,7 +160,9 @@ class Asker:
                 if not self.outage or not self.answered or not is_absence(error):
                     raise
                 failed = time.monotonic()
-                reply = await self._take_turns(self.outage, question, image, tried)
+                # In its place nothing else is sent to an endpoint that may be down.
+                with self.gate.held():
+                    reply = await self._take_turns(self.outage, question, image, tried)
                 tried.queued += time.monotonic() - failed
                 if reply:
                     return reply

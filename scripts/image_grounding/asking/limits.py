@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 
 class Gate:
@@ -23,6 +23,7 @@ class Gate:
         self.in_flight = 0
         self.most_in_flight = 0
         self.opened_at = 0.0
+        self._held = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._closed = False
         self._pause_ends: asyncio.TimerHandle | None = None
@@ -38,6 +39,16 @@ class Gate:
             yield
         finally:
             self._leave()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep a place from others while nothing is sent in it."""
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
+            self._admit()
 
     def set_limit(self, limit: int) -> None:
         """Let so many be in flight from now on; those that are in flight stay."""
@@ -78,7 +89,7 @@ class Gate:
 
     def _admit(self) -> None:
         """Let in those whose turn it is."""
-        while self._waiting and not self._closed and self.in_flight < self.limit:
+        while self._waiting and not self._closed and self.in_flight + self._held < self.limit:
             if (left := self.opened_at - time.monotonic()) > 0:
                 if self._pause_ends is None:
                     loop = asyncio.get_running_loop()
