@@ -14,6 +14,7 @@ from image_grounding.boxes.frames import Box, swap_axes, y_first
 from image_grounding.replies.answer import find_answer
 from image_grounding.replies.asked import Asked
 from image_grounding.replies.claims import Claims
+from image_grounding.replies.exact import read_exact
 from image_grounding.replies.text import ReplyStatus
 
 _ABSENT_KEY = re.compile(r"absent\W{0,3}:", re.IGNORECASE)
@@ -70,6 +71,21 @@ def read_grounding(text: str, expressions: Sequence[str]) -> GroundingReply:
         text: the reply.
         expressions: the texts that were asked for; their position is their id.
     """
+    exact = read_exact(text, len(expressions))
+    if exact is None:
+        return read_any(text, expressions)
+    instances = (RawInstance(index, box, score) for index, (box, score) in exact[0].items())
+    return GroundingReply(
+        ReplyStatus.OK,
+        tuple(instances),
+        exact[1],
+        complete=True,
+        can_name_absent='"absent"' in text,
+    )
+
+
+def read_any(text: str, expressions: Sequence[str]) -> GroundingReply:
+    """Read a reply in any form, as ``read_grounding``."""
     asked = Asked(expressions)
     answer = find_answer(text, asked)
     if answer.status in (ReplyStatus.UNPARSEABLE, ReplyStatus.REFUSED):
