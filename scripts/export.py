@@ -16,7 +16,6 @@
 #   "questionary>=2.1",
 #   "rapidfuzz>=3.9",
 #   "rich>=13.9",
-#   "tenacity>=9",
 # ]
 # ///
 """Write a run in a format that trainers read; ``--help`` says how."""

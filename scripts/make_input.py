@@ -16,7 +16,6 @@
 #   "questionary>=2.1",
 #   "rapidfuzz>=3.9",
 #   "rich>=13.9",
-#   "tenacity>=9",
 # ]
 # ///
 """Make the input JSONL of images and captions that are there in another form; see ``--help``."""

@@ -29,7 +29,7 @@ def test_help_from_another_folder(name: str, tmp_path: Path) -> None:
 
 HEAVY = {
     *("PIL", "google.genai", "httpx", "jinja2", "jsonschema", "omegaconf", "openai", "pydantic"),
-    *("questionary", "rapidfuzz", "rich", "tenacity", "yaml"),
+    *("questionary", "rapidfuzz", "rich", "yaml"),
 }
 
 

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one place where requests wait, are sent, counted and repeated."""
 
+import asyncio
 import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-
-import tenacity
 
 from image_grounding.asking.budget import Budget
 from image_grounding.asking.capacity import Capacity
@@ -121,22 +119,19 @@ class Asker:
         """
         self.meter.asked_again += question.attempt > 1
         tried = self._untried()
-        retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(self._worth_another),
-            wait=self._pause,
-            stop=partial(self._should_stop, tried),
-            before_sleep=self._before_sleep,
-            reraise=True,
-        )
-        try:
-            async for attempt in retrying:
-                tried.attempts += 1
-                with attempt:
-                    return await self._outlast(question, image, tried)
-        except EndpointError as error:
-            error.attempts = tried.attempts
-            raise
-        raise AssertionError("tenacity ends with a result or an exception")
+        while True:
+            tried.attempts += 1
+            try:
+                return await self._outlast(question, image, tried)
+            except EndpointError as error:
+                error.attempts = tried.attempts
+                pause = self._pause(error, tried.attempts)
+                if not self._worth_another(error) or self._is_enough(error, tried, pause):
+                    raise
+                if isinstance(error, RateLimitedError) and error.retry_after:
+                    self.gate.pause(error.retry_after)
+            self.meter.retries += 1
+            await asyncio.sleep(pause)
 
     async def answers(self, question: Question) -> bool:
         """Whether a question is answered at the first attempt."""
@@ -280,36 +275,28 @@ class Asker:
             self.outage.answered(sent)
         return reply
 
-    def _worth_another(self, error: BaseException) -> bool:
-        if not isinstance(error, EndpointError) or not error.transient:
+    def _worth_another(self, error: EndpointError) -> bool:
+        if not error.transient:
             return False
         unheard = isinstance(error, UnreachableError | EndpointTimeoutError)
         first_contact = unheard and not self.answered
         return not first_contact or self.meter.errors[error.reason] < _FIRST_CONTACT_ATTEMPTS
 
-    def _should_stop(self, tried: _Tried, state: tenacity.RetryCallState) -> bool:
-        error = state.outcome.exception() if state.outcome else None
-        spent = tried.seconds() + state.upcoming_sleep
+    def _is_enough(self, error: EndpointError, tried: _Tried, pause: float) -> bool:
+        spent = tried.seconds() + pause
         if tried.attempts < self._policy.attempts or spent > self._policy.seconds:
             return spent > self._policy.seconds
         patient = isinstance(error, RateLimitedError) and self.answered
         return not patient or spent > self._policy.rate_limited_seconds
 
-    def _pause(self, state: tenacity.RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
+    def _pause(self, error: EndpointError, attempts: int) -> float:
         asked = (isinstance(error, BusyError) and error.retry_after) or 0.0
         if isinstance(error, ServerFaultError) and not self.answered:
             asked = 0.0  # a run that cannot begin says so soon
-        exponent = min(state.attempt_number - 1, 10)
-        grown: float = min(self._policy.first_pause * 2**exponent, self._policy.longest_pause)
+        exponent = min(attempts - 1, 10)
+        grown = min(self._policy.first_pause * 2.0**exponent, self._policy.longest_pause)
         # A little more than asked, so that not everybody comes back in the same instant.
         return max(asked * random.uniform(1.0, 1.1), grown * random.uniform(0.5, 1.0))
-
-    def _before_sleep(self, state: tenacity.RetryCallState) -> None:
-        self.meter.retries += 1
-        error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, RateLimitedError) and error.retry_after:
-            self.gate.pause(error.retry_after)
 
     def endpoint(self) -> Endpoint:
         """The endpoint; raises KeyRefusedError where it needs a key and there is none."""
