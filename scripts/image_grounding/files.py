@@ -17,12 +17,17 @@ import filelock
 
 from image_grounding.errors import InputError, OutputError
 
+# Made once; json.dumps would make an encoder for each value.
+_ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
     """Strict JSON text; unpaired surrogates, which UTF-8 cannot hold, stay escaped."""
-    text = json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
+    if indent is None:
+        text = _ENCODE(value)
+    else:
+        text = json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
     if _SURROGATE.search(text):
         text = json.dumps(value, ensure_ascii=True, indent=indent, allow_nan=False)
     return text

@@ -24,6 +24,9 @@ _TURN = {
     8: Image.Transpose.ROTATE_90,
 }
 
+# Chunks that may hold an orientation: EXIF, or texts with EXIF or XMP in them.
+_PNG_METADATA = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
+
 Image.MAX_IMAGE_PIXELS = None  # our own limit is checked before anything is decoded
 
 
@@ -76,10 +79,28 @@ def read_header(source: Source) -> Header | None:
 
 def _header(source: Source) -> Header:
     with opened(source) as file, open_image(file, source) as image:
-        orientation = orientation_of(image)
+        orientation = 1 if _is_plain_png(image, file) else orientation_of(image)
         # A TIFF gives its upright size before it is loaded.
         turned = orientation >= 5 and image.format != "TIFF"
         return Header(image.size[::-1] if turned else image.size, orientation)
+
+
+def _is_plain_png(image: Image.Image, file: BinaryIO) -> bool:
+    """Whether it is a PNG that says nothing of an orientation: Pillow would decode it to see.
+
+    Metadata may also stand behind the pixels, so all chunks are passed over.
+    """
+    if image.format != "PNG":
+        return False
+    place = 8
+    while True:
+        file.seek(place)
+        head = file.read(8)
+        if len(head) < 8 or head[4:] in _PNG_METADATA:
+            return False
+        if head[4:] == b"IEND":
+            return True
+        place += 12 + int.from_bytes(head[:4])
 
 
 def upright_size_of(image: Image.Image) -> tuple[Size, int]:

@@ -53,7 +53,7 @@ class Sample:
     def image_id(self) -> str | int:
         """The line's ``image_id``, or the file name without its ending."""
         given: str | int | None = self.fields.get("image_id")
-        return PurePath(self.image).stem if given is None or given == "" else given
+        return _stem(self.image) if given is None or given == "" else given
 
     @property
     def image_path(self) -> str:
@@ -92,6 +92,11 @@ def make_sample_id(image_path: str, caption: str, *more: str) -> str:
     text = json.dumps([image_path, caption, *more])  # escapes what UTF-8 cannot hold
     digest = hashlib.sha256(text.encode()).hexdigest()[:20]
     return f"{_readable(image_path)}-{digest}"
+
+
+@lru_cache(maxsize=4096)
+def _stem(source: str) -> str:
+    return PurePath(source).stem
 
 
 @lru_cache(maxsize=4096)

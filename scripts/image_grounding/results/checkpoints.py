@@ -5,16 +5,16 @@ import contextlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from image_grounding.boxes.frames import Size, Transport
 from image_grounding.errors import OutputError
 from image_grounding.files import to_json, write_atomic
 from image_grounding.images.source import is_unchanged
 from image_grounding.input.samples import Sample
-from image_grounding.plain import from_plain, to_plain
+from image_grounding.plain import from_plain, json_reader, to_plain
 from image_grounding.steps.question import Finish, Reply
 from image_grounding.steps.step import Earlier, Step
 from image_grounding.steps.table import AnyStep, given_steps
@@ -56,6 +56,21 @@ class Checkpoint(Generic[R]):
 
 
 @dataclass(frozen=True)
+class _Kept(Generic[R]):
+    """A checkpoint as it stands in its file, but for what is rarely wanted."""
+
+    format: int
+    basis: str
+    image: dict[str, Any]
+    width: int
+    height: int
+    provenance: dict[str, Any]
+    result: R
+    replies: Any = ()
+    transport: Any = None
+
+
+@dataclass(frozen=True)
 class Finished:
     """What is done of a sample.
 
@@ -73,6 +88,7 @@ class CheckpointStore(Generic[R]):
 
     def __init__(self, step: Step[R], step_folder: Path) -> None:
         self.step = step
+        self._kept = json_reader(cast(Any, _Kept)[step.result_type])
         self._folder = step_folder / ".ckpt"
         self._start = f"{self._folder}{os.sep}"
 
@@ -91,24 +107,32 @@ class CheckpointStore(Generic[R]):
         except OSError:
             return 0
 
-    def load(self, sample: Sample, earlier: Earlier) -> Checkpoint[R] | None:
-        """The sample's checkpoint if there is a whole one that still holds, else None."""
+    def load(
+        self, sample: Sample, earlier: Earlier, *, replies: bool = False
+    ) -> Checkpoint[R] | None:
+        """The sample's checkpoint if there is a whole one that still holds, else None.
+
+        Args:
+            sample: the sample.
+            earlier: its earlier results.
+            replies: with the kept replies, and how the picture was sent.
+        """
         try:
             with open(self._path(sample), "rb") as file:
-                values = json.loads(file.read().decode("utf-8"))
+                kept = self._kept.validate_json(file.read())
             basis = self.step.basis(sample, earlier)
-            if values["format"] not in _READABLE or values["basis"] != basis:
+            if kept.format not in _READABLE or kept.basis != basis:
                 return None
             found = Checkpoint(
-                basis,
-                dict(values["image"]),
-                (int(values["width"]), int(values["height"])),
-                dict(values["provenance"]),
-                from_plain(self.step.result_type, values["result"]),
-                from_plain(_REPLIES, values.get("replies", ())),
-                from_plain(_TRANSPORT, values.get("transport")),
+                basis, kept.image, (kept.width, kept.height), kept.provenance, kept.result
             )
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            if replies:
+                found = replace(
+                    found,
+                    replies=from_plain(_REPLIES, kept.replies),
+                    transport=from_plain(_TRANSPORT, kept.transport),
+                )
+        except (OSError, ValueError):
             return None
         return found if is_unchanged(sample.image, found.image) else None
 

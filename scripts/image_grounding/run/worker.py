@@ -156,7 +156,7 @@ class SampleWorker:
         self, step: AnyStep, store: CheckpointStore[Any], sample: Sample, earlier: Earlier
     ) -> Any:
         """A step's result, asked for and kept."""
-        if self._reread and (kept := store.load(sample, earlier)) and kept.replies:
+        if self._reread and (kept := store.load(sample, earlier, replies=True)) and kept.replies:
             return await self._read_again(step, store, sample, earlier, kept)
         image = await self._begin(sample)
         size, profile = image.frame.original, self._teacher.profile

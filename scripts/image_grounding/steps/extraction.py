@@ -4,6 +4,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from image_grounding.boxes.frames import Size
@@ -123,13 +124,16 @@ class ExtractionStep(Step[Extraction]):
         """The reply repeats the caption and lists its expressions."""
         written = text_tokens(sample.caption)
         written += EXTRACTED_TOKENS * expected_expressions(sample.caption)
-        prompt = text_tokens(
-            extraction_prompt(sample.caption, with_image=profile.overview is not None)
-        )
+        prompt = _empty_prompt_tokens(profile.overview is not None) + text_tokens(sample.caption)
         return Cost(prompt, written, profile.overview, low_detail=True)
 
 
 EXTRACTION = ExtractionStep()
+
+
+@cache
+def _empty_prompt_tokens(with_image: bool) -> int:
+    return text_tokens(extraction_prompt("", with_image=with_image))
 
 
 def ask_about(caption: str, picture: PictureRef | None) -> Ask[ExtractionState]:

@@ -2,6 +2,7 @@
 """The steps in their order; another one is a module and a row."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from image_grounding.errors import SpecError
@@ -28,6 +29,7 @@ def register(step: AnyStep) -> None:
     """Add a step behind the others; one of the same number takes the other's place."""
     _STEPS[:] = [known for known in _STEPS if known.number != step.number]
     _STEPS.append(step)
+    needed_by.cache_clear()
 
 
 def chosen_steps(numbers: Sequence[str]) -> tuple[AnyStep, ...]:
@@ -53,6 +55,7 @@ def given_steps(steps: Sequence[AnyStep]) -> tuple[AnyStep, ...]:
     return needed_by(steps[0])
 
 
+@lru_cache(maxsize=64)
 def needed_by(step: AnyStep) -> tuple[AnyStep, ...]:
     """All steps that ``step`` works on, directly or not, in order."""
     numbers = set(step.needs)
