@@ -29,7 +29,8 @@ _STREAMS = ("in", "out", "err")
 _FORKS = multiprocessing.get_context("forkserver")
 # What these import only at their first request.
 _LATE = (
-    *("httpcore2", "h11", "truststore", "anyio._backends._asyncio", "omegaconf._impl"),
+    *("truststore", "anyio._backends._asyncio", "omegaconf._impl", "encodings.utf_8_sig"),
+    *("image_grounding.launch", "image_grounding.teachers.vlm", "pkgutil"),
     *("numpy", "matplotlib.backends.backend_agg", "matplotlib.figure", "rich._emoji_codes"),
     *(f"PIL.{kind}ImagePlugin" for kind in ("Jpeg", "Png", "Bmp", "Gif", "Ppm", "WebP", "Avif")),
 )
@@ -39,6 +40,7 @@ PRELOADED = [
     *(f"image_grounding.cli.work.{tool}" for tool in _TOOLS),
     "image_grounding.run.status",
     *_LATE,
+    "support.warm",
 ]
 _FORKS.set_forkserver_preload(PRELOADED)
 

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every script does at its start, done once in the server that scripts are forks of."""
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from image_grounding.replies import read_extraction, read_grounding
+from image_grounding.results.folder import ResultsFolder
+from image_grounding.spec import load_spec
+from image_grounding.steps.table import all_steps
+
+load_spec(None, ["results_dir=unused", "data.input_jsonl=unused"])
+for step in all_steps():
+    ResultsFolder(Path("unused")).checkpoints(step)
+read_extraction("{}")
+read_grounding("a red car: [1, 2, 3, 4]", ["a red car"])
+_table = Table("a", "b", title="c")
+_table.add_row("1", "2")
+Console(file=io.StringIO()).print(_table)
