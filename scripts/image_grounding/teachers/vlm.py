@@ -33,6 +33,7 @@ class VlmTeacher:
         self._family = asked_family(spec.vlm.model, spec.vlm.coordinates)
         self._named = spec.vlm.coordinates != "auto"
         self._measurement: Measurement | None = None
+        self._profile: Profile | None = None
         self._named_iou: float | None = None
         self._say = say
         self._cache = MeasurementCache(folder, spec.vlm, self.profile.transport)
@@ -44,8 +45,11 @@ class VlmTeacher:
         """See ``Teacher.profile``; the convention is the measured one, else the likely one."""
         measured = self._measurement
         convention = (measured and measured.chosen) or self._family.convention
-        transport = transport_for(self._family, convention, self._vlm)
-        return Profile(self._family, convention, transport, overview_for(transport, self._vlm))
+        if self._profile is None or self._profile.convention != convention:
+            transport = transport_for(self._family, convention, self._vlm)
+            overview = overview_for(transport, self._vlm)
+            self._profile = Profile(self._family, convention, transport, overview)
+        return self._profile
 
     async def carry(self, question: Question) -> Reply:
         """The endpoint's reply; see ``Carrier.carry``."""

@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Every benchmark with its goal: prints JSON, and writes the table of benchmarks/README.md.
+
+python benchmarks/run.py [--rounds 2] [--only transport resume] [--write]
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from measure import ROOT
+
+README = ROOT / "benchmarks/README.md"
+_START = "<!-- figures -->\n"
+Answers = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A figure: what it is, its goal, the benchmark with its options, and where it stands there."""
+
+    what: str
+    goal: str
+    command: tuple[str, ...]
+    figure: Callable[[Answers], float]
+
+
+def _transport(delay: str, name: str) -> Callable[[Answers], float]:
+    return lambda answers: float(answers[0][f"openai, {delay} s"][name])
+
+
+def _records(place: int, name: str) -> Callable[[Answers], float]:
+    return lambda answers: float(answers[place][name])
+
+
+_TRANSPORT = ("transport.py", "--backends", "openai", "--requests", "3000")
+_RECORDS = ("records.py", "--records", "1500")
+_LINES = ("lines.py",)
+ROWS = (
+    Row("CPU ms a request, whole process", "<= 0.8", ("requests_cpu.py",),
+        lambda answers: float(answers[0]["cpu_ms_a_request"])),
+    Row("requests a second / bare aiohttp, no latency", ">= 0.5", _TRANSPORT,
+        _transport("0", "rate_to_bare")),
+    Row("requests a second / bare aiohttp, 200 ms", ">= 0.95", _TRANSPORT,
+        _transport("0.2", "rate_to_bare")),
+    Row("records a second / plain threads, 4 workers", ">= 1.15", _RECORDS, _records(0, "speed")),
+    Row("records a second / plain threads, 32 workers", ">= 2", _RECORDS, _records(1, "speed")),
+    Row("records a second / plain threads, 128 workers", ">= 4", _RECORDS, _records(2, "speed")),
+    Row("CPU a record / plain threads, 32 workers", "<= 0.4", _RECORDS, _records(1, "cpu")),
+    Row("auto, capacity 8: share of it", ">= 0.9", ("capacity.py",), _records(0, "share")),
+    Row("auto, capacity 64: share of it", ">= 0.9", ("capacity.py",), _records(1, "share")),
+    Row("auto, capacity 64: refused", "< 0.01", ("capacity.py",), _records(1, "refused")),
+    Row("one answer in 20 ten times as slow: wall / plain threads", "<= 0.7",
+        ("records.py", "--workers", "16", "--records", "600", "--slow-every", "20"),
+        lambda answers: round(1 / answers[0]["speed"], 2)),
+    Row("60 captions of one photo: wall / ideal", "<= 1.3", ("pictures.py",),
+        lambda answers: float(answers[0]["wall_to_ideal"])),
+    Row("dry run of 100,000 lines, seconds", "<= 4", _LINES,
+        lambda answers: float(answers[0]["dry_run"][-1]["wall_s"])),
+    Row("dry run of 100,000 lines, memory / of 1,000", "<= 1.1", _LINES,
+        lambda answers: round(answers[0]["dry_run"][-1]["peak_mb"]
+                              / answers[0]["dry_run"][0]["peak_mb"], 2)),
+    Row("run of 20,000 records, memory / of 1,000", "<= 1.1", _LINES,
+        lambda answers: round(answers[0]["run"][-1]["peak_mb"]
+                              / answers[0]["run"][0]["peak_mb"], 2)),
+    Row("run of 1,000 records, MB", "<= 100", _LINES,
+        lambda answers: float(answers[0]["run"][0]["peak_mb"])),
+    Row("resume, CPU ms a finished record", "<= 0.2", ("resume.py",),
+        lambda answers: float(answers[0]["resume_cpu_ms_a_record"])),
+    Row("resume, seconds to the first line", "<= 1", ("resume.py",),
+        lambda answers: float(answers[0]["first_line_s"])),
+    Row("--help of the slowest script, seconds", "<= 0.2", ("startup.py",),
+        lambda answers: float(answers[0]["slowest"])),
+)  # fmt: skip
+
+
+def answers_of(command: Sequence[str]) -> Answers:
+    """What a benchmark prints: one JSON object, or one a line."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / command[0]), *command[1:]],
+        stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    try:
+        return [json.loads(done.stdout)]
+    except json.JSONDecodeError:
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def table(figures: Sequence[tuple[Row, list[float]]]) -> str:
+    """The rows in Markdown, with the date and the kind of machine."""
+    date = datetime.datetime.now(datetime.UTC).date().isoformat()
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    lines = [f"Measured on {date}: {machine}.", "", "| what | goal | measured | spread |"]
+    lines.append("|---|---|---|---|")
+    for row, found in figures:
+        middle = sorted(found)[len(found) // 2]
+        lines.append(f"| {row.what} | {row.goal} | {middle:g} | {min(found):g} to {max(found):g} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run them all, some rounds each."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--only", nargs="+", help="names of benchmarks, without .py")
+    parser.add_argument("--write", action="store_true", help="put the table into README.md")
+    given = parser.parse_args()
+    rows = [row for row in ROWS if not given.only or row.command[0][:-3] in given.only]
+    found: dict[tuple[str, ...], list[Answers]] = {}
+    for row in rows:
+        if row.command not in found:
+            print(" ".join(row.command), file=sys.stderr, flush=True)
+            found[row.command] = [answers_of(row.command) for _ in range(given.rounds)]
+    figures = [(row, [row.figure(answers) for answers in found[row.command]]) for row in rows]
+    print(json.dumps({row.what: values for row, values in figures}, indent=1))
+    if given.write:
+        head = README.read_text(encoding="utf-8").partition(_START)[0]
+        README.write_text(head + _START + table(figures), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
