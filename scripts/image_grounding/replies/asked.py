@@ -11,7 +11,14 @@ from collections.abc import Callable, Sequence
 
 from rapidfuzz.distance import Indel
 
-from image_grounding.replies.phrases import LONGEST, Phrase, folded, place_of, word_set, words_of
+from image_grounding.replies.phrases import (
+    LONGEST,
+    AskedPhrase,
+    folded,
+    place_of,
+    word_set,
+    words_of,
+)
 
 # "dog 2", "dog-2", "dog #2", "dog (2)", "dog_2 0.93", "2. dog", "[2] dog"
 _RUNNING = re.compile(
@@ -51,7 +58,7 @@ class Asked:
 
     def __init__(self, texts: Sequence[str]) -> None:
         self.texts = tuple(texts)
-        self.phrases = tuple(map(Phrase, texts))
+        self.phrases = tuple(map(AskedPhrase, texts))
         self._folded = frozenset(phrase.folded for phrase in self.phrases)
         self._words = frozenset(phrase.words for phrase in self.phrases if phrase.words)
         self._longest = LONGEST + max(map(len, texts), default=0)
@@ -77,7 +84,7 @@ class Asked:
         """Whether ``label`` is one of the phrases as it was asked, but for trifles."""
         if len(label) > self._longest:
             return False
-        own = Phrase(label)
+        own = AskedPhrase(label)
         return bool(own.folded) and (own.folded in self._folded or own.words in self._words)
 
     def mentioned(self, text: str) -> bool:
@@ -87,7 +94,7 @@ class Asked:
 
     def _find(self, label: str) -> tuple[int, ...]:
         for text in dict.fromkeys(_readings(label)):
-            own = Phrase(text)
+            own = AskedPhrase(text)
             if own.folded and (found := self._exact(own) or self._alike(own)):
                 return found
         if _CUT_SHORT.search(label):
@@ -96,10 +103,10 @@ class Asked:
             return found if len(start.split()) > 1 and len(found) == 1 else ()
         return ()
 
-    def _those(self, fits: Callable[[Phrase], bool]) -> tuple[int, ...]:
+    def _those(self, fits: Callable[[AskedPhrase], bool]) -> tuple[int, ...]:
         return tuple(index for index, phrase in enumerate(self.phrases) if fits(phrase))
 
-    def _exact(self, own: Phrase) -> tuple[int, ...]:
+    def _exact(self, own: AskedPhrase) -> tuple[int, ...]:
         if same := self._those(lambda phrase: phrase.folded == own.folded):
             return same
         if not own.words:
@@ -109,7 +116,7 @@ class Asked:
         alike = self._those(lambda phrase: phrase.bare == own.bare)
         return same if len(same) == len(alike) else ()
 
-    def _alike(self, own: Phrase) -> tuple[int, ...]:
+    def _alike(self, own: AskedPhrase) -> tuple[int, ...]:
         if not own.words:
             return ()
         alike = self._those(lambda phrase: phrase.bare == own.bare)
@@ -121,7 +128,7 @@ class Asked:
 
     def kin(self, label: str, index: int) -> bool:
         """Whether ``label`` can well be other words for a phrase that its id already points to."""
-        own, phrase = Phrase(label), self.phrases[index]
+        own, phrase = AskedPhrase(label), self.phrases[index]
         if own.head is None or phrase.head is None:
             return False
         cores = [tuple(_SYNONYMS.get(word, word) for word in each.core) for each in (own, phrase)]
@@ -140,7 +147,7 @@ def _readings(label: str) -> list[str]:
     return readings
 
 
-def _short_for(label: Phrase, phrase: Phrase) -> bool:
+def _short_for(label: AskedPhrase, phrase: AskedPhrase) -> bool:
     """Whether a label is a phrase without some of its words, the noun being left."""
     if label.head is None or phrase.head is None or not label.content <= phrase.content:
         return False
@@ -163,7 +170,7 @@ def _misspells(words: tuple[str, ...], others: tuple[str, ...]) -> bool:
     )
 
 
-def _says_more(label: Phrase, phrase: Phrase) -> bool:
+def _says_more(label: AskedPhrase, phrase: AskedPhrase) -> bool:
     """Whether a label is a phrase and says besides which one it means."""
     if label.head is None or label.head != phrase.head or not phrase.content <= label.content:
         return False

@@ -18,7 +18,7 @@ from image_grounding.replies.asked import Asked
 from image_grounding.replies.items import Item
 from image_grounding.replies.matching import Match, Matcher
 from image_grounding.replies.numbers import RawBox
-from image_grounding.replies.phrases import Phrase, folded, place_of, words_of
+from image_grounding.replies.phrases import AskedPhrase, folded, place_of, words_of
 from image_grounding.replies.text import ReplyStatus
 
 # So many boxes of a single thing, in a reply without end, are a loop.
@@ -172,7 +172,7 @@ class Claims:
         self.doubtful |= new
 
 
-def _hides(name: str, phrase: Phrase) -> bool:
+def _hides(name: str, phrase: AskedPhrase) -> bool:
     """Whether a name that means no phrase holds this one, or is hardly another."""
     name = folded(name)
     held = place_of(phrase.words, words_of(name)) is not None

@@ -115,7 +115,7 @@ def place_of(phrase: tuple[str, ...], words: tuple[str, ...]) -> int | None:
     return None
 
 
-class Phrase:
+class AskedPhrase:
     """A phrase in the forms that it is compared by."""
 
     def __init__(self, text: str) -> None:
