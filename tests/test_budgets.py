@@ -74,7 +74,7 @@ def test_a_cost_needs_prices(server: Loopback, make_project: Maker) -> None:
 
 
 def test_the_line_says_what_it_costs(server: Loopback, make_project: Maker) -> None:
-    server.delay = 3.0
+    server.delay = 1.2
     ran = make_project(1, size=(64, 48)).run(server, *PRICES)
     assert ran.code == 0, ran.err
     assert "; cost 0.0" in ran.err

@@ -188,7 +188,7 @@ def test_long_texts_are_read(tmp_path: Path) -> None:
     """In a process of its own, which a text may end; a pattern's own square would take hours."""
     script = tmp_path / "read.py"
     script.write_text(
-        f"LONG = 100_000{HOSTILE}"
+        f"LONG = 40_000{HOSTILE}"
         + "from image_grounding.replies import read_extraction, read_grounding\n"
         + "for text in TEXTS.values():\n"
         + "    read_extraction(text[: len(text) // 3])\n"
