@@ -29,8 +29,8 @@ _STREAMS = ("in", "out", "err")
 _FORKS = multiprocessing.get_context("forkserver")
 # What these import only at their first request.
 _LATE = (
-    *("truststore", "anyio._backends._asyncio", "omegaconf._impl", "encodings.utf_8_sig"),
-    *("image_grounding.launch", "image_grounding.teachers.vlm", "pkgutil"),
+    *("httpcore2", "h11", "truststore", "anyio._backends._asyncio", "omegaconf._impl"),
+    *("image_grounding.launch", "image_grounding.teachers.vlm", "pkgutil", "encodings.utf_8_sig"),
     *("numpy", "matplotlib.backends.backend_agg", "matplotlib.figure", "rich._emoji_codes"),
     *(f"PIL.{kind}ImagePlugin" for kind in ("Jpeg", "Png", "Bmp", "Gif", "Ppm", "WebP", "Avif")),
 )
