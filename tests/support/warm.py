@@ -7,12 +7,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from image_grounding.asking.transport import transport_for
+from image_grounding.families.families import UNKNOWN
+from image_grounding.measuring.probes import make_probes
 from image_grounding.replies import read_extraction, read_grounding
 from image_grounding.results.folder import ResultsFolder
 from image_grounding.spec import load_spec
 from image_grounding.steps.table import all_steps
 
-load_spec(None, ["results_dir=unused", "data.input_jsonl=unused"])
+_spec = load_spec(None, ["results_dir=unused", "data.input_jsonl=unused"])
+make_probes(transport_for(UNKNOWN, UNKNOWN.convention, _spec.vlm))
 for step in all_steps():
     ResultsFolder(Path("unused")).checkpoints(step)
 read_extraction("{}")

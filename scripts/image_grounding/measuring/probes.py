@@ -5,6 +5,7 @@ import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 
 from PIL import Image, ImageDraw
@@ -61,6 +62,7 @@ class Probe:
     truth: Mapping[str, Box]
 
 
+@lru_cache(maxsize=4)
 def make_probes(transport: Transport) -> tuple[Probe, ...]:
     """Three probes of different shapes, drawn at sizes that ``transport`` leaves alone."""
     sizes = [size for size, _ in _LAYOUTS]
