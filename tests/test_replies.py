@@ -456,6 +456,9 @@ EXTRACTION: list[tuple[str, str, ExtractionReply]] = [
      ExtractionReply(UNPARSEABLE)),
     ("cut in the last item", STEP_0[:-20], ExtractionReply(TRUNCATED, CAPTION, CAR_DOG[:1])),
     ("cut in the first item", STEP_0[:70], ExtractionReply(TRUNCATED, CAPTION)),
+    ("cut behind the list", f'{STEP_0[:-1]}, "inst', ExtractionReply(TRUNCATED, CAPTION, CAR_DOG)),
+    ("cut in the boxes", f'{STEP_0[:-1]}, "instances": [{{"id": 0, "la', ExtractionReply(
+        REPAIRED, CAPTION, CAR_DOG)),
     ("cut after the caption", STEP_0[:45], ExtractionReply(TRUNCATED, CAPTION)),
     ("cut in the caption", STEP_0[:30], ExtractionReply(UNPARSEABLE)),
     ("cut list of texts", '{"expressions": ["a cat", "a do', ExtractionReply(
