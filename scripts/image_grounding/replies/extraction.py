@@ -67,8 +67,8 @@ def _read(value: Any) -> tuple[str | None, tuple[RawExpression, ...]]:
 def _is_cut_behind(value: Any) -> bool:
     """Whether what is cut of an answer stands behind its list of expressions, which is whole."""
     keys = lowered(value) if isinstance(value, CutObject) else {}
-    whole = isinstance(first(keys, _LIST_KEYS), list)
-    whole = whole and not isinstance(first(keys, _LIST_KEYS), CutList)
+    items = first(keys, _LIST_KEYS)
+    whole = isinstance(items, list) and not isinstance(items, CutList)
     return whole and list(keys)[-1] not in _LIST_KEYS + _CAPTION_KEYS
 
 
