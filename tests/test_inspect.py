@@ -90,7 +90,7 @@ def test_measured_convention_is_a_fact(tmp_path):
 
 @pytest.mark.parametrize(
     ("cached", "shown"),
-    [(600, "1,200 in (50% from a cache), 300 out"), (0, "1,200 in, 300 out")],
+    [(600, "1,200 in (50% cached), 300 out"), (0, "1,200 in, 300 out")],
 )
 def test_the_share_that_was_cached_is_a_fact(tmp_path, cached, shown):
     usage = {"input_tokens": 1200, "output_tokens": 300, "cached_tokens": cached}

@@ -26,6 +26,7 @@ from image_grounding.steps.prompts import (
     extraction_schema,
     grounding_prompt,
     grounding_schema,
+    single_pass_prompt,
 )
 
 OK, REPAIRED, TRUNCATED = ReplyStatus.OK, ReplyStatus.REPAIRED, ReplyStatus.TRUNCATED
@@ -387,6 +388,9 @@ def test_the_prompts_own_example_is_no_answer() -> None:
     prompt = grounding_prompt(TWO, UNKNOWN)
     assert not read_grounding(prompt, TWO).instances
     assert read_extraction(extraction_prompt("a dog")).status is UNPARSEABLE
+    both = single_pass_prompt("a dog", UNKNOWN)
+    assert read_extraction(both).status is UNPARSEABLE
+    assert not read_grounding(both, ["a dog"]).instances
 
 
 def expressions(*texts: str) -> tuple[RawExpression, ...]:

@@ -85,7 +85,7 @@ def test_the_same_for_half_of_the_requests(
     assert outputs(project) == wanted
     assert all(one["instances"] for one in project.annotations()[0]["expressions"])
     assert ran.json["counts"]["annotated_by_step"] == {"0": 2, "1": 2}
-    assert ran.json["teacher"]["prompt_version"] == "2-single-pass"
+    assert ran.json["teacher"]["prompt_version"] == "1-single-pass"
 
 
 def test_over_gemini(server: Loopback, make_project: Maker) -> None:

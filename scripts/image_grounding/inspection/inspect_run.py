@@ -166,7 +166,7 @@ def _tokens(usage: Mapping[str, Any]) -> str | None:
     cached = usage.get("cached_tokens")
     share = ""
     if isinstance(cached, int) and 0 < cached <= sent:
-        share = f" ({cached / sent:.0%} from a cache)"
+        share = f" ({cached / sent:.0%} cached)"
     return f"{sent:,} in{share}, {received:,} out"
 
 
