@@ -84,6 +84,11 @@ def test_a_good_endpoint_passes_every_step(server: Loopback, tmp_path: Path) -> 
     assert of["seconds"] > 0
 
 
+def test_a_single_pass_takes_one_request_a_sample(server: Loopback) -> None:
+    report = check(server, "--samples", "2000", "workflow.single_pass=true").json
+    assert report["estimate"]["requests"] == 2000
+
+
 @pytest.mark.parametrize("convention", CONVENTIONS)
 def test_the_convention_is_shown(convention: str, loopback: Callable[..., Loopback]) -> None:
     report = check(loopback(convention=convention)).json

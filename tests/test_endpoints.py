@@ -109,6 +109,25 @@ def test_a_reply_has_text_usage_and_latency(backend: str, server: Loopback) -> N
     assert reply.latency > 0
 
 
+@pytest.mark.parametrize(
+    ("backend", "usage", "cached"),
+    [
+        ("openai", {"prompt_tokens": 2000, "prompt_tokens_details": {"cached_tokens": 1536}}, 1536),
+        ("openai", {"prompt_tokens": 2000, "prompt_tokens_details": {"cached_tokens": None}}, 0),
+        ("openai", {"prompt_tokens": 2000, "prompt_tokens_details": "none"}, 0),
+        ("gemini", {"promptTokenCount": 2000, "cachedContentTokenCount": 1536}, 1536),
+        ("gemini", {"promptTokenCount": 2000}, 0),
+    ],
+)
+def test_what_was_in_the_servers_cache(
+    backend: str, usage: dict[str, Any], cached: int, server: Loopback
+) -> None:
+    name = {"openai": "usage", "gemini": "usageMetadata"}[backend]
+    server.fault = lambda call: Answer(patch={name: usage})
+    reply = send(make_endpoint(backend, server), PLAIN)
+    assert (reply.usage.input_tokens, reply.usage.cached_tokens) == (2000, cached)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_image_arrives_byte_for_byte(
     backend: str, server: Loopback, picture: EncodedImage

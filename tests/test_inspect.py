@@ -88,6 +88,16 @@ def test_measured_convention_is_a_fact(tmp_path):
     assert facts["Convention's measured IoU"] == "0.876"
 
 
+@pytest.mark.parametrize(
+    ("cached", "shown"),
+    [(600, "1,200 in (50% cached), 300 out"), (0, "1,200 in, 300 out")],
+)
+def test_the_share_that_was_cached_is_a_fact(tmp_path, cached, shown):
+    usage = {"input_tokens": 1200, "output_tokens": 300, "cached_tokens": cached}
+    results = write_results(tmp_path, [make_line(0, [])], summary={"usage_of_all_runs": usage})
+    assert dict(inspect_run(Results(results), load_limits({})).facts)["Tokens"] == shown
+
+
 def test_quiet_leaves_only_the_json(good):
     ran = inspect(good, "--quiet")
     assert (ran.code, ran.err) == (0, "")

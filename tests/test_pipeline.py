@@ -522,6 +522,15 @@ def test_the_summary_says_what_it_cost(server: Loopback, make_project: Maker) ->
     assert summary["spec"]["image_grounding"]["vlm"]["openai"]["model_name"] == "test-vlm"
 
 
+def test_the_summary_says_what_was_cached(server: Loopback, make_project: Maker) -> None:
+    project = make_project(2)
+    cached = {"prompt_tokens": 100, "prompt_tokens_details": {"cached_tokens": 60}}
+    server.fault = lambda call: Answer(patch={"usage": cached}) if call.step == "1" else None
+    assert project.run(server).json["usage"]["cached_tokens"] == 2 * 60
+    again = project.run(server, "workflow.force_reprocess=true").json
+    assert again["usage_of_all_runs"]["cached_tokens"] == 2 * 2 * 60
+
+
 def test_an_image_that_travels_twice_is_still_small(server: Loopback, tmp_path: Path) -> None:
     """Both steps of one busy photo stay under 0.6 MB, as base64."""
     busy = Image.effect_noise((1100, 900), 60).convert("RGB").filter(ImageFilter.GaussianBlur(1))

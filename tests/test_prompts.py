@@ -15,6 +15,8 @@ from image_grounding.steps.prompts import (
     extraction_schema,
     grounding_prompt,
     grounding_schema,
+    single_pass_prompt,
+    single_pass_schema,
 )
 
 HOSTILE = [
@@ -37,6 +39,9 @@ def test_a_caption_is_one_line_of_json(caption: str) -> None:
     # What varies is the last line, so that all before it can be kept by a server.
     assert prompt.rpartition("\n")[0] == extraction_prompt("").rpartition("\n")[0]
     prompt.encode("utf-8")
+    both = single_pass_prompt(caption, UNKNOWN)
+    assert both.rpartition("\n")[2] == prompt.rpartition("\n")[2]
+    assert both.rpartition("\n")[0] == single_pass_prompt("", UNKNOWN).rpartition("\n")[0]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -131,8 +136,26 @@ def test_the_extraction_schema_takes_what_the_prompt_asks_for() -> None:
     assert Draft202012Validator(schema.schema).is_valid(json.loads(example))
 
 
+@pytest.mark.parametrize("model", ["gemini-3.5-flash-lite", "qwen3-vl"])
+def test_a_single_pass_asks_what_both_steps_ask(model: str) -> None:
+    family = family_of(model)
+    both = single_pass_prompt("a cat", family).split("\n")
+    (wording,) = [line for line in both if line.startswith(f"- {family.box_key}: ")]
+    assert wording in grounding_prompt([], family).split("\n")
+    (example,) = [line for line in both if line[:1] == "{"]
+    for order in ("[x1, y1, x2, y2]", "[ymin, xmin, ymax, xmax]"):
+        example = example.replace(order, "[1, 2, 3, 4]")
+    schema = single_pass_schema(family.box_key)
+    Draft202012Validator.check_schema(schema.schema)
+    assert Draft202012Validator(schema.schema).is_valid(json.loads(example))
+    # A model writes the members in this order.
+    assert list(json.loads(example)) == list(schema.schema["properties"])
+
+
 @pytest.mark.parametrize(
-    "schema", [extraction_schema(), grounding_schema("box_2d")], ids=lambda schema: schema.name
+    "schema",
+    [extraction_schema(), grounding_schema("box_2d"), single_pass_schema("box_2d")],
+    ids=lambda schema: schema.name,
 )
 def test_schemas_are_fit_for_strict_mode(schema: Any) -> None:
     """Every object lists all its properties as required and allows no other."""

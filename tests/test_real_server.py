@@ -95,6 +95,11 @@ def test_the_schema_is_kept(llama: LlamaServer, image: EncodedImage) -> None:
             json.loads(send(llama, question, image, structured=False).text)
 
 
+def test_what_it_had_in_its_cache(llama: LlamaServer) -> None:
+    first, again = (send(llama, Question("Count to ten.")).usage for _ in range(2))
+    assert first.input_tokens == again.input_tokens > again.cached_tokens > 0
+
+
 @pytest.mark.parametrize("data", [b"this is no picture", b"\x89PNG\r\n\x1a\n cut"])
 def test_a_picture_that_cannot_be_decoded(
     data: bytes, llama: LlamaServer, image: EncodedImage

@@ -26,6 +26,7 @@ from image_grounding.steps.prompts import (
     extraction_schema,
     grounding_prompt,
     grounding_schema,
+    single_pass_prompt,
 )
 
 OK, REPAIRED, TRUNCATED = ReplyStatus.OK, ReplyStatus.REPAIRED, ReplyStatus.TRUNCATED
@@ -387,6 +388,9 @@ def test_the_prompts_own_example_is_no_answer() -> None:
     prompt = grounding_prompt(TWO, UNKNOWN)
     assert not read_grounding(prompt, TWO).instances
     assert read_extraction(extraction_prompt("a dog")).status is UNPARSEABLE
+    both = single_pass_prompt("a dog", UNKNOWN)
+    assert read_extraction(both).status is UNPARSEABLE
+    assert not read_grounding(both, ["a dog"]).instances
 
 
 def expressions(*texts: str) -> tuple[RawExpression, ...]:
@@ -456,6 +460,9 @@ EXTRACTION: list[tuple[str, str, ExtractionReply]] = [
      ExtractionReply(UNPARSEABLE)),
     ("cut in the last item", STEP_0[:-20], ExtractionReply(TRUNCATED, CAPTION, CAR_DOG[:1])),
     ("cut in the first item", STEP_0[:70], ExtractionReply(TRUNCATED, CAPTION)),
+    ("cut behind the list", f'{STEP_0[:-1]}, "inst', ExtractionReply(TRUNCATED, CAPTION, CAR_DOG)),
+    ("cut in the boxes", f'{STEP_0[:-1]}, "instances": [{{"id": 0, "la', ExtractionReply(
+        REPAIRED, CAPTION, CAR_DOG)),
     ("cut after the caption", STEP_0[:45], ExtractionReply(TRUNCATED, CAPTION)),
     ("cut in the caption", STEP_0[:30], ExtractionReply(UNPARSEABLE)),
     ("cut list of texts", '{"expressions": ["a cat", "a do', ExtractionReply(

@@ -65,6 +65,15 @@ def test_run_and_resume(toys: Loopback, make_project: Maker) -> None:
     assert project.annotations() == records
 
 
+def test_behind_a_single_pass(toys: Loopback, make_project: Maker) -> None:
+    project = make_project(2, size=(96, 64))
+    ran = run(project, toys, ALL, "workflow.single_pass=true", "workflow.max_workers=1")
+    assert ran.code == 0, ran.err
+    assert sum(map(is_toy, toys.calls)) == 3, "two, and one that was unclear"
+    assert len(toys.calls) == 2 + 3
+    assert [record["toy"]["word"] for record in project.annotations()] == ["yes"] * 2
+
+
 def test_its_failures_are_its_own(server: Loopback, make_project: Maker) -> None:
     project = make_project(2, size=(96, 64))
     server.fault = lambda call: Answer(text="hm") if is_toy(call) else None

@@ -38,7 +38,7 @@ def exchange_after(server: Loopback, boxes: int, convention: str) -> None:
     asked: list[Call] = []
 
     def look(call: Call) -> Answer | None:
-        asked.extend([call] if call.step == "1" else [])
+        asked.extend([call] if call.step in ("1", "0+1") else [])
         if len(asked) > boxes:
             server.model.convention = convention
         return None
@@ -56,12 +56,15 @@ def worst_iou(records: list[dict[str, Any]]) -> float:
     )
 
 
-@pytest.mark.parametrize("convention", ["norm1000_yxyx", "norm1_xyxy"])
+@pytest.mark.parametrize(
+    ("convention", "single_pass"), [("norm1000_yxyx", "false"), ("norm1_xyxy", "true")]
+)
 def test_records_since_the_last_good_check_are_asked_for_again(
-    convention: str, server: Loopback, project: Project
+    convention: str, single_pass: str, server: Loopback, project: Project
 ) -> None:
     exchange_after(server, 60, convention)
-    ran = project.run(server, "vlm.coordinates=auto", "workflow.max_workers=8")
+    way = (f"workflow.single_pass={single_pass}", "workflow.max_workers=8")
+    ran = project.run(server, "vlm.coordinates=auto", *way)
     assert ran.code == 3, ran.err
     assert len(server.calls) + len(server.probes) < 1000
     assert "boxes do not come as norm1000_xyxy any more" in ran.err
@@ -72,8 +75,12 @@ def test_records_since_the_last_good_check_are_asked_for_again(
     records = project.annotations()
     assert len(records) + len(failed) == SAMPLES
     assert not records or worst_iou(records) > 0.8
-    again = project.run(server, "vlm.coordinates=auto", "workflow.max_workers=8")
+    before = len(server.calls)
+    again = project.run(server, "vlm.coordinates=auto", *way)
     assert again.code == 0, again.err
+    if single_pass == "true":
+        boxes_alone = {call.step for call in server.calls[before:]}
+        assert boxes_alone == {"1"}, "the expressions still hold"
     assert len(project.annotations()) == SAMPLES
     assert worst_iou(project.annotations()) > 0.8
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from support.model import Model
+from support.model import Model, asks_for_boxes
 from support.vision import decode
 
 
@@ -42,9 +42,11 @@ class Call:
 
     @property
     def step(self) -> str:
-        """The step it asks for; "" for a probe."""
+        """The step it asks for, or ``0+1`` for both at once; "" for a probe."""
         if self.is_probe:
             return ""
+        if asks_for_boxes(self.prompt) and "\nCAPTION: " in self.prompt:
+            return "0+1"
         markers = {"\nCAPTION: ": "0", "\nEXPRESSIONS: ": "1"}
         return next((step for marker, step in markers.items() if marker in self.prompt), "")
 

@@ -36,11 +36,16 @@ class Model:
 
     def answer(self, prompt: str, image: Image.Image | None) -> str:
         if caption := _after(prompt, "CAPTION: "):
-            return json.dumps(self._extract(str(caption)), ensure_ascii=False)
+            found = self._extract(str(caption))
+            if asks_for_boxes(prompt):
+                for number, expression in enumerate(found["expressions"]):
+                    expression["id"] = number
+                located = self._locate(found["expressions"], prompt, image)
+                found |= {"instances": located} if isinstance(located, list) else located
+                return self._dressed(found)
+            return json.dumps(found, ensure_ascii=False)
         if (expressions := _after(prompt, "EXPRESSIONS: ")) is not None:
-            if image is None or self.blind:
-                return json.dumps({"instances": [], "absent": [e["id"] for e in expressions]})
-            return self._ground(expressions, prompt, image)
+            return self._dressed(self._locate(expressions, prompt, image))
         if image is not None and not self.blind:
             return mean_colour(image)
         return "ok"
@@ -52,9 +57,15 @@ class Model:
         expressions = [{"text": text, "noun_chunk": text.split()[-1]} for text in texts]
         return {"cleaned_caption": cleaned, "expressions": expressions}
 
-    def _ground(self, expressions: list[dict[str, Any]], prompt: str, image: Image.Image) -> str:
-        asked = re.search(r"^- (\w+): the tight", prompt, re.MULTILINE)
-        key = self.box_key or (asked.group(1) if asked else "bbox")
+    def _locate(
+        self, expressions: list[dict[str, Any]], prompt: str, image: Image.Image | None
+    ) -> Any:
+        if image is None or self.blind:
+            return {"instances": [], "absent": [e["id"] for e in expressions]}
+        return self._ground(expressions, prompt, image)
+
+    def _ground(self, expressions: list[dict[str, Any]], prompt: str, image: Image.Image) -> Any:
+        key = self.box_key or asks_for_boxes(prompt) or "bbox"
         turn: dict[str, int] = {}
         items = []
         for expression in expressions:
@@ -95,13 +106,12 @@ class Model:
                 return [round(number) for number in numbers]
         raise AssertionError(self.convention)
 
-    def _shape(self, items: list[dict[str, Any]], expressions: list[Any], key: str) -> str:
+    def _shape(self, items: list[dict[str, Any]], expressions: list[Any], key: str) -> Any:
         found = {item["id"] for item in items}
         absent = [one["id"] for one in expressions if one["id"] not in found]
-        whole = {"instances": items, "absent": absent}
         match self.form:
             case "list":
-                return json.dumps([{k: v for k, v in item.items() if k != "id"} for item in items])
+                return [{k: v for k, v in item.items() if k != "id"} for item in items]
             case "keyed":
                 keyed: dict[str, Any] = {
                     expression["text"]: {"bboxes": [], "scores": []} for expression in expressions
@@ -109,12 +119,16 @@ class Model:
                 for item in items:
                     keyed[item["label"]]["bboxes"].append(item[key])
                     keyed[item["label"]]["scores"].append(item.get("score"))
-                return json.dumps(keyed)
+                return keyed
+        return {"instances": items, "absent": absent}
+
+    def _dressed(self, value: Any) -> str:
+        match self.form:
             case "fenced":
-                return f"```json\n{json.dumps(whole, indent=1)}\n```"
+                return f"```json\n{json.dumps(value, indent=1)}\n```"
             case "prose":
-                return f"Use {{braces}} so: {json.dumps(whole)} Done {{."
-        return json.dumps(whole)
+                return f"Use {{braces}} so: {json.dumps(value)} Done {{."
+        return json.dumps(value)
 
 
 def server_size(width: int, height: int, multiple: int, most: int = 1280) -> tuple[int, int]:
@@ -131,6 +145,12 @@ def server_size(width: int, height: int, multiple: int, most: int = 1280) -> tup
         w = math.ceil(width * grow / multiple) * multiple
         h = math.ceil(height * grow / multiple) * multiple
     return w, h
+
+
+def asks_for_boxes(prompt: str) -> str:
+    """The key that a prompt wants boxes under; "" where it wants none."""
+    asked = re.search(r"^- (\w+): the tight", prompt, re.MULTILINE)
+    return asked.group(1) if asked else ""
 
 
 def _after(prompt: str, marker: str) -> Any:

@@ -19,6 +19,7 @@ class Meter:
     asked_again: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
     uploaded_bytes: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=10_000))
@@ -28,6 +29,7 @@ class Meter:
         self.replies += 1
         self.input_tokens += reply.usage.input_tokens
         self.output_tokens += reply.usage.output_tokens
+        self.cached_tokens += reply.usage.cached_tokens
         self.latencies.append(reply.latency)
 
     def mean_tokens(self) -> float:
@@ -51,6 +53,8 @@ class Meter:
             "errors": dict(self.errors),
             "input_tokens": self.input_tokens,
             "output_tokens": self.output_tokens,
+            # Of the input tokens, where the server says so.
+            "cached_tokens": self.cached_tokens,
             "image_bytes": self.uploaded_bytes,
             "cost": cost_of(self.input_tokens, self.output_tokens, price_in, price_out),
             "latency": self.latency(),

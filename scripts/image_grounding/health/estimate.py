@@ -59,7 +59,7 @@ def estimate(samples: int, by_step: dict[str, Measured], spec: Spec) -> dict[str
     """
     asked = [found for step, found in by_step.items() if step in spec.workflow.steps]
     asked = [found for found in asked if found.requests]
-    requests = samples * len(asked)
+    requests = samples * (1 if spec.workflow.in_single_pass and asked else len(asked))
     seconds = samples * sum(found.seconds / found.requests for found in asked)
     seconds /= at_once(spec)
     if limit := spec.workflow.requests_per_minute:

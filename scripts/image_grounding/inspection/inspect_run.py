@@ -163,7 +163,11 @@ def _tokens(usage: Mapping[str, Any]) -> str | None:
     sent, received = usage.get("input_tokens"), usage.get("output_tokens")
     if not isinstance(sent, int) or not isinstance(received, int):
         return None
-    return f"{sent:,} in, {received:,} out"
+    cached = usage.get("cached_tokens")
+    share = ""
+    if isinstance(cached, int) and 0 < cached <= sent:
+        share = f" ({cached / sent:.0%} cached)"
+    return f"{sent:,} in{share}, {received:,} out"
 
 
 def _cost(cost: object) -> str | None:

@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from image_grounding.replies.lenient import CutObject
+from image_grounding.replies.lenient import CutList, CutObject
 from image_grounding.replies.text import (
     PLACEHOLDERS,
     ReplyStatus,
@@ -52,6 +52,8 @@ def read_extraction(text: str) -> ExtractionReply:
     read = [_read(value) for value in found.strongest]
     # The last that the model wrote is its answer, but for an empty one behind it.
     caption, expressions = next((found for found in reversed(read) if found[1]), read[-1])
+    if _is_cut_behind(found.strongest[-1]):
+        return ExtractionReply(ReplyStatus.REPAIRED, caption, expressions)
     return ExtractionReply(found.status, caption, expressions, found.open_ended)
 
 
@@ -60,6 +62,14 @@ def _read(value: Any) -> tuple[str | None, tuple[RawExpression, ...]]:
     items = value if isinstance(value, list) else first(keys, _LIST_KEYS)
     expressions = (_expression(item) for item in (items if isinstance(items, list) else []))
     return _text(first(keys, _CAPTION_KEYS)), tuple(filter(None, expressions))
+
+
+def _is_cut_behind(value: Any) -> bool:
+    """Whether what is cut of an answer stands behind its list of expressions, which is whole."""
+    keys = lowered(value) if isinstance(value, CutObject) else {}
+    items = first(keys, _LIST_KEYS)
+    whole = isinstance(items, list) and not isinstance(items, CutList)
+    return whole and list(keys)[-1] not in _LIST_KEYS + _CAPTION_KEYS
 
 
 def _shape(value: Any) -> Shape:

@@ -15,7 +15,7 @@ from image_grounding.spec import Spec
 from image_grounding.steps.table import AnyStep
 from image_grounding.teachers import Teacher
 
-_ADDED = ("requests", "retries", "input_tokens", "output_tokens", "image_bytes")
+_ADDED = ("requests", "retries", "input_tokens", "output_tokens", "cached_tokens", "image_bytes")
 _PACKAGES = ("openai", "google-genai", "pillow", "onnxruntime")
 
 

@@ -11,7 +11,8 @@ from image_grounding.boxes.frames import Size
 from image_grounding.images.encoding import EncodedImage
 from image_grounding.input.samples import Sample, wrong_size
 from image_grounding.results.checkpoints import Checkpoint, CheckpointStore, load_finished
-from image_grounding.steps.drive import Replay, drive
+from image_grounding.steps.drive import Driven, Replay, drive
+from image_grounding.steps.question import Reply
 from image_grounding.steps.step import Earlier
 from image_grounding.steps.table import AnyStep
 from image_grounding.teachers import Teacher
@@ -130,13 +131,16 @@ class SampleWorker:
         with _within(self._first):
             done = load_finished(sample, list(self._stores.values()), recall=self._recall)
         earlier, through = done.earlier, 0
+        latest: dict[str, Reply] = {}
         try:
             for step, store in self._stores.items():
                 with _within(step):
                     if found := done.checkpoints.get(step):
                         self._count_recalled(step, found.provenance)
                     else:
-                        earlier = earlier.plus(step, await self._do(step, store, sample, earlier))
+                        driven = await self._do(step, store, sample, earlier, latest)
+                        earlier = earlier.plus(step, driven.result)
+                        latest.update((step.number, reply) for reply in driven.replies)
                 through += 1
                 self.half_done += 1
         finally:
@@ -153,14 +157,31 @@ class SampleWorker:
         self._stores[step].discard(sample)
 
     async def _do(
-        self, step: AnyStep, store: CheckpointStore[Any], sample: Sample, earlier: Earlier
-    ) -> Any:
-        """A step's result, asked for and kept."""
+        self,
+        step: AnyStep,
+        store: CheckpointStore[Any],
+        sample: Sample,
+        earlier: Earlier,
+        latest: Mapping[str, Reply],
+    ) -> Driven[Any]:
+        """A step's result, asked for and kept.
+
+        Args:
+            step: to be done.
+            store: its checkpoints.
+            sample: the input line.
+            earlier: the results of the steps before.
+            latest: the latest replies to those that were asked now, by step number.
+        """
         if self._reread and (kept := store.load(sample, earlier, replies=True)) and kept.replies:
-            return await self._read_again(step, store, sample, earlier, kept)
-        image = await self._begin(sample)
+            result = await self._read_again(step, store, sample, earlier, kept)
+            return Driven(result)  # what was kept answers nothing else
+        reply = latest.get(step.answered_with) if self._teacher.profile.single_pass else None
+        # What is paid for is read, though the run may have ended.
+        image = await (self._load(sample) if reply else self._begin(sample))
         size, profile = image.frame.original, self._teacher.profile
-        driven = await drive(step.plan(sample, size, earlier, profile), step.read, self._teacher)
+        carrier = Replay((reply,), self._teacher, self._ready) if reply else self._teacher
+        driven = await drive(step.plan(sample, size, earlier, profile), step.read, carrier)
         store.save(
             sample,
             Checkpoint(
@@ -176,7 +197,7 @@ class SampleWorker:
         self._succeeded(step)
         if step is self._first:
             self._compare_sizes(sample, size)
-        return driven.result
+        return driven
 
     async def _read_again(
         self,
@@ -190,7 +211,7 @@ class SampleWorker:
         if step.asks_for_boxes and self._teacher.provenance()["convention"] is None:
             await self._ready()  # it must be known; one that is named or was measured is
         self.findings.usable_inputs += 1
-        profile = self._teacher.profile
+        profile = replace(self._teacher.profile, single_pass=False)
         if kept.transport:
             profile = replace(profile, transport=kept.transport)
         replay = Replay(kept.replies, self._teacher, self._ready)

@@ -31,12 +31,18 @@ class Workflow:
     max_workers: int | Literal["auto"]
     force_reprocess: bool
     reread: bool
+    single_pass: bool
     max_attempts: int
     requests_per_minute: float | None
     tokens_per_minute: float | None
     max_outage: float
     max_requests: int | None
     max_cost: float | None
+
+    @property
+    def in_single_pass(self) -> bool:
+        """Whether one request asks for what steps 0 and 1 ask for; it takes both of them."""
+        return self.single_pass and {"0", "1"} <= set(self.steps)
 
     @property
     def most_workers(self) -> int:

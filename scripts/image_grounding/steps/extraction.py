@@ -14,10 +14,20 @@ from image_grounding.replies import ExtractionReply, read_extraction
 from image_grounding.spans import as_span, find_spans
 from image_grounding.steps.annotations import Expression, Extraction
 from image_grounding.steps.profile import Profile
-from image_grounding.steps.prompts import extraction_prompt, extraction_schema
+from image_grounding.steps.prompts import (
+    extraction_prompt,
+    extraction_schema,
+    single_pass_prompt,
+    single_pass_schema,
+)
 from image_grounding.steps.question import Ask, Failure, PictureRef, Question, Reply
 from image_grounding.steps.step import Cost, Earlier, Step, basis_of
-from image_grounding.steps.tokens import EXTRACTED_TOKENS, expected_expressions, text_tokens
+from image_grounding.steps.tokens import (
+    EXTRACTED_TOKENS,
+    GROUNDED_TOKENS,
+    expected_expressions,
+    text_tokens,
+)
 from image_grounding.steps.unread import MAX_ASKS, unread
 
 
@@ -41,8 +51,16 @@ class ExtractionStep(Step[Extraction]):
     def plan(
         self, sample: Sample, size: Size, earlier: Earlier, profile: Profile
     ) -> Ask[ExtractionState]:
-        """One question about the caption."""
-        return ask_about(sample.caption, profile.small_picture(sample.image))
+        """One question about the caption, in a single pass about the boxes, too."""
+        if not profile.single_pass:
+            return ask_about(sample.caption, profile.small_picture(sample.image))
+        question = Question(
+            single_pass_prompt(sample.caption, profile.family),
+            profile.picture(sample.image),
+            single_pass_schema(profile.family.box_key),
+            subject={"caption": sample.caption},
+        )
+        return Ask((question,), ExtractionState(sample.caption))
 
     def read(
         self, ask: Ask[ExtractionState], replies: Sequence[Reply]
@@ -122,8 +140,11 @@ class ExtractionStep(Step[Extraction]):
 
     def cost(self, sample: Sample, size: Size, earlier: Earlier, profile: Profile) -> Cost:
         """The reply repeats the caption and lists its expressions."""
-        written = text_tokens(sample.caption)
-        written += EXTRACTED_TOKENS * expected_expressions(sample.caption)
+        written, count = text_tokens(sample.caption), expected_expressions(sample.caption)
+        written += EXTRACTED_TOKENS * count
+        if profile.single_pass:
+            prompt = text_tokens(single_pass_prompt(sample.caption, profile.family))
+            return Cost(prompt, written + GROUNDED_TOKENS * count, profile.transport)
         prompt = _empty_prompt_tokens(profile.overview is not None) + text_tokens(sample.caption)
         return Cost(prompt, written, profile.overview, low_detail=True)
 

@@ -69,6 +69,7 @@ class GroundingStep(Step[Grounding]):
     tag = "step1_grounding"
     folder_name = "step_1_grounding"
     needs = ("0",)
+    answered_with = "0"
     asks_for_boxes = True
     result_type = Grounding
     state_type = GroundingState
@@ -166,6 +167,8 @@ class GroundingStep(Step[Grounding]):
 
     def cost(self, sample: Sample, size: Size, earlier: Earlier, profile: Profile) -> Cost | None:
         """The prompt lists the expressions; the reply has a box for each."""
+        if profile.single_pass and EXTRACTION not in earlier:
+            return None
         if EXTRACTION in earlier:
             texts = [expression.text for expression in earlier[EXTRACTION].expressions]
             count = len(texts)

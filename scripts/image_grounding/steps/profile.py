@@ -17,17 +17,21 @@ class Profile:
         convention: what its boxes are written in.
         transport: the size of pictures for boxes.
         overview: the size of pictures for a look at the whole; None for text alone.
+        single_pass: step 0's question asks for what step 1 asks for, too.
     """
 
     family: Family
     convention: str
     transport: Transport
     overview: Transport | None = None
+    single_pass: bool = False
 
     @property
     def transports(self) -> tuple[Transport, ...]:
         """Every size at which a picture may be asked for."""
-        return (self.transport,) if self.overview is None else (self.transport, self.overview)
+        if self.overview is None or self.single_pass:
+            return (self.transport,)
+        return (self.transport, self.overview)
 
     def picture(self, source: str) -> PictureRef:
         """The picture at ``source`` for boxes."""

@@ -79,10 +79,14 @@ class Finish(StrEnum):
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens of a request; 0 where the endpoint does not say."""
+    """Tokens of a request; 0 where the endpoint does not say.
+
+    ``cached_tokens`` are those of the input that the server had read before.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ class Step(ABC, Generic[R]):
         tag: its name in a record's ``pipeline_steps``.
         folder_name: its folder in results_dir.
         needs: numbers of the steps whose results it works on.
+        answered_with: number of the step whose reply answers this one, too, in a single pass.
         asks_for_boxes: whether it needs to know the endpoint's box convention.
         result_type: the dataclass of its results; it is kept in this type's JSON form.
         state_type: the dataclass of ``Ask.state``.
@@ -56,6 +57,7 @@ class Step(ABC, Generic[R]):
     tag: str
     folder_name: str
     needs: tuple[str, ...] = ()
+    answered_with: str = ""
     asks_for_boxes: bool = False
     result_type: type[R]
     state_type: type[Any]

@@ -17,7 +17,7 @@ from image_grounding.results.folder import ResultsFolder
 from image_grounding.spec import Spec
 from image_grounding.spec.capabilities import capabilities_of
 from image_grounding.steps.profile import Profile
-from image_grounding.steps.prompts import VERSION
+from image_grounding.steps.prompts import SINGLE_PASS_VERSION, VERSION
 from image_grounding.steps.question import Question, Reply
 from image_grounding.teachers.base import Traffic
 
@@ -31,6 +31,7 @@ class VlmTeacher:
         self._asker = make_asker(spec, say, for_run=True)
         self._vlm = spec.vlm
         self._family = asked_family(spec.vlm.model, spec.vlm.coordinates)
+        self._single_pass = spec.workflow.in_single_pass
         self._named = spec.vlm.coordinates != "auto"
         self._measurement: Measurement | None = None
         self._profile: Profile | None = None
@@ -48,7 +49,9 @@ class VlmTeacher:
         if self._profile is None or self._profile.convention != convention:
             transport = transport_for(self._family, convention, self._vlm)
             overview = overview_for(transport, self._vlm)
-            self._profile = Profile(self._family, convention, transport, overview)
+            self._profile = Profile(
+                self._family, convention, transport, overview, self._single_pass
+            )
         return self._profile
 
     async def carry(self, question: Question) -> Reply:
@@ -117,7 +120,7 @@ class VlmTeacher:
         return {
             "backend": self._vlm.backend,
             "model": self._vlm.model,
-            "prompt_version": VERSION,
+            "prompt_version": SINGLE_PASS_VERSION if self._single_pass else VERSION,
             "convention": self.profile.convention if known else None,
         }
 

@@ -45,10 +45,14 @@ def read_completion(answer: Any, latency: float, secrets: Sequence[str]) -> Repl
         raise BlockedError(f"the provider's filter blocked the answer ({why})")
     if not text and finish is Finish.STOP:
         raise _empty(message)
+    return Reply(redact(text, *secrets), finish, _usage(answer), latency)
+
+
+def _usage(answer: dict[str, Any]) -> Usage:
     usage = _mapping(answer.get("usage"))
     counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
-    known = [count if isinstance(count, int) and count > 0 else 0 for count in counts]
-    return Reply(redact(text, *secrets), finish, Usage(*known), latency)
+    counts.append(_mapping(usage.get("prompt_tokens_details")).get("cached_tokens"))
+    return Usage(*(count if isinstance(count, int) and count > 0 else 0 for count in counts))
 
 
 def no_completion(text: str, secrets: Sequence[str]) -> EndpointError:

@@ -212,6 +212,7 @@ class GeminiEndpoint:
             (counts.prompt_token_count if counts else 0) or 0,
             ((counts.candidates_token_count if counts else 0) or 0)
             + ((counts.thoughts_token_count if counts else 0) or 0),
+            (counts.cached_content_token_count if counts else 0) or 0,
         )
         return Reply(redact(text, self._key), finish, usage, latency)
 
