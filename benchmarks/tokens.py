@@ -14,6 +14,8 @@ Assumed: its replies are as long as ours in two steps, which they are but for ch
 far a server shrinks what it gets, for which there are two cases, Qwen-VL's own files
 (``max_pixels`` of 16,384 patches) and the 1,280 patches that its model card advises.
 
+Tokens are those of a record, sent and received; one JSON object for each model and size.
+
     python benchmarks/tokens.py
 """
 
@@ -41,7 +43,6 @@ from image_grounding.steps.tokens import (  # noqa: E402
 )
 from image_grounding.teachers import make_teacher  # noqa: E402
 
-GOAL = 0.6
 PEER_PROMPTS = (1023, 674)
 PEER_LINE = 7
 PATCHES = {"as Qwen-VL's files say": 16_384, "at most 1,280 patches": 1280}
@@ -107,21 +108,25 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
     count = len(captions())
-    print(f"tokens a record, sent and received; a ratio of {GOAL} is the goal")
     for backend, models in MODELS.items():
         for model in models:
             two_steps = spec_of(backend, model)
             single = spec_of(backend, model, "workflow.single_pass=true")
             for server, patches in PATCHES.items() if backend == "openai" else (("", 1),):
-                print(f"\n{model}{', server ' + server if server else ''}")
                 for size in SIZES:
                     peer = tokens(peers(two_steps, size, patches))
                     mine = [tokens(ours(spec, size)) for spec in (two_steps, single)]
-                    print(
-                        f"  {size[0]}x{size[1]}: peer {peer / count:.0f}, "
-                        f"two steps {mine[0] / count:.0f} ({mine[0] / peer:.2f} x), "
-                        f"single pass {mine[1] / count:.0f} ({mine[1] / peer:.2f} x)"
-                    )
+                    row = {
+                        "model": model,
+                        "server": server,
+                        "size": "x".join(map(str, size)),
+                        "peer": round(peer / count),
+                        "two_steps": round(mine[0] / count),
+                        "single_pass": round(mine[1] / count),
+                        "two_steps_to_peer": round(mine[0] / peer, 2),
+                        "single_pass_to_peer": round(mine[1] / peer, 2),
+                    }
+                    print(json.dumps(row))
 
 
 if __name__ == "__main__":
