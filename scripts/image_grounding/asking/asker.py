@@ -108,6 +108,11 @@ class Asker:
         self.budget = budget
 
     @property
+    def why_no_more(self) -> str:
+        """What keeps the limit where it is, where it is looked for."""
+        return self._capacity.why if self._capacity else ""
+
+    @property
     def answered(self) -> bool:
         """Whether the endpoint has answered anything yet."""
         return bool(self.meter.latencies)
@@ -267,6 +272,7 @@ class Asker:
         except EndpointError as error:
             self.meter.errors[error.reason] += 1
             if self._capacity and not (self.outage and self.outage.down):
+                at_once = max(at_once, self.gate.in_flight)
                 self.gate.set_limit(self._capacity.failed(error, at_once, sent))
             if self.outage and is_absence(error):
                 self.outage.failed(error)
@@ -275,7 +281,7 @@ class Asker:
             raise
         self.meter.count(reply)
         if self._capacity:
-            self.gate.set_limit(self._capacity.answered(at_once))
+            self.gate.set_limit(self._capacity.answered(at_once, sent))
         if self.outage:
             self.outage.answered(sent)
         return reply
@@ -308,7 +314,9 @@ class Asker:
     def _before_sleep(self, state: tenacity.RetryCallState) -> None:
         self.meter.retries += 1
         error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, RateLimitedError) and error.retry_after:
+        # Where the limit is looked for, a few are refused while the others are served.
+        everybody = self._capacity is None or self._capacity.refuses_all
+        if isinstance(error, RateLimitedError) and error.retry_after and everybody:
             self.gate.pause(error.retry_after)
 
     def endpoint(self) -> Endpoint:
