@@ -64,6 +64,21 @@ def test_nothing_is_lost(server: Loopback, make_project: Callable[..., Project])
     assert len(server.calls) == asked
 
 
+def test_workers_come_with_the_limit(
+    server: Loopback, make_project: Callable[..., Project]
+) -> None:
+    """Four at once at first, and no bound: there are more requests than the first ten workers."""
+    server.delay = 0.1
+    project = make_project(1, size=(64, 48))
+    caption = project.scenes["scene0.png"].caption
+    rows = [{"image_path": "scene0.png", "caption": f"{caption} {n}"} for n in range(120)]
+    write_jsonl(project.input, rows)
+    ran = project.run(server, "workflow.max_workers=auto", "workflow.steps=['0']")
+    assert ran.code == 0, ran.err
+    assert server.most_in_flight > 12
+    assert "(rising)" in ran.err
+
+
 def test_a_run_finds_what_the_endpoint_can_take(
     server: Loopback, make_project: Callable[..., Project]
 ) -> None:
