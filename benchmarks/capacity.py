@@ -8,6 +8,7 @@ included. With --changes its capacity is halved and then doubled in mid-run: the
 three seconds, from the change on.
 
     python benchmarks/capacity.py [--samples 2000] [--latency 0.2] [--capacities 8 64]
+    python benchmarks/capacity.py --workers 64 --capacities 64
     python benchmarks/capacity.py --changes
 """
 

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from typing import Self
 
 from image_grounding.asking.capacity import Capacity
 from image_grounding.errors import EndpointTimeoutError, RateLimitedError
@@ -48,14 +49,15 @@ class Simulation:
         self._queue: deque[_Request] = deque()
         self._paused_until = 0.0
 
-    def run(self, seconds: float) -> "Simulation":
+    def run(self, seconds: float) -> Self:
         """Ask for so long."""
         end = self.now + seconds
         self._fill()
         while self._events and self._events[0][0] < end:
             self.now, _, event = heappop(self._events)
             event()
-            self.limits.append((self.now, self.capacity.limit))
+            if not self.limits or self.limits[-1][1] != self.capacity.limit:
+                self.limits.append((self.now, self.capacity.limit))
             self._fill()
         self.now = end
         return self
@@ -78,7 +80,8 @@ class Simulation:
 
     def most(self, begin: float = 0.0) -> int:
         """The highest limit since a time."""
-        return max(limit for at, limit in self.limits if at >= begin)
+        before = [limit for at, limit in self.limits if at < begin][-1:]
+        return max(before + [limit for at, limit in self.limits if at >= begin])
 
     def _at(self, seconds: float, event: Callable[[], None]) -> None:
         self._number += 1
