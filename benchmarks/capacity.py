@@ -8,6 +8,7 @@ included. With --changes its capacity is halved and then doubled in mid-run: the
 three seconds, from the change on.
 
     python benchmarks/capacity.py [--samples 2000] [--latency 0.2] [--capacities 8 64]
+    python benchmarks/capacity.py --workers 64 --capacities 64
     python benchmarks/capacity.py --changes
 """
 
@@ -102,7 +103,9 @@ async def serve(latency: float, phases: list[tuple[int, float]]) -> None:
     print(json.dumps({"served": endpoint.served, "refused": endpoint.refused}), flush=True)
 
 
-def run(samples: int, latency: float, phases: list[tuple[int, float]]) -> dict[str, Any]:
+def run(
+    samples: int, latency: float, phases: list[tuple[int, float]], workers: str = "auto"
+) -> dict[str, Any]:
     """One run against an endpoint of its own: what that served, the seconds, the summary."""
     server = [sys.executable, __file__, "--serve", "--latency", str(latency)]
     with (
@@ -126,7 +129,7 @@ def run(samples: int, latency: float, phases: list[tuple[int, float]]) -> dict[s
                 f"data.image_root={name}", "vlm.backend=openai",
                 f"vlm.openai.base_url=http://127.0.0.1:{port}/v1",
                 "vlm.openai.model_name=any", "vlm.coordinates=norm1000_xyxy",
-                "vlm.coordinates_trusted=true", "workflow.max_workers=auto",
+                "vlm.coordinates_trusted=true", f"workflow.max_workers={workers}",
             ],
             stdout=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
@@ -140,9 +143,9 @@ def run(samples: int, latency: float, phases: list[tuple[int, float]]) -> dict[s
             "concurrency": summary["usage"]["concurrency"]}  # fmt: skip
 
 
-def whole(samples: int, latency: float, capacity: int) -> dict[str, Any]:
+def whole(samples: int, latency: float, capacity: int, workers: str) -> dict[str, Any]:
     """The share of a steady capacity."""
-    found = run(samples, latency, [(capacity, 1e9)])
+    found = run(samples, latency, [(capacity, 1e9)], workers)
     requests = len(found["served"])
     return {
         "capacity": capacity,
@@ -180,6 +183,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--latency", type=float, default=0.2)
     parser.add_argument("--capacities", type=int, nargs="*", default=[8, 64])
+    parser.add_argument("--workers", default="auto", help="a fixed number, to compare with")
     parser.add_argument("--changes", action="store_true", help="a capacity of 32 that changes")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--phases", type=json.loads, help=argparse.SUPPRESS)
@@ -190,7 +194,9 @@ def main() -> None:
         print(json.dumps(changing(given.samples, given.latency, 32)))
     else:
         for capacity in given.capacities:
-            print(json.dumps(whole(given.samples, given.latency, capacity)), flush=True)
+            print(
+                json.dumps(whole(given.samples, given.latency, capacity, given.workers)), flush=True
+            )
 
 
 if __name__ == "__main__":

@@ -64,19 +64,34 @@ def test_nothing_is_lost(server: Loopback, make_project: Callable[..., Project])
     assert len(server.calls) == asked
 
 
-def test_a_run_finds_what_the_endpoint_can_take(
+def test_workers_come_with_the_limit(
     server: Loopback, make_project: Callable[..., Project]
 ) -> None:
-    """It says 429 to more than six at once: all is annotated, at about six at once."""
-    server.delay = 0.05  # so that requests overlap on a busy machine, too
-    server.fault = lambda call: Answer(status=429) if server.in_flight > 6 else None
+    """Four at once at first, and no bound: there are more requests than the first ten workers."""
+    server.delay = 0.1
     project = make_project(1, size=(64, 48))
     caption = project.scenes["scene0.png"].caption
     rows = [{"image_path": "scene0.png", "caption": f"{caption} {n}"} for n in range(60)]
     write_jsonl(project.input, rows)
+    ran = project.run(server, "workflow.max_workers=auto", "workflow.steps=['0']")
+    assert ran.code == 0, ran.err
+    assert server.most_in_flight > 10
+    assert "(rising)" in ran.err
+
+
+def test_a_run_finds_what_the_endpoint_can_take(
+    server: Loopback, make_project: Callable[..., Project]
+) -> None:
+    """It says 429 to more than six at once: all is annotated, at about six at once."""
+    server.delay = 0.1  # so that requests overlap on a busy machine, too
+    server.fault = lambda call: Answer(status=429) if server.in_flight > 6 else None
+    project = make_project(1, size=(64, 48))
+    caption = project.scenes["scene0.png"].caption
+    rows = [{"image_path": "scene0.png", "caption": f"{caption} {n}"} for n in range(40)]
+    write_jsonl(project.input, rows)
     ran = project.run(server, "workflow.max_workers=auto")
     assert ran.code == 0, ran.err
-    assert ran.json["counts"]["annotated"] == 60
+    assert ran.json["counts"]["annotated"] == 40
     reached = ran.json["usage"]["concurrency"]
-    assert 4 <= reached["most"] <= 12
-    assert reached["limit"] <= 8
+    assert 6 <= reached["most"] <= 12
+    assert 4 <= reached["limit"] <= 9

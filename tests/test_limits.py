@@ -1,22 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gate for requests in flight, buckets for rates, the meter, negotiation, capacity."""
+"""The gate for requests in flight, buckets for rates, the meter, negotiation."""
 
 import asyncio
-import statistics
 import time
 from collections import deque
 
 import pytest
 
-from image_grounding.asking.capacity import Capacity
 from image_grounding.asking.endpoints.negotiation import Negotiation, Request, Terms
 from image_grounding.asking.endpoints.token_limit import lower_limit
 from image_grounding.asking.limits import Bucket, Gate
 from image_grounding.asking.meter import Meter
 from image_grounding.errors import (
     EndpointError,
-    EndpointTimeoutError,
-    RateLimitedError,
     RejectedRequestError,
     ServerFaultError,
 )
@@ -347,51 +343,3 @@ def test_the_token_limit_is_lowered_by_what_the_server_says(
     assert lower_limit(said.lower(), 0) is None, "no limit was sent"
     again = lower_limit(said.lower(), sent, again=True)
     assert again is None or again.limit <= sent // 2
-
-
-class Server:
-    """An endpoint on a clock of its own that serves so many at once; more only queue, or fail."""
-
-    def __init__(self, serves: int, refuses: bool) -> None:
-        self.now = 0.0
-        self.serves, self.refuses = serves, refuses
-        self.capacity = Capacity(clock=lambda: self.now)
-
-    def settle(self, waves: int) -> list[int]:
-        """The limits after each of so many waves of as many requests as are let in at once."""
-        found = []
-        for _ in range(waves):
-            sent, at_once = self.now, self.capacity.limit
-            self.now += max(1.0, at_once / self.serves)
-            for number in range(at_once):
-                if self.refuses and number >= self.serves:
-                    self.capacity.failed(RateLimitedError("429"), at_once, sent)
-                else:
-                    self.capacity.answered(at_once)
-            found.append(self.capacity.limit)
-        return found
-
-
-@pytest.mark.parametrize("refuses", [True, False], ids=["429", "queues"])
-@pytest.mark.parametrize("serves", [1, 3, 10, 40])
-def test_the_capacity_of_an_endpoint_is_found(serves: int, refuses: bool) -> None:
-    limits = Server(serves, refuses).settle(300)[150:]
-    assert max(limits) <= max(5, serves * 1.4 + 2)
-    assert statistics.fmean(limits) >= serves * 0.75
-
-
-def test_the_capacity_goes_no_further_than_it_may() -> None:
-    assert max(Server(1000, False).settle(300)) == 64
-
-
-def test_what_was_sent_before_a_cut_does_not_cut_again() -> None:
-    capacity = Capacity(start=32, clock=lambda: 10.0)
-    cut = [capacity.failed(EndpointTimeoutError("slow"), 32, sent) for sent in (1.0, 2.0, 3.0)]
-    assert cut == [16, 16, 16]
-    assert capacity.failed(refusal("a bug", 500), 16, 11.0) == 16, "that is no overload"
-    assert capacity.failed(refusal("busy", 503), 16, 11.0) == 8
-
-
-def test_a_run_that_is_not_busy_learns_nothing() -> None:
-    capacity = Capacity()
-    assert {capacity.answered(1) for _ in range(100)} == {4}

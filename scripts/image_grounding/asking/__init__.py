@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from image_grounding.asking.asker import Asker, RetryPolicy
 from image_grounding.asking.budget import Budget
-from image_grounding.asking.capacity import START, Capacity
+from image_grounding.asking.capacity import Capacity
 from image_grounding.asking.endpoints.base import Endpoint
 from image_grounding.asking.limits import Gate
 from image_grounding.asking.meter import Meter
@@ -42,16 +42,15 @@ def make_asker(
     One ``for_run`` waits outages out and keeps to budgets.
     """
     workflow = spec.workflow
-    auto = workflow.max_workers == "auto"
     meter = Meter()
-    gate = Gate(START if auto else workflow.most_workers)
+    gate = Gate(workflow.first_workers)
     return Asker(
         lambda: make_endpoint(spec.vlm, say),
         gate,
         RetryPolicy(workflow.max_attempts, rate_limited_seconds=rate_limited_seconds),
         workflow.requests_per_minute,
         workflow.tokens_per_minute,
-        Capacity() if auto else None,
+        Capacity() if workflow.max_workers == "auto" else None,
         Outage(workflow.max_outage, gate, say) if for_run else None,
         meter,
         Budget(meter, spec.vlm.prices, workflow.max_requests, workflow.max_cost)

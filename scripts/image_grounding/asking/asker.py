@@ -106,6 +106,11 @@ class Asker:
         self.budget = budget
 
     @property
+    def why_no_more(self) -> str:
+        """What keeps the limit where it is, where it is looked for."""
+        return self._capacity.why if self._capacity else ""
+
+    @property
     def answered(self) -> bool:
         """Whether the endpoint has answered anything yet."""
         return bool(self.meter.latencies)
@@ -128,7 +133,9 @@ class Asker:
                 pause = self._pause(error, tried.attempts)
                 if not self._worth_another(error) or self._is_enough(error, tried, pause):
                     raise
-                if isinstance(error, RateLimitedError) and error.retry_after:
+                # Where the limit is looked for, a few are refused while the others are served.
+                everybody = self._capacity is None or self._capacity.refuses_all
+                if isinstance(error, RateLimitedError) and error.retry_after and everybody:
                     self.gate.pause(error.retry_after)
             self.meter.retries += 1
             await asyncio.sleep(pause)
@@ -262,6 +269,7 @@ class Asker:
         except EndpointError as error:
             self.meter.errors[error.reason] += 1
             if self._capacity and not (self.outage and self.outage.down):
+                at_once = max(at_once, self.gate.in_flight)
                 self.gate.set_limit(self._capacity.failed(error, at_once, sent))
             if self.outage and is_absence(error):
                 self.outage.failed(error)
@@ -270,7 +278,7 @@ class Asker:
             raise
         self.meter.count(reply)
         if self._capacity:
-            self.gate.set_limit(self._capacity.answered(at_once))
+            self.gate.set_limit(self._capacity.answered(at_once, sent))
         if self.outage:
             self.outage.answered(sent)
         return reply

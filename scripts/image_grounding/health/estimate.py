@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from image_grounding.asking import Asker
-from image_grounding.asking.capacity import START
 from image_grounding.asking.meter import cost_of
 from image_grounding.spec import Spec
 
@@ -46,12 +45,6 @@ class Measured:
         }
 
 
-def at_once(spec: Spec) -> int:
-    """Requests in flight that an estimate counts with; ``auto`` may find more."""
-    workers = spec.workflow.max_workers
-    return START if workers == "auto" else workers
-
-
 def estimate(samples: int, by_step: dict[str, Measured], spec: Spec) -> dict[str, Any]:
     """Requests, tokens, seconds and cost of ``samples``; tokens and cost None where unknown.
 
@@ -61,7 +54,7 @@ def estimate(samples: int, by_step: dict[str, Measured], spec: Spec) -> dict[str
     asked = [found for found in asked if found.requests]
     requests = samples * (1 if spec.workflow.in_single_pass and asked else len(asked))
     seconds = samples * sum(found.seconds / found.requests for found in asked)
-    seconds /= at_once(spec)
+    seconds /= spec.workflow.first_workers
     if limit := spec.workflow.requests_per_minute:
         seconds = max(seconds, requests * 60 / limit)
     tokens_in = round(samples * sum(found.input_tokens / found.requests for found in asked))
@@ -73,7 +66,7 @@ def estimate(samples: int, by_step: dict[str, Measured], spec: Spec) -> dict[str
         "requests": requests,
         "input_tokens": tokens_in or None,
         "output_tokens": tokens_out or None,
-        "max_workers": at_once(spec),
+        "max_workers": spec.workflow.first_workers,
         "seconds": round(seconds, 1),
         "cost": None if cost is None else round(cost, 4),
     }

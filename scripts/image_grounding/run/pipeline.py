@@ -4,7 +4,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,8 @@ _CHANGED = (
     "the endpoint began to write its boxes in another convention at about this sample; it is "
     "asked for again by the next run"
 )
+# So many samples in a row that the endpoint failed end no run.
+_FEWEST_IN_A_ROW = 8
 # So long a diagnosis of what ended the run may take.
 _DIAGNOSIS_S = 20.0
 
@@ -51,18 +53,12 @@ class RunTally:
     steps_done: int = 0
 
 
-async def _all(tasks: Iterable[asyncio.Task[None]], then: Callable[[], Awaitable[None]]) -> None:
-    """Until all are done, or one of them failed, and then what comes last."""
-    await asyncio.gather(*tasks)
-    await then()
-
-
 class Pipeline:
     """One run over one input.
 
     Workers take lines from one shared stream, so that memory does not grow with the input. A
     sample's steps follow each other at once; only the teacher decides how many requests are in
-    flight.
+    flight, and there are as many workers as keep that many there.
     """
 
     def __init__(
@@ -84,8 +80,10 @@ class Pipeline:
         self._items = items
         self._teacher = teacher
         self._failures = failures
-        self._workers = 2 * workers + 2
-        self._breaker = Breaker(max(8, 2 * workers))
+        self._at_once = workers
+        self._workers = 0
+        self._crew = asyncio.TaskGroup()
+        self._breaker = Breaker(_FEWEST_IN_A_ROW)
         self._stop = asyncio.Event()
         self._preparing = asyncio.Lock()
         self._prepared = False
@@ -107,9 +105,8 @@ class Pipeline:
     async def run(self, reporter: Reporter) -> None:
         """Work until the input ends or something stops it; then see the attributes."""
         watch = asyncio.create_task(reporter.watch(self.snapshot))
-        workers = [asyncio.create_task(self._work()) for _ in range(self._workers)]
         stop = asyncio.create_task(self._stop.wait())
-        everything = asyncio.create_task(_all(workers, self._end))
+        everything = asyncio.create_task(self._do_all())
         try:
             await asyncio.wait({everything, stop}, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.wait({everything}, timeout=_GRACE_S)
@@ -118,17 +115,18 @@ class Pipeline:
                 if (await asyncio.wait({everything}, timeout=_GRACE_S))[0]:
                     break
         finally:
-            tasks = (stop, watch, everything, *workers)
+            tasks = (stop, watch, everything)
             for task in tasks:
                 task.cancel()
             # Whatever becomes of the progress line, it ends no run.
-            _, _, *results = await asyncio.gather(*tasks, return_exceptions=True)
+            _, _, result = await asyncio.gather(*tasks, return_exceptions=True)
             await self._diagnose()
             with contextlib.suppress(Exception):
                 await self._teacher.close()
-        for result in results:
-            if isinstance(result, Exception):
-                raise result
+        if isinstance(result, ExceptionGroup):
+            raise result.exceptions[0]
+        if isinstance(result, Exception):
+            raise result
 
     def interrupt(self) -> None:
         """Stop asking; what is under way may still come back for a moment."""
@@ -154,9 +152,24 @@ class Pipeline:
             requests=traffic.requests,
             retries=traffic.retries,
             tokens=traffic.tokens,
+            why=traffic.why,
             cost=traffic.cost,
             silent=traffic.silent,
         )
+
+    async def _do_all(self) -> None:
+        """Until the workers have done everything, or one of them failed; then what comes last."""
+        async with self._crew:
+            self._hire()
+        await self._end()
+
+    def _hire(self) -> None:
+        """See to it that there are workers enough for as many requests as may be in flight."""
+        self._at_once = max(self._at_once, self._teacher.traffic().limit)
+        self._breaker.limit = max(_FEWEST_IN_A_ROW, 2 * self._at_once)
+        while self._workers < 2 * self._at_once + 2 and not self._stop.is_set():
+            self._workers += 1
+            self._crew.create_task(self._work())
 
     async def _work(self) -> None:
         try:
@@ -228,6 +241,7 @@ class Pipeline:
     def _succeeded(self, step: AnyStep) -> None:
         self.tally.steps_done += 1
         self._breaker.succeeded(step)
+        self._hire()
 
     def _failed(self, sample: Sample, step: AnyStep, error: Exception) -> None:
         if isinstance(error, EndpointError) and self._stop.is_set():

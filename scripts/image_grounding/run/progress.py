@@ -40,6 +40,7 @@ class Snapshot:
         requests: sent so far.
         retries: repeats among them.
         tokens: sent and received.
+        why: why there may not be more, where that is being found.
         cost: of those tokens, or None where a price is unknown.
         silent: seconds for which the endpoint has not answered, or 0.
     """
@@ -58,6 +59,7 @@ class Snapshot:
     requests: int
     retries: int
     tokens: int
+    why: str = ""
     cost: float | None = None
     silent: float = 0.0
 
@@ -174,10 +176,11 @@ class Pace:
 
 def _sentence(now: Snapshot, pace: Pace) -> str:
     left = pace.seconds_left(now)
+    why = f" ({now.why})" if now.why else ""
     eta = "" if left is None else f"; about {_duration(left)} left"
     return (
         f"{now.done} done, {now.failed} failed of {now.total}; {now.requests} requests, in flight "
-        f"{now.in_flight}/{now.limit}; {pace.rate(now):.1f}/s; {now.retries} retries; "
+        f"{now.in_flight}/{now.limit}{why}; {pace.rate(now):.1f}/s; {now.retries} retries; "
         f"{now.tokens} tokens"
         + (f"; cost {now.cost:.4g}" if now.cost is not None else "")
         + eta

@@ -143,7 +143,7 @@ async def _work(
         {step: folder.checkpoints(step) for step in failures},
         failures,
         say=reporter.say,
-        workers=spec.workflow.most_workers,
+        workers=spec.workflow.first_workers,
         force=spec.workflow.force_reprocess,
         reread=spec.workflow.reread,
         total=selection.total,

@@ -11,8 +11,8 @@ from image_grounding.spec.secrets import SHORTEST, secrets_of
 
 Backend = Literal["gemini", "openai", "local"]
 AutoBool = Literal["auto", True, False]
-# As far as ``max_workers: auto`` goes.
-MOST_WORKERS_FOUND = 64
+# Where ``max_workers: auto`` begins, and as far as it goes.
+FIRST_WORKERS, MOST_WORKERS_FOUND = 4, 1024
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Workflow:
         return self.single_pass and {"0", "1"} <= set(self.steps)
 
     @property
-    def most_workers(self) -> int:
-        """The most requests that may be in flight at once."""
-        return MOST_WORKERS_FOUND if self.max_workers == "auto" else self.max_workers
+    def first_workers(self) -> int:
+        """Requests that may be in flight at once; ``auto`` may find more."""
+        return FIRST_WORKERS if self.max_workers == "auto" else self.max_workers
 
 
 @dataclass(frozen=True)

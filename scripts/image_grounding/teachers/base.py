@@ -18,6 +18,7 @@ class Traffic:
     Attributes:
         in_flight: requests now.
         limit: how many there may be.
+        why: why not more, where that is being found.
         requests: sent so far.
         retries: repeats among them.
         tokens: sent and received.
@@ -28,6 +29,7 @@ class Traffic:
 
     in_flight: int = 0
     limit: int = 0
+    why: str = ""
     requests: int = 0
     retries: int = 0
     tokens: int = 0

@@ -141,6 +141,7 @@ class VlmTeacher:
         return Traffic(
             in_flight=gate.in_flight,
             limit=gate.limit,
+            why=self._asker.why_no_more,
             requests=meter.requests,
             retries=meter.retries,
             tokens=meter.input_tokens + meter.output_tokens,
