@@ -70,6 +70,16 @@ def scrub(text: str, *secrets: str) -> str:
     return " ".join(_KEY_LIKE.sub("(key)", redact(text, *secrets)).split())[:MAX_MESSAGE]
 
 
+def require_sendable(key: str) -> None:
+    """Raise KeyRefusedError where no HTTP header can carry a key."""
+    if not (key.isascii() and key.isprintable()):
+        raise KeyRefusedError(
+            "the key holds a line break or another character that cannot be sent: it was mostly "
+            "not copied well",
+            remedy="put the key alone, on one line, into its environment variable",
+        )
+
+
 def retry_after_seconds(headers: Mapping[str, str] | None) -> float | None:
     """Seconds to wait by a ``Retry-After`` header (seconds or a date), or None."""
     value = (headers or {}).get("retry-after", "").strip()
