@@ -49,6 +49,8 @@ class RetryPolicy:
             answered anything: a quota of a minute outlasts the attempts.
         first_pause: seconds.
         longest_pause: seconds.
+        longest_asked: seconds; where the endpoint has answered others, a ``Retry-After`` beyond is
+            no reason to give a question up: it is asked again so much later, and holds nobody back.
     """
 
     attempts: int = 5
@@ -56,6 +58,7 @@ class RetryPolicy:
     rate_limited_seconds: float = 180.0
     first_pause: float = 0.5
     longest_pause: float = 30.0
+    longest_asked: float = 60.0
 
 
 @dataclass
@@ -302,14 +305,17 @@ class Asker:
             asked = 0.0  # a run that cannot begin says so soon
         exponent = min(state.attempt_number - 1, 10)
         grown: float = min(self._policy.first_pause * 2**exponent, self._policy.longest_pause)
+        if self.answered:
+            asked = min(asked, self._policy.longest_asked)
         # A little more than asked, so that not everybody comes back in the same instant.
         return max(asked * random.uniform(1.0, 1.1), grown * random.uniform(0.5, 1.0))
 
     def _before_sleep(self, state: tenacity.RetryCallState) -> None:
         self.meter.retries += 1
         error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, RateLimitedError) and error.retry_after:
-            self.gate.pause(error.retry_after)
+        asked = error.retry_after if isinstance(error, RateLimitedError) else None
+        if asked and asked <= self._policy.longest_asked:
+            self.gate.pause(asked)
 
     def endpoint(self) -> Endpoint:
         """The endpoint; raises KeyRefusedError where it needs a key and there is none."""
