@@ -24,6 +24,7 @@ from image_grounding.families.image_tokens import LOW_RESOLUTION
 from image_grounding.images.encoding import EncodedImage
 from image_grounding.spec import Gemini
 from image_grounding.spec.model import AutoBool
+from image_grounding.spec.secrets import address_secrets
 from image_grounding.steps.question import Finish, Question, Reply, Usage
 
 API_VERSION = "v1beta"
@@ -69,6 +70,7 @@ class GeminiEndpoint:
                 "(https://aistudio.google.com/apikey makes one)"
             )
         require_sendable(self._key)
+        self._secrets = (self._key, *address_secrets(settings.address))
         if warning := retirement(settings.model):
             say(f"warning: {warning}")
         self._structured = structured_output is not False
@@ -80,7 +82,7 @@ class GeminiEndpoint:
     def _client(self) -> genai.Client:
         """Made by the first request: its session belongs to the event loop."""
         settings = self._settings
-        self._session = open_session(settings.address or GOOGLE, only_good((self._key,)))
+        self._session = open_session(settings.address or GOOGLE, only_good(self._secrets))
         return genai.Client(
             api_key=self._key,
             vertexai=False,
@@ -158,10 +160,10 @@ class GeminiEndpoint:
             except aiohttp.ClientError:  # some are ValueErrors, too
                 raise
             except errors.APIError as error:  # a status that is neither an error nor 200
-                text = scrub(str(error), self._key)
+                text = scrub(str(error), *self._secrets)
                 raise ServerFaultError(f"the endpoint's answer is no reply: {text}") from None
             except _ODD_ANSWERS as error:
-                text = scrub(str(error), self._key)
+                text = scrub(str(error), *self._secrets)
                 raise ServerFaultError(f"the endpoint's answer cannot be read: {text}") from None
 
     def _reply(self, answer: types.GenerateContentResponse, latency: float) -> Reply:
@@ -185,7 +187,7 @@ class GeminiEndpoint:
             ((counts.candidates_token_count if counts else 0) or 0)
             + ((counts.thoughts_token_count if counts else 0) or 0),
         )
-        return Reply(redact(text, self._key), finish, usage, latency)
+        return Reply(redact(text, *self._secrets), finish, usage, latency)
 
     async def close(self) -> None:
         """Let connections go."""

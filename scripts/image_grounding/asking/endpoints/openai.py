@@ -26,7 +26,7 @@ from image_grounding.errors import KeyRefusedError, ServerFaultError
 from image_grounding.images.encoding import EncodedImage
 from image_grounding.spec import OpenAI
 from image_grounding.spec.model import AutoBool
-from image_grounding.spec.secrets import names_credential
+from image_grounding.spec.secrets import address_secrets, names_credential
 from image_grounding.steps.question import Question, Reply, ReplySchema
 
 # Where a key may come from when the spec names none: only for hosts that it belongs to.
@@ -136,7 +136,7 @@ class OpenAIEndpoint:
     ) -> None:
         self._settings = settings
         key = openai_key(settings)
-        self._secrets = (key, *settings.extra_secrets)
+        self._secrets = (key, *settings.extra_secrets, *address_secrets(settings.base_url))
         require_sendable(key)
         self._structured = structured_output is not False
         self.negotiation = Negotiation(("schema",) if structured_output is True else (), say)
