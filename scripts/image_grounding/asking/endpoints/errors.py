@@ -44,6 +44,10 @@ _REMEDY_NO_CONNECTION = (
     "check host and port in base_url, that the machine is up, and that no firewall drops the "
     "connection"
 )
+_REMEDY_PROXY_PASSWORD = (
+    "name the proxy as http://USER:PASSWORD@HOST:PORT in HTTPS_PROXY or HTTP_PROXY, or the "
+    "endpoint's host in NO_PROXY if it is reached without one"
+)
 _REMEDY_UNPAID = "top up the account of the key, or put another key into its environment variable"
 _REMEDY_DROPPED = "look at the server's log, and at a proxy or firewall on the way to it"
 # A model without eyes, whatever the status: llama.cpp answers 500, OpenRouter 404.
@@ -138,6 +142,9 @@ def status_error(
         return UnusableEndpointError(
             what, status=status, server_text=message, remedy=_REMEDY_UNPAID
         )
+    if status == 407:
+        what = f"a proxy on the way wants a password ({text})"
+        return UnusableEndpointError(what, status=status, remedy=_REMEDY_PROXY_PASSWORD)
     if status == 429:
         what = f"rate limit reached ({text})"
         return RateLimitedError(what, status=status, server_text=message, retry_after=wait)
