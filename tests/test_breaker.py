@@ -46,7 +46,8 @@ UNREADABLE = SampleError("reply_unparseable", "no JSON", attempts=2)
         (UnreachableError("no"), 1, 8, 8),
         (ServerFaultError("no"), 8, 8, 8),
         (EndpointTimeoutError("no"), 8, 8, 8),
-        (RejectedRequestError("no"), 20, 20, None),
+        (RejectedRequestError("no"), 20, 20, 20),
+        (SampleError("internal_error", "no"), 8, 8, 8),
         (UNREADABLE, 20, 20, None),
         (SampleError("image_missing", "no"), None, None, None),
         (BlockedError("no"), None, None, None),
@@ -75,6 +76,32 @@ def test_only_failures_in_a_row_count_each_step_for_itself() -> None:
     breaker.succeeded(EXTRACTION)
     end = breaker.error_after(GROUNDING, fault, answered=True)
     assert "3 samples in a row" in str(end)
+
+
+def test_what_was_done_before_shows_that_others_failed_of_themselves() -> None:
+    """A run that goes on meets them one after the other."""
+    breaker, rejected = Breaker(8), RejectedRequestError("too long")
+    for _ in range(100):
+        assert breaker.error_after(GROUNDING, rejected, answered=True) is None
+        breaker.recalled(GROUNDING)
+    fault = ServerFaultError("no")
+    for _ in range(7):
+        assert breaker.error_after(GROUNDING, fault, answered=True) is None
+        breaker.recalled(GROUNDING)
+    assert breaker.error_after(GROUNDING, fault, answered=True)
+
+
+@pytest.mark.parametrize(("status", "most"), [(402, 8), (400, 20)])
+def test_a_refusal_of_everything_after_successes_ends_the_run(
+    status: int, most: int, server: Loopback, make_project: Maker
+) -> None:
+    project = make_project(40, size=(64, 48))
+    server.fault = lambda call: Answer(status=status) if call.number >= 8 else None
+    ran = project.run(server, "workflow.max_workers=2")
+    assert ran.code == 4, ran.err
+    assert f"HTTP {status}" in ran.json["error"] and "in a row" in ran.json["error"]
+    assert ran.json["counts"]["annotated"] > 0
+    assert most <= ran.json["counts"]["failed"] < 35
 
 
 def test_a_refusal_in_mid_run_is_that_samples_own(server: Loopback, make_project: Maker) -> None:

@@ -18,24 +18,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from image_grounding.asking.asker import Asker
-from image_grounding.asking.endpoints.base import Endpoint
-from image_grounding.asking.endpoints.connections import lost_connection
-from image_grounding.asking.endpoints.gemini import GeminiEndpoint
-from image_grounding.asking.endpoints.openai import OpenAIEndpoint
+from image_grounding.asking.endpoints.connections import broken_call
 from image_grounding.asking.limits import Gate
 from image_grounding.errors import UnreachableError
-from image_grounding.spec import Gemini, OpenAI
 from image_grounding.steps.question import Question
+from support.wire import BACKENDS, COMPLETION, make_endpoint
 
-KEY = "secret-key-0123456789"
-BACKENDS = ("openai", "gemini")
-# Of both protocols at once.
-ANSWER = json.dumps(
-    {
-        "choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}],
-        "candidates": [{"content": {"parts": [{"text": "yes"}]}, "finishReason": "STOP"}],
-    }
-).encode()
+ANSWER = json.dumps(COMPLETION).encode()
 
 
 def head(length: int) -> bytes:
@@ -77,21 +66,6 @@ class Wire:
         self.port = server.sockets[0].getsockname()[1]
         yield self
         server.close()
-
-
-def make_endpoint(backend: str, url: str) -> Endpoint:
-    if backend == "gemini":
-        settings = Gemini(
-            api_key=KEY, model="m", media_resolution="MEDIA_RESOLUTION_LOW", temperature=None,
-            max_output_tokens=9, timeout=20.0, base_url=url, thinking_level="low",
-        )  # fmt: skip
-        return GeminiEndpoint(settings)
-    return OpenAIEndpoint(
-        OpenAI(
-            api_key=KEY, base_url=url + "/v1", model_name="m", temperature=None, max_tokens=9,
-            timeout=20.0,
-        )
-    )  # fmt: skip
 
 
 async def ask(backend: str, url: str, count: int = 1, at_once: int = 1) -> list[str]:
@@ -249,20 +223,21 @@ MIXED = OSError("Multiple exceptions: [Errno 99] Cannot assign, [Errno 111] Conn
 
 
 @pytest.mark.parametrize(
-    ("make", "kind"),
+    ("make", "words"),
     [
-        (lambda: connector_error(MIXED), ConnectionRefusedError),
-        (lambda: connector_error(OSError(113, "No route to host")), OSError),
-        (lambda: aiohttp.ServerDisconnectedError(), ConnectionError),
-        (lambda: aiohttp.ServerTimeoutError(), type(None)),
-        (lambda: TimeoutError(), type(None)),
+        (lambda: connector_error(MIXED), "nothing listens"),
+        (lambda: connector_error(OSError(113, "No route to host")), "failed or was dropped"),
+        (lambda: aiohttp.ServerDisconnectedError(), "failed or was dropped"),
+        (lambda: aiohttp.ServerTimeoutError(), "no answer from http://refused.test within 5 s"),
+        (lambda: TimeoutError(), "no answer from http://refused.test within 5 s"),
     ],
 )
-def test_what_broke_a_connection(
-    make: Callable[[], BaseException], kind: type[BaseException]
-) -> None:
+def test_what_broke_a_connection(make: Callable[[], BaseException], words: str) -> None:
+    """Its cause, however an SDK wraps it; the words of an address mean nothing."""
     wrapped = RuntimeError("an SDK's")
     wrapped.__cause__ = make()
-    lost = lost_connection(wrapped)
-    assert type(lost) is kind
-    assert "refused.test" not in str(lost), "words of an address mean nothing"
+    assert words in str(broken_call(wrapped, "http://refused.test", 5))
+
+
+def test_a_bug_is_no_broken_connection() -> None:
+    assert broken_call(RuntimeError("an SDK's"), "http://refused.test", 5) is None

@@ -26,6 +26,7 @@ from image_grounding.errors import (
     RejectedRequestError,
     ServerFaultError,
     UnknownModelError,
+    UnusableEndpointError,
 )
 
 STATUSES: list[tuple[int, str, type[EndpointError]]] = [
@@ -47,7 +48,9 @@ STATUSES: list[tuple[int, str, type[EndpointError]]] = [
     (400, "This model's maximum context length is 4096 tokens", RejectedRequestError),
     (400, "", RejectedRequestError),
     (405, "Method Not Allowed", RejectedRequestError),
-    (409, "Conflict", RejectedRequestError),
+    (402, "Payment Required", UnusableEndpointError),
+    (409, "Conflict", ServerFaultError),
+    (425, "Too Early", ServerFaultError),
     (413, "Payload Too Large", RejectedRequestError),
     (422, "Unprocessable", RejectedRequestError),
     (429, "slow down", RateLimitedError),

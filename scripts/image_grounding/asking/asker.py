@@ -47,6 +47,8 @@ class RetryPolicy:
             answered anything: a quota of a minute outlasts the attempts.
         first_pause: seconds.
         longest_pause: seconds.
+        longest_asked: seconds; where the endpoint has answered others, a ``Retry-After`` beyond is
+            no reason to give a question up: it is asked again so much later, and holds nobody back.
     """
 
     attempts: int = 5
@@ -54,6 +56,7 @@ class RetryPolicy:
     rate_limited_seconds: float = 180.0
     first_pause: float = 0.5
     longest_pause: float = 30.0
+    longest_asked: float = 60.0
 
 
 @dataclass
@@ -135,8 +138,9 @@ class Asker:
                     raise
                 # Where the limit is looked for, a few are refused while the others are served.
                 everybody = self._capacity is None or self._capacity.refuses_all
-                if isinstance(error, RateLimitedError) and error.retry_after and everybody:
-                    self.gate.pause(error.retry_after)
+                asked = error.retry_after if isinstance(error, RateLimitedError) else None
+                if asked and asked <= self._policy.longest_asked and everybody:
+                    self.gate.pause(asked)
             self.meter.retries += 1
             await asyncio.sleep(pause)
 
@@ -303,6 +307,8 @@ class Asker:
             asked = 0.0  # a run that cannot begin says so soon
         exponent = min(attempts - 1, 10)
         grown = min(self._policy.first_pause * 2.0**exponent, self._policy.longest_pause)
+        if self.answered:
+            asked = min(asked, self._policy.longest_asked)
         # A little more than asked, so that not everybody comes back in the same instant.
         return max(asked * random.uniform(1.0, 1.1), grown * random.uniform(0.5, 1.0))
 

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from image_grounding.asking.endpoints.connections import proxy_of
 from image_grounding.asking.endpoints.errors import safe_address
-from image_grounding.asking.endpoints.readiness import GOOGLE, behind_proxy, connect, kind_of_server
+from image_grounding.asking.endpoints.readiness import GOOGLE, connect, kind_of_server
 from image_grounding.errors import EndpointError, LoadingError
 from image_grounding.health.model import CheckStep, Status, failed
 
@@ -42,7 +43,7 @@ async def _look_once(url: str) -> tuple[list[CheckStep], EndpointError | None]:
     """The steps as far as they go, and what the last one failed with."""
     name, steps = CONNECTION, []
     try:
-        if behind_proxy(url):
+        if proxy_of(url):
             steps.append(CheckStep(CONNECTION, Status.SKIPPED, "requests go through a proxy"))
         else:
             await connect(url)

@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from image_grounding.errors import (
+    BlockedError,
     EndpointError,
     RejectedRequestError,
     RunEndingError,
@@ -14,11 +15,13 @@ from image_grounding.errors import (
 )
 from image_grounding.steps.table import AnyStep
 
-# A model none of whose first answers can be used will not do better later.
-_FIRST_SAMPLES = 20
+# A model none of whose first answers can be used will not do better later; an endpoint that
+# rejects so many requests in a row does not reject them for what is in them.
+_FEW_SAMPLES = 20
 _MODELS_FAULT = frozenset(
     {"reply_unparseable", "reply_truncated", "reply_refused", "reply_unusable", "unanswered"}
 )
+INTERNAL = "internal_error"
 
 
 @dataclass
@@ -30,14 +33,18 @@ class Breaker:
     """
 
     limit: int
-    _in_a_row: Counter[AnyStep] = field(default_factory=Counter)
-    _never_right: Counter[AnyStep] = field(default_factory=Counter)
+    _failed: Counter[AnyStep] = field(default_factory=Counter)
+    _doubtful: Counter[AnyStep] = field(default_factory=Counter)
     _succeeded: set[AnyStep] = field(default_factory=set)
 
     def succeeded(self, step: AnyStep) -> None:
         """A sample's step was done."""
-        self._in_a_row[step] = 0
+        self._failed[step] = self._doubtful[step] = 0
         self._succeeded.add(step)
+
+    def recalled(self, step: AnyStep) -> None:
+        """A sample's step had been done before: what stands between such was its own failure."""
+        self._doubtful[step] = 0
 
     def error_after(
         self, step: AnyStep, error: Exception, *, answered: bool
@@ -52,21 +59,39 @@ class Breaker:
         """
         if isinstance(error, RunEndingError):
             return error
-        if isinstance(error, EndpointError) and (error.fatal or error.transient):
-            never_there = error.fatal or isinstance(error, UnreachableError)
-            if never_there and not answered:
-                return error
-            self._in_a_row[step] += 1
-            if self._in_a_row[step] >= self.limit:
-                return _ended(error, f"{self._in_a_row[step]} samples in a row failed")
-        models = isinstance(error, SampleError) and error.reason in _MODELS_FAULT
-        if (models or isinstance(error, RejectedRequestError)) and step not in self._succeeded:
-            self._never_right[step] += 1
-            if self._never_right[step] >= max(_FIRST_SAMPLES, self.limit):
-                return _ended(error, f"the first {self._never_right[step]} samples all failed so")
+        never_there = getattr(error, "fatal", False) or isinstance(error, UnreachableError)
+        if isinstance(error, EndpointError) and never_there and not answered:
+            return error
+        if self._may_be_its_own(step, error):
+            self._doubtful[step] += 1
+            if (count := self._doubtful[step]) >= max(_FEW_SAMPLES, self.limit):
+                first = step not in self._succeeded
+                why = (
+                    "the first {} samples all failed so" if first else "{} samples in a row failed"
+                )
+                return _ended(error, why.format(count))
+        elif not _is_its_own(error):
+            self._failed[step] += 1
+            if (count := self._failed[step]) >= self.limit:
+                return _ended(error, f"{count} samples in a row failed")
         return None
+
+    def _may_be_its_own(self, step: AnyStep, error: Exception) -> bool:
+        """Whether only many failures alike show that they are not the samples'."""
+        if isinstance(error, SampleError):
+            return error.reason in _MODELS_FAULT and step not in self._succeeded
+        return isinstance(error, RejectedRequestError)
+
+
+def _is_its_own(error: Exception) -> bool:
+    """Whether a failure says nothing of the samples to come."""
+    if isinstance(error, SampleError):
+        return error.reason != INTERNAL
+    return isinstance(error, BlockedError)
 
 
 def _ended(error: Exception, why: str) -> UnusableEndpointError:
     remedy = error.remedy if isinstance(error, EndpointError) else None
+    if not _is_its_own(error) and isinstance(error, SampleError):
+        remedy = "this is a bug: report it with the message; the same command goes on"
     return UnusableEndpointError(f"{error}; the run stops: {why}", remedy=remedy)

@@ -19,7 +19,7 @@ from image_grounding.errors import (
 from image_grounding.input.samples import BadLine, Sample
 from image_grounding.results.checkpoints import CheckpointStore
 from image_grounding.results.failures import FailureLog
-from image_grounding.run.breaker import Breaker
+from image_grounding.run.breaker import INTERNAL, Breaker
 from image_grounding.run.convention_watch import ConventionWatch
 from image_grounding.run.progress import Reporter, Snapshot
 from image_grounding.run.worker import RunStopped, SampleWorker, StepFailed
@@ -95,6 +95,7 @@ class Pipeline:
             stores,
             ready=self._ready,
             succeeded=self._succeeded,
+            recalled=self._breaker.recalled,
             say=say,
             force=force,
             reread=reread,
@@ -251,7 +252,7 @@ class Pipeline:
                 raise error
             # A bug must cost one sample, not a million.
             self.tally.internal_errors += 1
-            error = SampleError("internal_error", f"{type(error).__name__}: {error}"[:300])
+            error = SampleError(INTERNAL, f"{type(error).__name__}: {error}"[:300])
         answered = self._teacher.traffic().answered
         end = self._breaker.error_after(step, error, answered=answered)
         if end:

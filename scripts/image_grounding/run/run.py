@@ -178,10 +178,10 @@ def _interruptible(pipeline: Pipeline, reporter: Reporter) -> Iterator[None]:
 def _exit_code(pipeline: Pipeline, failures: dict[AnyStep, FailureLog]) -> Exit:
     if pipeline.interrupted:
         return Exit.INTERRUPTED
-    if pipeline.stopped_by:
-        return pipeline.stopped_by.exit_code
     if pipeline.tally.internal_errors:
         return Exit.BUG
+    if pipeline.stopped_by:
+        return pipeline.stopped_by.exit_code
     failed = any(log.by_reason for log in failures.values())
     return Exit.SOME_FAILED if failed else Exit.DONE
 

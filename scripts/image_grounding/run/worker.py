@@ -94,6 +94,7 @@ class SampleWorker:
         stores: the checkpoints of the steps to do, in order.
         ready: awaited before a question; raises RunStopped where the run has ended.
         succeeded: called with every step that was done now.
+        recalled: called with every step that was done before.
         say: takes messages.
         force: recall nothing. What was finished is kept until something takes its place.
         reread: derive results anew from the kept replies.
@@ -106,6 +107,7 @@ class SampleWorker:
         *,
         ready: Callable[[], Awaitable[None]],
         succeeded: Callable[[AnyStep], None],
+        recalled: Callable[[AnyStep], None],
         say: Callable[[str], None],
         force: bool = False,
         reread: bool = False,
@@ -118,6 +120,7 @@ class SampleWorker:
         self._first = next(iter(stores))
         self._ready = ready
         self._succeeded = succeeded
+        self._recalled = recalled
         self._say = say
         self._recall = not (force or reread)
         self._reread = reread
@@ -242,6 +245,7 @@ class SampleWorker:
                 self._say(f"{warning}; the file's size is used")
 
     def _count_recalled(self, step: AnyStep, provenance: Mapping[str, Any]) -> None:
+        self._recalled(step)
         for name, value in provenance.items():
             # A convention says nothing of a step that asks for no boxes.
             if name != "convention" or step.asks_for_boxes:

@@ -163,7 +163,7 @@ def secrets_in(values: Mapping[str, Any]) -> list[str]:
     passwords = (
         key for key, value in leaves(values) if key.endswith("base_url") and "@" in str(value)
     )
-    return [*written, *passwords]
+    return list(dict.fromkeys([*written, *passwords]))
 
 
 def tied_to_model(values: Mapping[str, Any]) -> list[str]:

@@ -4,8 +4,9 @@
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import unquote
 
-from image_grounding.addresses import safe_address
+from image_grounding.addresses import safe_address, split_query
 
 # Sections whose keys are the endpoint's own: only their names and origins tell what is secret.
 EXTRAS = ("extra_body", "extra_query", "extra_headers")
@@ -65,6 +66,24 @@ def secrets_of(*sections: Any) -> Iterator[str]:
             yield from secrets_of(*(section.values() if isinstance(section, dict) else section))
 
 
+def credentials_in(url: str) -> list[str]:
+    """The user name and password in an address, as they stand there, and credentials of its query.
+
+    Args:
+        url: need not be a valid one; may hold ``${...}``.
+    """
+    user = re.match(r"(?:\w+://)?([^/?#]*)@", url)
+    query = split_query(url)[1]
+    found = [value for name, value in query.items() if value and names_credential(name)]
+    return [*([user[1]] if user and user[1] else []), *found]
+
+
+def address_secrets(url: str) -> list[str]:
+    """What an address holds that must be shown nowhere, decoded; short words are no secrets."""
+    texts = [unquote(text.partition(":")[2] or text) for text in credentials_in(url)]
+    return [text for text in texts if len(text) >= SHORTEST]
+
+
 def redact(values: dict[str, Any]) -> dict[str, Any]:
     """A copy of plain spec values without secrets, nor user names and queries in addresses."""
     result: dict[str, Any] = _clean(values, "")
@@ -97,6 +116,8 @@ def literal_credentials(
         if name == "api_key" or (everywhere and names_credential(str(name))):
             if value and value != NO_KEY and "${" not in str(value):
                 yield f"{prefix}{name}"
+        elif name == "base_url" and any("${" not in text for text in credentials_in(str(value))):
+            yield f"{prefix}{name}"
         elif isinstance(value, dict):
             below = everywhere or name in EXTRAS
             yield from literal_credentials(value, f"{prefix}{name}.", everywhere=below)

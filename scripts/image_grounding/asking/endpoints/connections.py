@@ -1,51 +1,149 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What both SDKs' aiohttp transports need: errors with their causes, a session, a proxy."""
+"""How both SDKs reach an endpoint: a session, its proxy, and what breaks on the way."""
 
+import asyncio
+import contextlib
 import errno
+import ssl
 import urllib.request
+from collections.abc import AsyncIterator, Iterator
 from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp.http_exceptions import (
+    BadHttpMessage,
+    BadStatusLine,
+    ContentEncodingError,
+    ContentLengthError,
+    TransferEncodingError,
+)
+
+from image_grounding.asking.endpoints.answers import BoundedAnswer
+from image_grounding.asking.endpoints.errors import network_error, safe_address
+from image_grounding.errors import (
+    EndpointError,
+    EndpointTimeoutError,
+    ServerFaultError,
+    UnreachableError,
+    UnusableEndpointError,
+)
 
 # An idle connection is let go before servers close theirs (uvicorn after 5 s).
-KEEP_ALIVE_S = 5.0
+_KEEP_ALIVE_S = 5.0
+_REMEDY_PROXY = (
+    "HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names it: mend it there, or name the endpoint's host in "
+    "NO_PROXY if it is reached without one"
+)
 
 
-def lost_connection(error: BaseException) -> BaseException | None:
-    """What broke the connection, where it was no timeout; None for all else.
+def open_session(
+    url: str, *middlewares: aiohttp.ClientMiddlewareType, tls: ssl.SSLContext | None = None
+) -> aiohttp.ClientSession:
+    """A session for the host of ``url``, through its proxy; call it in the event loop.
 
-    The cause alone: aiohttp's own texts hold the address, whose words mean nothing. An SDK may
-    have wrapped it as a timeout, which it is not.
+    Its answers are of bounded length. No limit of connections: the gate bounds what is in flight.
+    No time limit: ``calling`` sets it. No ``.netrc``, whose passwords are for other programs.
+
+    Args:
+        url: of the endpoint.
+        middlewares: what looks at each answer, such as ``only_good``.
+        tls: whom to trust; else whom aiohttp does, or what each request brings.
     """
-    found: BaseException | None = error
-    while found and not isinstance(found, aiohttp.ClientError):
-        found = found.__cause__
-    if found is None or isinstance(found, TimeoutError):
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S, ssl=tls or True)
+    return aiohttp.ClientSession(
+        connector=connector,
+        proxy=proxy_of(url),
+        timeout=aiohttp.ClientTimeout(total=None),
+        response_class=BoundedAnswer,
+        middlewares=middlewares,
+    )
+
+
+def proxy_of(url: str) -> str | None:
+    """The proxy that the environment names for ``url``.
+
+    Raises:
+        UnusableEndpointError: it is no HTTP proxy.
+    """
+    parts = urlsplit(url)
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy or urllib.request.proxy_bypass(parts.hostname or ""):
         return None
-    cause = found.__cause__ if isinstance(found, aiohttp.ClientConnectorError) else None
-    if cause is None:
-        return ConnectionError("dropped")
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    with contextlib.suppress(ValueError):
+        named = urlsplit(proxy)
+        if named.scheme in ("http", "https") and named.hostname and named.port != 0:
+            return proxy
+    message = f"the proxy {safe_address(proxy)} is none that speaks HTTP"
+    raise UnusableEndpointError(message, remedy=_REMEDY_PROXY)
+
+
+@contextlib.asynccontextmanager
+async def calling(url: str, seconds: float) -> AsyncIterator[None]:
+    """A call of an endpoint, all of it within ``seconds``; what breaks on the way as our errors."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except Exception as error:
+        if found := broken_call(error, url, seconds):
+            raise found from None
+        raise
+
+
+def broken_call(error: BaseException, url: str, seconds: float) -> EndpointError | None:
+    """What broke a call, whatever an SDK wrapped it into; None for all that is no connection's."""
+    address = safe_address(url)
+    for cause in _causes(error):
+        match cause:
+            case EndpointError():
+                return cause
+            case aiohttp.ClientHttpProxyError():
+                message = f"the proxy {_proxy(url)} does not connect to {address}"
+                message += f" (HTTP {cause.status})"
+                return UnreachableError(message, status=cause.status, remedy=_REMEDY_PROXY)
+            case aiohttp.ClientProxyConnectionError():
+                found = network_error(_plain(cause), f"the proxy {_proxy(url)}")
+                found.remedy = _REMEDY_PROXY
+                return found
+            case TimeoutError():
+                message = f"no answer from {address} within {seconds:g} s"
+                return EndpointTimeoutError(message)
+            case aiohttp.ClientConnectorError():
+                return network_error(_plain(cause), address)
+            case aiohttp.ClientError() if fault := _unreadable(cause):
+                return ServerFaultError(f"the endpoint's answer cannot be read: {fault}")
+            case aiohttp.ClientError():  # not its text: that holds the address
+                return network_error(ConnectionError("dropped"), address)
+            case OSError():
+                return network_error(cause, address)
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error:
+        yield error
+        error = error.__cause__
+
+
+def _plain(error: aiohttp.ClientConnectorError) -> BaseException:
+    """Its cause alone: its text holds the address, whose words mean nothing."""
+    cause = error.__cause__ or ConnectionError("dropped")
     # Several addresses that failed in several ways come as one text.
     if f"[Errno {errno.ECONNREFUSED}]" in str(cause):
         return ConnectionRefusedError(errno.ECONNREFUSED, "refused")
     return cause
 
 
-def open_session(url: str) -> aiohttp.ClientSession:
-    """A session for the host of ``url``, through its proxy; call it in the event loop.
-
-    No limit of connections: the gate bounds what is in flight. No ``.netrc``, whose passwords
-    are for other programs.
-    """
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
-    return aiohttp.ClientSession(connector=connector, proxy=proxy_of(url))
-
-
-def proxy_of(url: str) -> str | None:
-    """The proxy that the environment names for ``url``."""
-    parts = urlsplit(url)
-    proxies = urllib.request.getproxies()
-    proxy = proxies.get(parts.scheme) or proxies.get("all")
-    if not proxy or urllib.request.proxy_bypass(parts.hostname or ""):
+def _unreadable(error: aiohttp.ClientError) -> str | None:
+    """What is wrong with an answer that is no good HTTP; None for one that was cut short."""
+    fault = list(_causes(error))[-1]
+    if isinstance(fault, ContentEncodingError):
+        return "it is not packed in the way that its content-encoding names"
+    if isinstance(fault, BadStatusLine | ContentLengthError | TransferEncodingError):
         return None
-    return proxy if "://" in proxy else f"http://{proxy}"
+    return "it breaks the rules of HTTP" if isinstance(fault, BadHttpMessage) else None
+
+
+def _proxy(url: str) -> str:
+    return safe_address(proxy_of(url) or "")

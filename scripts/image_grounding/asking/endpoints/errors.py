@@ -18,6 +18,7 @@ from image_grounding.errors import (
     ServerFaultError,
     UnknownModelError,
     UnreachableError,
+    UnusableEndpointError,
 )
 from image_grounding.spec.secrets import NO_KEY as NO_KEY
 
@@ -43,6 +44,11 @@ _REMEDY_NO_CONNECTION = (
     "check host and port in base_url, that the machine is up, and that no firewall drops the "
     "connection"
 )
+_REMEDY_PROXY_PASSWORD = (
+    "name the proxy as http://USER:PASSWORD@HOST:PORT in HTTPS_PROXY or HTTP_PROXY, or the "
+    "endpoint's host in NO_PROXY if it is reached without one"
+)
+_REMEDY_UNPAID = "top up the account of the key, or put another key into its environment variable"
 _REMEDY_DROPPED = "look at the server's log, and at a proxy or firewall on the way to it"
 # A model without eyes, whatever the status: llama.cpp answers 500, OpenRouter 404.
 _NO_IMAGES = re.compile(
@@ -52,6 +58,8 @@ _NO_IMAGES = re.compile(
 )
 _OF_IMAGES = re.compile(rf"image|vision|multi-?modal|{_NO_IMAGES.pattern}")
 _NO_HOST = ("getaddrinfo", "Name or service", "resol", "nodename")
+# What is over in a moment: a request that came too slowly, at the wrong time, or too early.
+_PASSING = frozenset({408, 409, 425})
 _MESSAGE_KEYS = ("error", "message", "detail")
 _MAX_NESTING = 20
 _KEY_LIKE = re.compile(r"\b(?:sk-|nvapi-|AIza|hf_)[\w-]{8,}|(?i:bearer\s+)[\w.~+/-]{8,}")
@@ -68,6 +76,16 @@ def redact(text: str, *secrets: str) -> str:
 def scrub(text: str, *secrets: str) -> str:
     """``text`` on one line, at most ``MAX_MESSAGE`` long, without keys or what looks like one."""
     return " ".join(_KEY_LIKE.sub("(key)", redact(text, *secrets)).split())[:MAX_MESSAGE]
+
+
+def require_sendable(key: str) -> None:
+    """Raise KeyRefusedError where no HTTP header can carry a key."""
+    if not (key.isascii() and key.isprintable()):
+        raise KeyRefusedError(
+            "the key holds a line break or another character that cannot be sent: it was mostly "
+            "not copied well",
+            remedy="put the key alone, on one line, into its environment variable",
+        )
 
 
 def retry_after_seconds(headers: Mapping[str, str] | None) -> float | None:
@@ -119,6 +137,14 @@ def status_error(
     if status in (401, 403) or (status == 400 and (key or reason.startswith("API_KEY"))):
         what = f"the endpoint refused the key ({text})"
         return KeyRefusedError(what, status=status, server_text=message)
+    if status == 402:
+        what = f"the endpoint wants to be paid first ({text})"
+        return UnusableEndpointError(
+            what, status=status, server_text=message, remedy=_REMEDY_UNPAID
+        )
+    if status == 407:
+        what = f"a proxy on the way wants a password ({text})"
+        return UnusableEndpointError(what, status=status, remedy=_REMEDY_PROXY_PASSWORD)
     if status == 429:
         what = f"rate limit reached ({text})"
         return RateLimitedError(what, status=status, server_text=message, retry_after=wait)
@@ -127,7 +153,7 @@ def status_error(
     if nowhere and not no_images:
         what = f"no such model or path at the endpoint ({text})"
         return UnknownModelError(what, status=status, server_text=message)
-    if (status == 408 or status >= 500) and not no_images:
+    if (status in _PASSING or status >= 500) and not no_images:
         what = f"the endpoint failed ({text})"
         return ServerFaultError(what, status=status, server_text=message, retry_after=wait)
     what = f"the endpoint rejected the request ({text})"

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Google Gemini, through the ``google-genai`` SDK."""
 
-import asyncio
 import contextlib
 import os
 import re
@@ -14,27 +13,18 @@ import aiohttp
 from google import genai
 from google.genai import errors, types
 
-from image_grounding.asking.endpoints.connections import lost_connection, open_session
-from image_grounding.asking.endpoints.errors import (
-    network_error,
-    redact,
-    safe_address,
-    scrub,
-    status_error,
-)
+from image_grounding.asking.endpoints.answers import only_good
+from image_grounding.asking.endpoints.connections import calling, open_session
+from image_grounding.asking.endpoints.errors import redact, require_sendable, scrub
 from image_grounding.asking.endpoints.negotiation import Negotiation, Request, Terms
 from image_grounding.asking.endpoints.readiness import GOOGLE
 from image_grounding.asking.endpoints.retired import retirement
-from image_grounding.errors import (
-    BlockedError,
-    EndpointTimeoutError,
-    KeyRefusedError,
-    ServerFaultError,
-)
+from image_grounding.errors import BlockedError, KeyRefusedError, ServerFaultError
 from image_grounding.families.image_tokens import LOW_RESOLUTION
 from image_grounding.images.encoding import EncodedImage
 from image_grounding.spec import Gemini
 from image_grounding.spec.model import AutoBool
+from image_grounding.spec.secrets import address_secrets
 from image_grounding.steps.question import Finish, Question, Reply, Usage
 
 API_VERSION = "v1beta"
@@ -43,7 +33,7 @@ _BLOCKED = frozenset(
     | {"IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION"}
 )
 # What the SDK raises over a 200 that is no JSON, or JSON of another shape.
-_ODD_ANSWERS = (ValueError, TypeError, AttributeError, KeyError, IndexError)
+_ODD_ANSWERS = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
 # Levels from the least on; an endpoint that refuses one is asked for the next.
 _THINKING_LEVELS = ("MINIMAL", "LOW")
 
@@ -79,6 +69,8 @@ class GeminiEndpoint:
                 "no key for Gemini: set the environment variable GOOGLE_API_KEY "
                 "(https://aistudio.google.com/apikey makes one)"
             )
+        require_sendable(self._key)
+        self._secrets = (self._key, *address_secrets(settings.address))
         if warning := retirement(settings.model):
             say(f"warning: {warning}")
         self._structured = structured_output is not False
@@ -90,7 +82,7 @@ class GeminiEndpoint:
     def _client(self) -> genai.Client:
         """Made by the first request: its session belongs to the event loop."""
         settings = self._settings
-        self._session = open_session(settings.address or GOOGLE)
+        self._session = open_session(settings.address or GOOGLE, only_good(self._secrets))
         return genai.Client(
             api_key=self._key,
             vertexai=False,
@@ -151,7 +143,7 @@ class GeminiEndpoint:
             answer = await self._client.aio.models.generate_content(
                 model=self._settings.model, **request.body
             )
-        return self._reply(answer, time.perf_counter() - started)
+            return self._reply(answer, time.perf_counter() - started)
 
     async def models(self) -> list[str]:
         """Names of the served models, without ``models/``; see ``Endpoint.models``."""
@@ -162,35 +154,17 @@ class GeminiEndpoint:
     @contextlib.asynccontextmanager
     async def _our_errors(self) -> AsyncIterator[None]:
         """What the SDK raises, as our errors; bounded by the timeout."""
-        timeout = self._settings.timeout
-        address = safe_address(self._settings.address or GOOGLE)
-        try:
-            async with asyncio.timeout(timeout):
+        async with calling(self._settings.address or GOOGLE, self._settings.timeout):
+            try:
                 yield
-        except errors.APIError as error:
-            message = scrub(str(error.message or error.status or ""), self._key)
-            headers = getattr(error.response, "headers", None)
-            reason, delay = _reason_and_delay(error.details)
-            raise status_error(
-                error.code, message, headers, reason=reason, retry_after=delay
-            ) from None
-        except aiohttp.ClientError as error:  # some are ValueErrors, too
-            if lost := lost_connection(error):
-                raise network_error(lost, address) from None
-            message = f"no answer from {address} within {timeout:g} s"
-            raise EndpointTimeoutError(message) from None
-        except _ODD_ANSWERS as error:
-            text = scrub(str(error), self._key)
-            raise ServerFaultError(f"the endpoint's answer cannot be read: {text}") from None
-        except Exception as error:
-            if "Timeout" in type(error).__name__:
-                message = f"no answer from {address} within {timeout:g} s"
-                raise EndpointTimeoutError(message) from None
-            if type(error).__module__.partition(".")[0] in ("httpx2", "httpx", "aiohttp") or (
-                isinstance(error, OSError)
-            ):
-                raise network_error(error, address) from None
-            raise
+            except aiohttp.ClientError:  # some are ValueErrors, too
+                raise
+            except errors.APIError as error:  # a status that is neither an error nor 200
+                text = scrub(str(error), *self._secrets)
+                raise ServerFaultError(f"the endpoint's answer is no reply: {text}") from None
+            except _ODD_ANSWERS as error:
+                text = scrub(str(error), *self._secrets)
+                raise ServerFaultError(f"the endpoint's answer cannot be read: {text}") from None
 
     def _reply(self, answer: types.GenerateContentResponse, latency: float) -> Reply:
         feedback = answer.prompt_feedback
@@ -214,7 +188,7 @@ class GeminiEndpoint:
             + ((counts.thoughts_token_count if counts else 0) or 0),
             (counts.cached_content_token_count if counts else 0) or 0,
         )
-        return Reply(redact(text, self._key), finish, usage, latency)
+        return Reply(redact(text, *self._secrets), finish, usage, latency)
 
     async def close(self) -> None:
         """Let connections go."""
@@ -225,17 +199,3 @@ class GeminiEndpoint:
 
 def _name(value: Any) -> str:
     return str(getattr(value, "value", value) or "no reason given")
-
-
-def _reason_and_delay(body: Any) -> tuple[str, float | None]:
-    """What an error's details say: ErrorInfo's reason, RetryInfo's delay in seconds."""
-    error = body[0] if isinstance(body, list) and body else body
-    error = error.get("error", error) if isinstance(error, dict) else {}
-    details = error.get("details") if isinstance(error, dict) else None
-    reason, delay = "", None
-    for detail in details if isinstance(details, list) else ():
-        if isinstance(detail, dict):
-            reason = reason or str(detail.get("reason") or "")
-            written = re.fullmatch(r"(\d+(?:\.\d+)?)s", str(detail.get("retryDelay")))
-            delay = float(written[1]) if written else delay
-    return reason, delay

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Any OpenAI-compatible server, through the ``openai`` SDK."""
 
-import asyncio
 import contextlib
 import json
 import os
@@ -10,31 +9,24 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-import aiohttp
 import httpx2
 import openai
 
 from image_grounding.asking.endpoints.completion import no_completion, read_completion
-from image_grounding.asking.endpoints.connections import KEEP_ALIVE_S, lost_connection
+from image_grounding.asking.endpoints.connections import calling
 from image_grounding.asking.endpoints.errors import (
     NO_KEY,
-    error_text,
     is_hosted,
-    network_error,
+    require_sendable,
     safe_address,
-    scrub,
-    status_error,
 )
 from image_grounding.asking.endpoints.negotiation import Negotiation, Request, Terms
-from image_grounding.errors import (
-    EndpointTimeoutError,
-    KeyRefusedError,
-    ServerFaultError,
-)
+from image_grounding.asking.endpoints.sdk_transport import Transport
+from image_grounding.errors import KeyRefusedError, ServerFaultError
 from image_grounding.images.encoding import EncodedImage
 from image_grounding.spec import OpenAI
 from image_grounding.spec.model import AutoBool
-from image_grounding.spec.secrets import names_credential
+from image_grounding.spec.secrets import address_secrets, names_credential
 from image_grounding.steps.question import Question, Reply, ReplySchema
 
 # Where a key may come from when the spec names none: only for hosts that it belongs to.
@@ -132,10 +124,7 @@ class _Client(openai.AsyncOpenAI):
 
 
 class OpenAIEndpoint:
-    """Chat completions with one image, over ``AsyncOpenAI`` on aiohttp.
-
-    The SDK's own retries are off. Connections are not limited: the gate bounds what is in flight.
-    """
+    """Chat completions with one image, over ``AsyncOpenAI`` on aiohttp; its retries are off."""
 
     parameters: tuple[str, ...] = ("temperature", "max_tokens", "token_limit", "schema")
 
@@ -147,7 +136,8 @@ class OpenAIEndpoint:
     ) -> None:
         self._settings = settings
         key = openai_key(settings)
-        self._secrets = (key, *settings.extra_secrets)
+        self._secrets = (key, *settings.extra_secrets, *address_secrets(settings.base_url))
+        require_sendable(key)
         self._structured = structured_output is not False
         self.negotiation = Negotiation(("schema",) if structured_output is True else (), say)
         self._options: openai.RequestOptions = {"headers": _headers(settings, key)}
@@ -157,11 +147,7 @@ class OpenAIEndpoint:
             base_url=settings.base_url,
             max_retries=0,
             timeout=settings.timeout,
-            http_client=openai.DefaultAioHttpClient(
-                # aiohttp's way to say no limit; None would be its default of 100.
-                limits=httpx2.Limits(max_connections=0, keepalive_expiry=KEEP_ALIVE_S),
-                timeout=settings.timeout,
-            ),
+            http_client=httpx2.AsyncClient(transport=Transport(settings.base_url, self._secrets)),
             organization="",
             project="",
         )
@@ -198,13 +184,14 @@ class OpenAIEndpoint:
                 cast_to=httpx2.Response,
                 options=self._options,
             )
-            value = _value(answer)
-        return read_completion(value, time.perf_counter() - started, self._secrets)
+            return read_completion(_value(answer), time.perf_counter() - started, self._secrets)
 
     async def models(self) -> list[str]:
         """Names of the served models; see ``Endpoint.models``."""
         async with self._our_errors():
-            body: Any = await self._client.get("/models", cast_to=object, options=self._options)
+            body = _value(
+                await self._client.get("/models", cast_to=httpx2.Response, options=self._options)
+            )
         listed = body.get("data", body.get("models")) if isinstance(body, dict) else body
         if not isinstance(listed, list):
             address = safe_address(self._settings.base_url)
@@ -218,25 +205,14 @@ class OpenAIEndpoint:
     @contextlib.asynccontextmanager
     async def _our_errors(self) -> AsyncIterator[None]:
         """What the SDK raises, as our errors; bounded by the timeout."""
-        address = safe_address(self._settings.base_url)
         try:
-            async with asyncio.timeout(self._settings.timeout):
+            async with calling(self._settings.base_url, self._settings.timeout):
                 yield
-        except (openai.APIConnectionError, aiohttp.ClientError, TimeoutError) as error:
-            if lost := lost_connection(error):
-                raise network_error(lost, address) from None
-            if not isinstance(error, openai.APITimeoutError | TimeoutError):
-                raise network_error(error, address) from None
-            raise EndpointTimeoutError(
-                f"no answer from {address} within {self._settings.timeout:g} s"
-            ) from None
-        except openai.APIStatusError as error:
-            message = scrub(error_text(error.body) or error.response.reason_phrase, *self._secrets)
-            found = status_error(error.status_code, message, error.response.headers)
-            if isinstance(found, KeyRefusedError) and _withholds_openai_key(self._settings):
-                found.remedy = _REMEDY_OPENAI_KEY
-            raise found from None
-        except (openai.APIError, ValueError, RecursionError) as error:
+        except KeyRefusedError as error:
+            if _withholds_openai_key(self._settings):
+                error.remedy = _REMEDY_OPENAI_KEY
+            raise
+        except (ValueError, RecursionError) as error:
             raise no_completion(str(error), self._secrets) from None
 
     async def close(self) -> None:

@@ -6,21 +6,21 @@ body that says why), vLLM and llama.cpp ``/health``.
 """
 
 import asyncio
-import http.client
 import json
-import urllib.error
-import urllib.request
 from typing import Any
 from urllib.parse import urlsplit
 
+import aiohttp
+
 from image_grounding.addresses import split_query
+from image_grounding.asking.endpoints.connections import calling, open_session
 from image_grounding.asking.endpoints.errors import (
     network_error,
     no_connection,
     safe_address,
     scrub,
 )
-from image_grounding.errors import LoadingError, UnusableEndpointError
+from image_grounding.errors import EndpointError, LoadingError, UnusableEndpointError
 
 GOOGLE = "https://generativelanguage.googleapis.com"
 _TIMEOUT_S = 5.0
@@ -36,14 +36,6 @@ _START = (
     "look at the server's log and start it again; references/vllm_server.md and "
     "references/tao_inference_service.md say how"
 )
-
-
-def behind_proxy(url: str) -> bool:
-    """Whether requests to ``url`` go through a proxy."""
-    parts = urlsplit(url)
-    return parts.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(
-        parts.hostname or ""
-    )
 
 
 async def connect(url: str) -> None:
@@ -70,12 +62,13 @@ async def kind_of_server(url: str) -> str | None:
         UnusableEndpointError: it never will be.
     """
     root = split_query(url)[0].rstrip("/").removesuffix("/v1").rstrip("/")
-    for kind, path in _PATHS:
-        status, body = await asyncio.to_thread(_get, f"{root}{path}")
-        if status is None:  # a real request will say why
-            return None
-        if _is_ready(status, body):
-            return kind
+    async with open_session(url) as session:
+        for kind, path in _PATHS:
+            status, body = await _get(session, f"{root}{path}")
+            if status is None:  # a real request will say why
+                return None
+            if _is_ready(status, body):
+                return kind
     return None
 
 
@@ -85,21 +78,20 @@ def _is_ready(status: int, body: Any) -> bool:
     why = error.get("type") if isinstance(error, dict) else None
     why = why if isinstance(why, str) else None
     if why in _BROKEN and isinstance(error, dict):
-        text = scrub(str(error.get("message") or why))
+        message = error.get("message")
+        text = scrub(message if isinstance(message, str) else why)
         raise UnusableEndpointError(f"the model could not be loaded ({text})", remedy=_START)
     if status in (202, 503) or why in _LOADING:
         raise LoadingError(f"the server is still loading ({why or f'HTTP {status}'})")
     return status == 200 and body is not None
 
 
-def _get(url: str) -> tuple[int | None, Any]:
+async def _get(session: aiohttp.ClientSession, url: str) -> tuple[int | None, Any]:
     """Status and body of a GET; the body is None where it is a page for people."""
     try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:
-            return answer.status, _body(answer.read(65_536))
-    except urllib.error.HTTPError as error:
-        return error.code, _body(error.read(65_536))
-    except (OSError, ValueError, http.client.HTTPException):
+        async with calling(url, _TIMEOUT_S), session.get(url, allow_redirects=False) as answer:
+            return answer.status, _body(await answer.read())
+    except (EndpointError, ValueError):
         return None, None
 
 
@@ -108,5 +100,5 @@ def _body(raw: bytes) -> Any:
         return {}
     try:
         return json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None if raw.lstrip().startswith(b"<") else {}
