@@ -2,11 +2,13 @@
 """Files: atomic writes, JSONL that may be compressed, one run at a time in a folder."""
 
 import contextlib
+import errno
 import gzip
 import json
 import math
 import os
 import re
+import stat
 import zlib
 from collections.abc import Iterator
 from io import BufferedIOBase
@@ -81,9 +83,22 @@ def atomic_writer(path: Path) -> Iterator[IO[str]]:
         raise
 
 
+def require_file(path: Path) -> None:
+    """See that reading ``path`` again and again gives the same, and ends.
+
+    Raises:
+        OSError: there is nothing, or it is a pipe, a terminal or a device.
+    """
+    mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        what = "a pipe" if stat.S_ISFIFO(mode) else "a device"
+        raise OSError(errno.ESPIPE, f"it is {what}; save it to a file first", str(path))
+
+
 @contextlib.contextmanager
 def open_lines(path: Path) -> Iterator[BufferedIOBase]:
     """A JSONL file as a stream of byte lines; ``.gz`` is unpacked on the way."""
+    require_file(path)
     with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
         yield file
 
@@ -105,11 +120,20 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise InputError(f"cannot read {path} after line {number}: {reason}") from None
 
 
+def only_cr(line: bytes) -> str:
+    """What to add to a complaint about a line that is a whole file of an old Mac."""
+    if b"\r" not in line.rstrip() or line.endswith(b"\n"):
+        return ""
+    return "; if its lines end in CR alone, convert it: tr '\\r' '\\n'"
+
+
 def _object(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
         fields = strict_json(line.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}, line {number}: not JSON Lines ({error})") from None
+        raise InputError(
+            f"{path}, line {number}: not JSON Lines ({error}){only_cr(line)}"
+        ) from None
     if not isinstance(fields, dict):
         raise InputError(f"{path}, line {number}: not a JSON object")
     return fields

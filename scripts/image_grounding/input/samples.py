@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from image_grounding.boxes.frames import Size
 from image_grounding.errors import InputError, SampleError
-from image_grounding.files import open_lines, strict_json
+from image_grounding.files import only_cr, strict_json
+from image_grounding.input.input_file import InputFile
 from image_grounding.resources import load_schema
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ class SampleReader:
         identity: Callable[[Mapping[str, Any]], str] | None = None,
     ) -> None:
         self.path = path
+        self.file = InputFile(path)
         self._image_root = image_root
         self._identity = identity
 
@@ -145,7 +147,7 @@ class SampleReader:
     def _lines(self) -> Iterator[tuple[int, bytes]]:
         number = 0
         try:
-            with open_lines(self.path) as file:
+            with self.file.lines() as file:
                 while raw := file.readline(MAX_LINE_BYTES + 1):
                     number += 1
                     rest = raw
@@ -205,7 +207,7 @@ def _key(sample_id: str) -> int:
 
 def _parse(raw: bytes, *, first: bool) -> dict[str, Any] | None:
     if len(raw) > MAX_LINE_BYTES:
-        raise SampleError("bad_line", "the line is over 16 MiB long")
+        raise SampleError("bad_line", f"the line is over 16 MiB long{only_cr(raw)}")
     try:
         text = raw.decode("utf-8-sig" if first else "utf-8").strip()
         fields = strict_json(text) if text else None
@@ -215,7 +217,7 @@ def _parse(raw: bytes, *, first: bool) -> dict[str, Any] | None:
     except (ValueError, RecursionError) as error:
         deep = isinstance(error, RecursionError)
         other = "nested too deep" if deep else "a number is too long"
-        message = f"not JSON: {getattr(error, 'msg', other)}"
+        message = f"not JSON: {getattr(error, 'msg', other)}{only_cr(raw)}"
         raise SampleError("bad_line", message) from None
     if fields is not None and not isinstance(fields, dict):
         raise SampleError("bad_line", "not a JSON object")

@@ -12,7 +12,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from image_grounding.errors import BudgetError, Exit, ImageGroundingError, InputError
+from image_grounding.errors import (
+    BudgetError,
+    Exit,
+    ImageGroundingError,
+    InputChangedError,
+    InputError,
+)
 from image_grounding.input.samples import SampleReader
 from image_grounding.input.selection import Pilot, Selection
 from image_grounding.results.failures import INPUT_REASONS, FailureLog
@@ -58,8 +64,9 @@ def run(spec: Spec, reporter: Reporter, pilot: Pilot | None = None) -> RunResult
     """
     steps = chosen_steps(spec.workflow.steps)
     folder = ResultsFolder(spec.results_dir)
-    selection = Selection(input_of(spec, steps), pilot)
-    with folder.lock():
+    source = input_of(spec, steps)
+    with source.file.held(spec.results_dir), folder.lock():
+        selection = Selection(source, pilot)
         if found := folder.foreign_records():
             reporter.say(f"{found} was not written by this tool; it is replaced at the end")
         for step in steps:
@@ -103,6 +110,8 @@ def _run(
     stopped = pipeline.interrupted or pipeline.stopped_by is not None
     pilot = selection.pilot is not None
     whole = not stopped and not pilot
+    # Looked at before the outputs are written, of which the input may be one.
+    pipeline.stopped_by = pipeline.stopped_by or selection.source.file.change()
     written = write_annotations(
         folder, selection.source, list(failures), failures, whole=whole, pilot=pilot
     )
@@ -187,8 +196,10 @@ def _exit_code(pipeline: Pipeline, failures: dict[AnyStep, FailureLog]) -> Exit:
 
 
 def _status(code: Exit, pipeline: Pipeline) -> str:
-    budget = isinstance(pipeline.stopped_by, BudgetError) and not pipeline.interrupted
-    return "budget reached" if budget else _STATUS[code]
+    if isinstance(pipeline.stopped_by, BudgetError) and not pipeline.interrupted:
+        return "budget reached"
+    changed = isinstance(pipeline.stopped_by, InputChangedError) and not pipeline.interrupted
+    return "input changed" if changed else _STATUS[code]
 
 
 def _say_what_matters(reporter: Reporter, summary: dict[str, Any]) -> None:
