@@ -150,6 +150,7 @@ def exclusive(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(folder / ".lock", timeout=0)
         lock.acquire()
+        held = _hold(folder)
     except filelock.Timeout:
         raise OutputError(
             f"another run is writing to {folder}; wait for it or choose another results_dir"
@@ -160,3 +161,28 @@ def exclusive(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+        if held is not None:
+            os.close(held)
+
+
+def _hold(folder: Path) -> int | None:
+    """Lock the folder itself, as somebody may remove the lock file; None where that is impossible.
+
+    Raises:
+        filelock.Timeout: another process holds it.
+    """
+    try:
+        import fcntl
+
+        descriptor = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):  # on Windows there is no such thing
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise filelock.Timeout(str(folder)) from None
+    except OSError:  # as on some file systems of a network
+        os.close(descriptor)
+        return None
+    return descriptor

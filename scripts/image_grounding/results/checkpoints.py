@@ -15,6 +15,7 @@ from image_grounding.files import to_json, write_atomic
 from image_grounding.images.source import is_unchanged
 from image_grounding.input.samples import Sample
 from image_grounding.plain import from_plain, to_plain
+from image_grounding.results.soundness import is_sound
 from image_grounding.steps.question import Finish, Reply
 from image_grounding.steps.step import Earlier, Step
 from image_grounding.steps.table import AnyStep, given_steps
@@ -69,10 +70,15 @@ class Finished:
 
 
 class CheckpointStore(Generic[R]):
-    """The checkpoints of one step, in ``.ckpt`` of its folder."""
+    """The checkpoints of one step, in ``.ckpt`` of its folder.
+
+    Attributes:
+        unusable: how many were met so far that hold no result; they count as not there.
+    """
 
     def __init__(self, step: Step[R], step_folder: Path) -> None:
         self.step = step
+        self.unusable = 0
         self._folder = step_folder / ".ckpt"
         self._start = f"{self._folder}{os.sep}"
 
@@ -108,7 +114,12 @@ class CheckpointStore(Generic[R]):
                 from_plain(_REPLIES, values.get("replies", ())),
                 from_plain(_TRANSPORT, values.get("transport")),
             )
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            if not is_sound(found, earlier):
+                raise ValueError
+        except OSError:
+            return None
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
+            self.unusable += 1
             return None
         return found if is_unchanged(sample.image, found.image) else None
 

@@ -3,7 +3,7 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
@@ -73,9 +73,9 @@ def write_annotations(
             except SampleError:
                 continue
             failed = next((log for log in failures.values() if log.has(sample.sample_id)), None)
-            # What an earlier run finished is kept, though in this one the last step failed.
-            kept = [step for step in done.checkpoints if not failed or step is not steps[-1]]
+            kept = list(_before(failed, done, failures))
             for step in kept:
+                failures[step].attempted(sample.sample_id, sample.line)
                 line = _line(sample, done, step)
                 for file in files[step]:
                     file.write(line)
@@ -95,6 +95,16 @@ def _open(
     files = {step: [stack.enter_context(atomic_writer(folder.records(step)))] for step in steps}
     files[steps[-1]].append(stack.enter_context(atomic_writer(folder.records())))
     return files
+
+
+def _before(
+    failed: FailureLog | None, done: Finished, failures: Mapping[AnyStep, FailureLog]
+) -> Iterator[AnyStep]:
+    """The finished steps before one that failed in this run, though an earlier run did more."""
+    for step in done.checkpoints:
+        if failures[step] is failed:
+            return
+        yield step
 
 
 def _line(sample: Sample, done: Finished, step: AnyStep) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -21,6 +21,7 @@ from image_grounding.errors import (
 )
 from image_grounding.input.samples import SampleReader
 from image_grounding.input.selection import Pilot, Selection
+from image_grounding.results.checkpoints import CheckpointStore
 from image_grounding.results.failures import INPUT_REASONS, FailureLog
 from image_grounding.results.folder import ResultsFolder
 from image_grounding.results.outputs import write_annotations
@@ -106,7 +107,8 @@ def _run(
 ) -> RunResult:
     started = time.monotonic()
     teacher = reporter.teacher = make_teacher(spec, reporter.say)
-    pipeline = asyncio.run(_work(spec, reporter, selection, folder, failures, teacher))
+    stores = {step: folder.checkpoints(step) for step in failures}
+    pipeline = asyncio.run(_work(spec, reporter, selection, stores, failures, teacher))
     stopped = pipeline.interrupted or pipeline.stopped_by is not None
     pilot = selection.pilot is not None
     whole = not stopped and not pilot
@@ -126,6 +128,7 @@ def _run(
     summary = make_summary(
         spec, teacher, pipeline, written, failures,
         previous=folder.read_summary(),
+        unusable_checkpoints=sum(store.unusable for store in stores.values()),
         selection=selection.pilot.plain() if selection.pilot else None,
         status=_status(code, pipeline), seconds=time.monotonic() - started,
     )  # fmt: skip
@@ -142,14 +145,14 @@ async def _work(
     spec: Spec,
     reporter: Reporter,
     selection: Selection,
-    folder: ResultsFolder,
+    stores: Mapping[AnyStep, CheckpointStore[Any]],
     failures: dict[AnyStep, FailureLog],
     teacher: Teacher,
 ) -> Pipeline:
     pipeline = Pipeline(
         iter(selection),
         teacher,
-        {step: folder.checkpoints(step) for step in failures},
+        stores,
         failures,
         say=reporter.say,
         workers=spec.workflow.most_workers,
@@ -215,6 +218,8 @@ def _say_what_matters(reporter: Reporter, summary: dict[str, Any]) -> None:
             f"{count} finished steps were made with another {name}; they are kept. "
             "workflow.force_reprocess=true asks for them again"
         )
+    if unusable := counts["unusable_checkpoints"]:
+        reporter.say(f"finished steps that could not be used, and were asked for again: {unusable}")
     if counts["wrong_sizes"] > 1:
         reporter.say(f"{counts['wrong_sizes']} lines give a width or height that is not the file's")
     reporter.say(

@@ -27,6 +27,7 @@ def make_summary(
     failures: Mapping[AnyStep, FailureLog],
     *,
     previous: Mapping[str, Any],
+    unusable_checkpoints: int,
     selection: dict[str, Any] | None,
     status: str,
     seconds: float,
@@ -54,6 +55,8 @@ def make_summary(
             "failed": sum(sum(log.by_reason.values()) for log in failures.values()),
             "failed_by_step": {step.number: dict(log.by_reason) for step, log in failures.items()},
             "from_checkpoints": tally.resumed,
+            # Of earlier runs, damaged or edited; asked for again.
+            "unusable_checkpoints": unusable_checkpoints,
             "repeated_lines": tally.repeated,
             "not_attempted": lines - tally.done - tally.failed - tally.repeated,
             # Of earlier runs, of samples that this one did not attempt.
