@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 _INTEGER_OR_NONE = (int, type(None))
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|data:[^/]*/?[^/]*[;,]", re.IGNORECASE)
 # A relative path that is written the same way once it is a Path.
 _PLAIN_PATH = re.compile(r"[^/\\.\x00][^/\\\x00]*(?:/[^/\\.\x00][^/\\\x00]*)*")
 
@@ -109,6 +110,7 @@ class SampleReader:
         path: the file.
         image_root: prefix of relative image paths; without it they are looked for below the
             current folder, then beside the file.
+        outside: whether images outside of a given ``image_root`` are taken.
         identity: for records that hold the results of earlier steps: what of a record, beside
             image and caption, tells samples apart; see ``Step.identity``.
     """
@@ -118,11 +120,13 @@ class SampleReader:
         path: Path,
         image_root: str = "",
         *,
+        outside: bool = True,
         identity: Callable[[Mapping[str, Any]], str] | None = None,
     ) -> None:
         self.path = path
         self.file = InputFile(path)
         self._image_root = image_root
+        self._bound = bool(image_root) and not outside
         self._identity = identity
 
     def __iter__(self) -> Iterator[Sample | BadLine]:
@@ -170,6 +174,10 @@ class SampleReader:
             fields["caption"] = fields["cleaned_caption"]
         if problem := _violation(fields):
             raise SampleError("bad_line", problem)
+        if self._bound and not is_below(fields["image_path"], self._image_root):
+            shown = f"image_path {fields['image_path']!r:.100}"
+            message = f"{shown} is outside of data.image_root; data.allow_outside_root reads it"
+            raise SampleError("bad_line", message)
         sample_id = make_sample_id(fields["image_path"], fields["caption"])
         if self._identity:
             # Other tools' files may hold one pair on several lines with other expressions, and
@@ -242,6 +250,7 @@ def _is_plainly_good(fields: dict[str, Any]) -> bool:
         and not path.isspace()
         and path != ""
         and "\x00" not in path
+        and ":" not in path
         # The schema's white space is narrower: what may be white to it alone is left to it.
         and any(char.isalnum() for char in caption)
         and type(fields.get("image_id", "")) in (str, int)
@@ -269,7 +278,32 @@ def _violation(fields: dict[str, Any]) -> str | None:
         return "image_path is empty"
     if "\x00" in fields["image_path"]:
         return "image_path holds a NUL character"
+    if _ADDRESS.match(fields["image_path"]):
+        shown = f"image_path {fields['image_path']!r:.100}"
+        return f"{shown} is an address; images are read from files alone"
     return None
+
+
+def is_below(image_path: str, image_root: str) -> bool:
+    """Whether an image is in the folder ``image_root``; a link in there may lead elsewhere."""
+    if os.sep == "/" and _PLAIN_PATH.fullmatch(image_path):
+        return True
+    root, real = _real_root(image_root)
+    for path in {image_path, image_path.replace("\\", "/")}:
+        place = os.path.join(root, path)
+        found = os.path.normpath(place)
+        if ".." in PurePath(path).parts:  # behind a link it does not lead back
+            found = os.path.realpath(place)
+        if not found.startswith((root, real)):
+            return False
+    return True
+
+
+@lru_cache(maxsize=16)
+def _real_root(image_root: str) -> tuple[str, str]:
+    """As it is named and as it is without links, each with a separator at its end."""
+    root, real = os.path.abspath(image_root), os.path.realpath(image_root)
+    return os.path.join(root, ""), os.path.join(real, "")
 
 
 def locate_image(image_path: str, folder: Path, image_root: str, current: Path = Path()) -> str:

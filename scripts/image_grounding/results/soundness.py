@@ -4,63 +4,64 @@
 import math
 from typing import TYPE_CHECKING, Any
 
-from image_grounding.boxes.frames import Size
 from image_grounding.images.source import MAX_FILE_PIXELS
-from image_grounding.steps.annotations import Extraction, Grounding, Instance
+from image_grounding.steps.annotations import Extraction, Grounding
 from image_grounding.steps.extraction import EXTRACTION
 from image_grounding.steps.step import Earlier
 
 if TYPE_CHECKING:
     from image_grounding.results.checkpoints import Checkpoint
 
-_PLAIN = frozenset({str, int, bool, type(None)})
+# What a fact may be.
+_PLAIN = frozenset({str, int, bool, float, type(None)})
 
 
 def is_sound(kept: "Checkpoint[Any]", earlier: Earlier) -> bool:
-    """Whether a checkpoint holds what a record may hold, made after the ``earlier`` results."""
-    width, height = size = kept.size
+    """Whether a checkpoint holds what a record may hold, made after the ``earlier`` results.
+
+    Plain loops: a resumed run asks it of every finished step.
+    """
+    width, height = kept.size
     if not (width > 0 and height > 0 and width * height <= MAX_FILE_PIXELS):
         return False
-    if not all(map(_is_plain, (*kept.provenance.values(), *kept.image.values()))):
-        return False
+    for facts in (kept.provenance, kept.image):
+        kinds = set(map(type, facts.values()))
+        if not kinds <= _PLAIN or (float in kinds and not all(map(_is_finite, facts.values()))):
+            return False
     if kept.transport and min(vars(kept.transport).values()) < 1:
         return False
-    match kept.result:
-        case Extraction() as extraction:
-            return _texts_hold(extraction)
-        case Grounding(instances=instances) as grounding:
-            expected = len(earlier[EXTRACTION].expressions)
-            return len(instances) == expected and _boxes_hold(grounding, size)
+    if isinstance(kept.result, Extraction):
+        return _texts_hold(kept.result)
+    if isinstance(kept.result, Grounding):
+        expected = len(earlier[EXTRACTION].expressions)
+        return len(kept.result.instances) == expected and _boxes_hold(kept.result, width, height)
     return True
 
 
-def _is_plain(value: Any) -> bool:
-    return type(value) in _PLAIN or (type(value) is float and math.isfinite(value))
+def _is_finite(value: Any) -> bool:
+    return type(value) is not float or math.isfinite(value)
 
 
 def _texts_hold(result: Extraction) -> bool:
     cleaned = result.cleaned_caption
-    return all(
-        bool(expression.text)
-        and (
-            (span := expression.char_span) is None
-            or (
-                0 <= span[0] < span[1] <= len(cleaned)
-                and cleaned[span[0] : span[1]] == expression.text
-            )
-        )
-        for expression in result.expressions
-    )
+    for expression in result.expressions:
+        if not expression.text:
+            return False
+        if span := expression.char_span:
+            start, end = span
+            if not 0 <= start < end <= len(cleaned) or cleaned[start:end] != expression.text:
+                return False
+    return True
 
 
-def _boxes_hold(result: Grounding, size: Size) -> bool:
-    counts = (result.clipped, *result.dropped.values())
-    return min(counts) >= 0 and all(
-        _holds(instance, size) for found in result.instances for instance in found
-    )
-
-
-def _holds(instance: Instance, size: Size) -> bool:
-    x1, y1, x2, y2 = instance.bbox
-    inside = 0 <= x1 < x2 <= size[0] and 0 <= y1 < y2 <= size[1]
-    return inside and (instance.score is None or 0 <= instance.score <= 1)
+def _boxes_hold(result: Grounding, width: int, height: int) -> bool:
+    if result.clipped < 0 or any(count < 0 for count in result.dropped.values()):
+        return False
+    for instances in result.instances:
+        for instance in instances:
+            x1, y1, x2, y2 = instance.bbox
+            if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
+                return False
+            if not (instance.score is None or 0 <= instance.score <= 1):
+                return False
+    return True

@@ -90,12 +90,17 @@ def input_of(spec: Spec, steps: Sequence[AnyStep]) -> SampleReader:
     """
     given = given_steps(steps)
     if not given:
-        return SampleReader(Path(spec.data.input_jsonl), spec.data.image_root)
+        return _reader(spec, Path(spec.data.input_jsonl))
     path = ResultsFolder(spec.results_dir).records(given[-1])
     if not path.is_file():
         first, before = steps[0].number, given[-1].number
         raise InputError(f"step {first} alone needs the output of step {before} at {path}")
-    return SampleReader(path, spec.data.image_root, identity=given[-1].identity)
+    return _reader(spec, path, identity=given[-1].identity)
+
+
+def _reader(spec: Spec, path: Path, **more: Any) -> SampleReader:
+    data = spec.data
+    return SampleReader(path, data.image_root, outside=data.allow_outside_root, **more)
 
 
 def _run(
