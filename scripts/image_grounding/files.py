@@ -20,6 +20,10 @@ import filelock
 from image_grounding.errors import InputError, OutputError
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# What acts on a terminal or on a reader of lines, or is half a character.
+_UNSAFE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# What a text file or XML cannot hold as it is.
+_NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
@@ -28,6 +32,25 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
     if _SURROGATE.search(text):
         text = json.dumps(value, ensure_ascii=True, indent=indent, allow_nan=False)
     return text
+
+
+def clean_json(value: Any, *, indent: int | None = None) -> str:
+    """JSON for users' files and streams: any reader takes it, and nothing in it acts on one.
+
+    Controls stay, escaped; half of a surrogate pair, which is no text, becomes U+FFFD.
+    """
+    text = json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
+    return _UNSAFE.sub(_escaped, text) if _UNSAFE.search(text) else text
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found.group())
+    return "\ufffd" if 0xD800 <= code <= 0xDFFF else f"\\u{code:04x}"
+
+
+def clean_text(text: str) -> str:
+    """``text`` for files that hold it as it is: U+FFFD in the place of controls and half pairs."""
+    return _NO_TEXT.sub("\ufffd", text)
 
 
 def strict_json(text: str) -> Any:

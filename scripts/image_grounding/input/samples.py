@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 _INTEGER_OR_NONE = (int, type(None))
+_HALF = re.compile("[\ud800-\udfff]")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|data:[^/]*/?[^/]*[;,]", re.IGNORECASE)
 # A relative path that is written the same way once it is a Path.
 _PLAIN_PATH = re.compile(r"[^/\\.\x00][^/\\\x00]*(?:/[^/\\.\x00][^/\\\x00]*)*")
@@ -251,6 +252,7 @@ def _is_plainly_good(fields: dict[str, Any]) -> bool:
         and path != ""
         and "\x00" not in path
         and ":" not in path
+        and (path.isascii() or not _HALF.search(path))
         # The schema's white space is narrower: what may be white to it alone is left to it.
         and any(char.isalnum() for char in caption)
         and type(fields.get("image_id", "")) in (str, int)
@@ -278,6 +280,8 @@ def _violation(fields: dict[str, Any]) -> str | None:
         return "image_path is empty"
     if "\x00" in fields["image_path"]:
         return "image_path holds a NUL character"
+    if _HALF.search(fields["image_path"]):
+        return "image_path holds half a character, as a file name that is no UTF-8; rename the file"
     if _ADDRESS.match(fields["image_path"]):
         shown = f"image_path {fields['image_path']!r:.100}"
         return f"{shown} is an address; images are read from files alone"

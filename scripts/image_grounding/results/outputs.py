@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from image_grounding.errors import SampleError
-from image_grounding.files import atomic_writer, to_json
+from image_grounding.files import atomic_writer, clean_json
 from image_grounding.input.samples import BadLine, Sample
 from image_grounding.results.checkpoints import Finished, load_finished
 from image_grounding.results.failures import FailureLog
@@ -109,7 +109,7 @@ def _before(
 
 def _line(sample: Sample, done: Finished, step: AnyStep) -> str:
     size = done.checkpoints[step].size
-    return to_json(make_record(sample, size, step, done.earlier)) + "\n"
+    return clean_json(make_record(sample, size, step, done.earlier)) + "\n"
 
 
 def _count(

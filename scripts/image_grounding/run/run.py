@@ -110,7 +110,7 @@ def _run(
     folder: ResultsFolder,
     failures: dict[AnyStep, FailureLog],
 ) -> RunResult:
-    started = time.monotonic()
+    started, working_folder = time.monotonic(), os.getcwd()
     teacher = reporter.teacher = make_teacher(spec, reporter.say)
     stores = {step: folder.checkpoints(step) for step in failures}
     pipeline = asyncio.run(_work(spec, reporter, selection, stores, failures, teacher))
@@ -133,6 +133,7 @@ def _run(
     summary = make_summary(
         spec, teacher, pipeline, written, failures,
         previous=folder.read_summary(),
+        working_folder=working_folder,
         unusable_checkpoints=sum(store.unusable for store in stores.values()),
         selection=selection.pilot.plain() if selection.pilot else None,
         status=_status(code, pipeline), seconds=time.monotonic() - started,

@@ -4,7 +4,6 @@
 import platform
 from collections.abc import Mapping
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from image_grounding import __version__
@@ -27,6 +26,7 @@ def make_summary(
     failures: Mapping[AnyStep, FailureLog],
     *,
     previous: Mapping[str, Any],
+    working_folder: str,
     unusable_checkpoints: int,
     selection: dict[str, Any] | None,
     status: str,
@@ -43,7 +43,7 @@ def make_summary(
         "stopped_by": getattr(pipeline.stopped_by, "reason", None),
         "results_dir": str(spec.results_dir),
         # Relative paths in here and in the spec start from it.
-        "working_folder": str(Path.cwd()),
+        "working_folder": working_folder,
         "annotations": str(spec.results_dir / "annotations.jsonl"),
         "failures": [str(log.path) for log in failures.values() if log.by_reason],
         # None for the whole input; else what a pilot takes of it.
