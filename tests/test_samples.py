@@ -258,9 +258,9 @@ def test_lone_surrogates(file, written, caption):
 
 
 def test_lone_surrogate_in_the_path(file):
-    (sample,) = read(file, r'{"image_path": "\ud800.jpg", "caption": "a dog"}')
-    assert isinstance(sample, Sample)
-    assert SAFE.fullmatch(sample.sample_id)
+    (bad,) = read(file, r'{"image_path": "\ud800.jpg", "caption": "a dog"}')
+    assert isinstance(bad, BadLine)
+    assert "half a character" in str(bad.error)
 
 
 # --- sample ids

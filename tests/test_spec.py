@@ -113,7 +113,11 @@ def test_every_spec_that_ships_loads(path, monkeypatch):
 def test_defaults():
     spec = load_spec(None, GIVEN)
     assert spec.results_dir == Path("out")
-    assert dataclasses.asdict(spec.data) == {"input_jsonl": "in.jsonl", "image_root": ""}
+    assert dataclasses.asdict(spec.data) == {
+        "input_jsonl": "in.jsonl",
+        "image_root": "",
+        "allow_outside_root": False,
+    }
     assert spec.workflow.steps == ["0", "1"]
     assert spec.workflow.max_workers == 4
     assert spec.workflow.force_reprocess is False

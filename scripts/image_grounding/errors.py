@@ -30,6 +30,15 @@ class InputError(ImageGroundingError):
     """The input as a whole cannot be used."""
 
 
+class InputChangedError(InputError):
+    """The input is another one than when it was first read."""
+
+    reason = "input_changed"
+    remedy = (
+        "what is finished is kept: the same command again goes on with what the input holds then"
+    )
+
+
 class OutputError(ImageGroundingError):
     """Results cannot be written (no space, no permission, another run at work)."""
 

@@ -2,11 +2,13 @@
 """Files: atomic writes, JSONL that may be compressed, one run at a time in a folder."""
 
 import contextlib
+import errno
 import gzip
 import json
 import math
 import os
 import re
+import stat
 import zlib
 from collections.abc import Iterator
 from io import BufferedIOBase
@@ -20,6 +22,10 @@ from image_grounding.errors import InputError, OutputError
 # Made once; json.dumps would make an encoder for each value.
 _ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# What acts on a terminal or on a reader of lines, or is half a character.
+_UNSAFE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# What a text file or XML cannot hold as it is.
+_NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
@@ -31,6 +37,25 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
     if _SURROGATE.search(text):
         text = json.dumps(value, ensure_ascii=True, indent=indent, allow_nan=False)
     return text
+
+
+def clean_json(value: Any, *, indent: int | None = None) -> str:
+    """JSON for users' files and streams: any reader takes it, and nothing in it acts on one.
+
+    Controls stay, escaped; half of a surrogate pair, which is no text, becomes U+FFFD.
+    """
+    text = json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
+    return _UNSAFE.sub(_escaped, text) if _UNSAFE.search(text) else text
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found.group())
+    return "\ufffd" if 0xD800 <= code <= 0xDFFF else f"\\u{code:04x}"
+
+
+def clean_text(text: str) -> str:
+    """``text`` for files that hold it as it is: U+FFFD in the place of controls and half pairs."""
+    return _NO_TEXT.sub("\ufffd", text)
 
 
 def strict_json(text: str) -> Any:
@@ -86,9 +111,22 @@ def atomic_writer(path: Path) -> Iterator[IO[str]]:
         raise
 
 
+def require_file(path: Path) -> None:
+    """See that reading ``path`` again and again gives the same, and ends.
+
+    Raises:
+        OSError: there is nothing, or it is a pipe, a terminal or a device.
+    """
+    mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        what = "a pipe" if stat.S_ISFIFO(mode) else "a device"
+        raise OSError(errno.ESPIPE, f"it is {what}; save it to a file first", str(path))
+
+
 @contextlib.contextmanager
 def open_lines(path: Path) -> Iterator[BufferedIOBase]:
     """A JSONL file as a stream of byte lines; ``.gz`` is unpacked on the way."""
+    require_file(path)
     with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
         yield file
 
@@ -110,11 +148,20 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise InputError(f"cannot read {path} after line {number}: {reason}") from None
 
 
+def only_cr(line: bytes) -> str:
+    """What to add to a complaint about a line that is a whole file of an old Mac."""
+    if b"\r" not in line.rstrip() or line.endswith(b"\n"):
+        return ""
+    return "; if its lines end in CR alone, convert it: tr '\\r' '\\n'"
+
+
 def _object(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
         fields = strict_json(line.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}, line {number}: not JSON Lines ({error})") from None
+        raise InputError(
+            f"{path}, line {number}: not JSON Lines ({error}){only_cr(line)}"
+        ) from None
     if not isinstance(fields, dict):
         raise InputError(f"{path}, line {number}: not a JSON object")
     return fields
@@ -131,6 +178,7 @@ def exclusive(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(folder / ".lock", timeout=0)
         lock.acquire()
+        held = _hold(folder)
     except filelock.Timeout:
         raise OutputError(
             f"another run is writing to {folder}; wait for it or choose another results_dir"
@@ -141,3 +189,28 @@ def exclusive(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+        if held is not None:
+            os.close(held)
+
+
+def _hold(folder: Path) -> int | None:
+    """Lock the folder itself, as somebody may remove the lock file; None where that is impossible.
+
+    Raises:
+        filelock.Timeout: another process holds it.
+    """
+    try:
+        import fcntl
+
+        descriptor = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):  # on Windows there is no such thing
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise filelock.Timeout(str(folder)) from None
+    except OSError:  # as on some file systems of a network
+        os.close(descriptor)
+        return None
+    return descriptor

@@ -2,6 +2,7 @@
 """What all tools share: one JSON object on stdout, messages on stderr, exit codes."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -9,8 +10,8 @@ from typing import Any
 
 import click
 
-from image_grounding.errors import Exit, ImageGroundingError
-from image_grounding.files import to_json
+from image_grounding.errors import Exit, ImageGroundingError, InputError
+from image_grounding.files import clean_json
 from image_grounding.terminal import outlast_readers, printable
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -46,6 +47,11 @@ class Tool(click.Command):
     def __call__(self) -> Any:
         """Run it with the process's arguments and exit."""
         outlast_readers()
+        with reporting_errors():
+            _find_folder()
+            self._start()
+
+    def _start(self) -> None:
         try:
             sys.exit(self.main(standalone_mode=False) or Exit.DONE)
         except click.ClickException as error:
@@ -57,9 +63,17 @@ class Tool(click.Command):
             sys.exit(Exit.INTERRUPTED)
 
 
+def _find_folder() -> None:
+    """Relative paths start from the current folder; without one they mean nothing."""
+    try:
+        os.getcwd()
+    except OSError:
+        raise InputError("the current folder is gone; change to one that is there") from None
+
+
 def print_json(value: Any) -> None:
     """Print the tool's one JSON object."""
-    click.echo(to_json(value, indent=2))
+    click.echo(clean_json(value, indent=2))
 
 
 @contextlib.contextmanager

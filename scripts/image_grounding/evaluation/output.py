@@ -9,7 +9,7 @@ from image_grounding.environment import extra_needed
 from image_grounding.errors import OutputError
 from image_grounding.evaluation.evaluate import Evaluation, Figure
 from image_grounding.evaluation.plots import save_iou_histogram, save_reliability
-from image_grounding.files import to_json, write_atomic
+from image_grounding.files import clean_json, write_atomic
 
 
 def as_json(evaluation: Evaluation) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> tuple[list[Path], 
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot write to {folder}: {error.strerror or error}") from None
-    write_atomic(path, to_json(as_json(evaluation), indent=2) + "\n")
+    write_atomic(path, clean_json(as_json(evaluation), indent=2) + "\n")
     reliability, histogram = folder / "reliability.png", folder / "iou_histogram.png"
     try:
         save_reliability(evaluation.reliability, reliability)

@@ -7,20 +7,18 @@ the import of ``__init__.py``.
 
 import hashlib
 import json
-import re
 from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
-from image_grounding.files import to_json
+from image_grounding.files import clean_json
 from image_grounding.results.reading import GroundedExpression, Record
 from image_grounding.spans import Span
 
 # A part's name; a whole that is not split is one part without a name.
 WHOLE = ""
-_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ class JsonLinesExporter(Exporter):
 
     def add(self, example: Example) -> None:
         """Write the record's line."""
-        self._files[example.part].write(to_json(self.row(example)) + "\n")
+        self._files[example.part].write(clean_json(self.row(example)) + "\n")
 
     def tables(self) -> dict[str, str]:
         """All files."""
@@ -163,16 +161,6 @@ def box_exclusions(record: Record) -> list[str | None]:
         None if expression.instances else "expressions_without_box"
         for expression in record.expressions
     ]
-
-
-def unpaired_replaced(text: str) -> str:
-    """``text`` with ``?`` for each unpaired surrogate, which UTF-8 cannot hold."""
-    return text.encode("utf-8", "replace").decode()
-
-
-def xml_text(text: str) -> str:
-    """``text`` with U+FFFD for characters that XML 1.0 cannot hold, even escaped."""
-    return _NOT_IN_XML.sub("\ufffd", text)
 
 
 def span_of(expression: GroundedExpression, record: Record) -> Span | None:

@@ -13,8 +13,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from image_grounding.exports.base import WHOLE, unpaired_replaced
-from image_grounding.files import write_atomic
+from image_grounding.exports.base import WHOLE
+from image_grounding.files import clean_text, write_atomic
 
 CARD, README = "dataset_card.md", "README.md"
 _HUB_SPLITS = {WHOLE: "train", "val": "validation"}
@@ -71,5 +71,5 @@ def _finalize(value: object) -> object:
         return value
     if not isinstance(value, str):
         return "unknown" if value is None else value
-    line = " ".join(unpaired_replaced(value).replace("`", "'").split())
+    line = " ".join(clean_text(value).replace("`", "'").split())
     return f"`{line}`" if line else "unknown"

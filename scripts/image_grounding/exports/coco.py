@@ -23,7 +23,7 @@ from image_grounding.exports.base import (
     register,
     span_of,
 )
-from image_grounding.files import to_json
+from image_grounding.files import clean_json
 from image_grounding.results.reading import Record
 
 
@@ -98,10 +98,10 @@ class CocoFile:
                 rows.seek(0)
                 shutil.copyfileobj(rows, file)
                 file.write("\n],\n")
-            file.write(f'"categories": {to_json(listed)}}}\n')
+            file.write(f'"categories": {clean_json(listed)}}}\n')
 
     def _write(self, name: str, row: dict[str, Any]) -> None:
-        self._arrays[name].write((",\n" if self._counts[name] else "") + to_json(row))
+        self._arrays[name].write((",\n" if self._counts[name] else "") + clean_json(row))
         self._counts[name] += 1
 
 

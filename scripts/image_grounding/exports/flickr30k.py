@@ -17,10 +17,9 @@ from image_grounding.exports.base import (
     file_stem,
     register,
     span_of,
-    unpaired_replaced,
-    xml_text,
 )
 from image_grounding.exports.images import image_id
+from image_grounding.files import clean_text
 from image_grounding.results.reading import Record
 
 _BRACKETS = str.maketrans("[]", "()")
@@ -93,7 +92,7 @@ class Flickr30k(Exporter):
 
 
 def _words(text: str) -> str:
-    return " ".join(unpaired_replaced(text).translate(_BRACKETS).split())
+    return clean_text(" ".join(text.translate(_BRACKETS).split()))
 
 
 def _append(path: Path, text: str) -> None:
@@ -103,7 +102,7 @@ def _append(path: Path, text: str) -> None:
 
 def _head(example: Example) -> str:
     name, size = Element("filename"), Element("size")
-    name.text = xml_text(example.image)
+    name.text = clean_text(example.image)
     for tag, value in zip(("width", "height", "depth"), (*example.record.size, 3), strict=True):
         SubElement(size, tag).text = str(value)
     return f"<annotation>\n{_xml(name)}{_xml(size)}"

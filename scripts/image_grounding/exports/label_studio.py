@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 
 from image_grounding.boxes.frames import Size
 from image_grounding.boxes.geometry import PixelBox
-from image_grounding.exports.base import Example, Exporter, Setting, file_stem, register, xml_text
-from image_grounding.files import to_json
+from image_grounding.exports.base import Example, Exporter, Setting, file_stem, register
+from image_grounding.files import clean_json, clean_text
 
 
 @register
@@ -44,7 +44,7 @@ class LabelStudio(Exporter):
         file = self._files[example.part]
         file.write(",\n" if example.part in self._begun else "[\n")
         self._begun.add(example.part)
-        file.write(to_json(self._task(example)))
+        file.write(clean_json(self._task(example)))
 
     def tables(self) -> dict[str, str]:
         """The tasks."""
@@ -70,7 +70,7 @@ class LabelStudio(Exporter):
         results = []
         labels = {}
         for number, expression in enumerate(record.expressions):
-            label = xml_text(expression.text)
+            label = clean_text(expression.text)
             labels[label] = {"value": label}
             for index, instance in enumerate(expression.instances):
                 result = {

@@ -14,8 +14,8 @@ from image_grounding.exports.base import (
     Setting,
     file_stem,
     register,
-    unpaired_replaced,
 )
+from image_grounding.files import clean_text
 from image_grounding.results.reading import GroundedExpression
 
 _ROW_GROUP = 5_000
@@ -87,13 +87,13 @@ def _schema(arrow: Any) -> Any:
 def _row(example: Example) -> dict[str, Any]:
     record = example.record
     return {
-        "sample_id": unpaired_replaced(record.sample_id),
-        "image_id": unpaired_replaced(str(record.image_id)),
-        "image": unpaired_replaced(example.image),
+        "sample_id": clean_text(record.sample_id),
+        "image_id": clean_text(str(record.image_id)),
+        "image": clean_text(example.image),
         "width": record.size[0],
         "height": record.size[1],
-        "caption": unpaired_replaced(record.caption),
-        "cleaned_caption": unpaired_replaced(record.cleaned_caption),
+        "caption": clean_text(record.caption),
+        "cleaned_caption": clean_text(record.cleaned_caption),
         "grounded": record.grounded,
         "expressions": [_expression(expression) for expression in record.expressions],
     }
@@ -101,10 +101,10 @@ def _row(example: Example) -> dict[str, Any]:
 
 def _expression(expression: GroundedExpression) -> dict[str, Any]:
     return {
-        "expression_id": unpaired_replaced(expression.expression_id),
-        "text": unpaired_replaced(expression.text),
+        "expression_id": clean_text(expression.expression_id),
+        "text": clean_text(expression.text),
         "char_span": expression.char_span,
-        "noun_chunk": unpaired_replaced(expression.noun_chunk),
+        "noun_chunk": clean_text(expression.noun_chunk),
         "instances": [
             {"bbox": instance.bbox, "score": instance.score} for instance in expression.instances
         ],

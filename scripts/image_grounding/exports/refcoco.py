@@ -16,7 +16,7 @@ from image_grounding.exports.base import (
     register,
 )
 from image_grounding.exports.coco import CATEGORY_IDS, CocoFile, Ids
-from image_grounding.files import to_json
+from image_grounding.files import clean_json
 from image_grounding.results.reading import GroundedExpression, Record
 
 
@@ -59,7 +59,7 @@ class RefCoco(Exporter):
                 "split": example.part or "train",
                 "sentences": [_sentence(number, expression)], "sent_ids": [number],
             }  # fmt: skip
-            self._json.write((",\n" if self._begun else "[\n") + to_json(ref))
+            self._json.write((",\n" if self._begun else "[\n") + clean_json(ref))
             self._begun = True
             # A pickled list grows by its items one by one: no need to hold it.
             item = pickle.dumps(ref, protocol=2)

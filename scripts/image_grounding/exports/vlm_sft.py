@@ -10,7 +10,7 @@ from typing import Any
 from image_grounding.boxes.frames import CONVENTIONS, Frame, Size
 from image_grounding.boxes.geometry import PixelBox
 from image_grounding.exports.base import Example, JsonLinesExporter, register
-from image_grounding.files import to_json
+from image_grounding.files import clean_json
 from image_grounding.results.reading import Record
 
 
@@ -84,7 +84,7 @@ class VlmSft(JsonLinesExporter):
         phrases = list(dict.fromkeys(_plain(expression.text) for expression in record.expressions))
         question = (
             f"<image>\nCaption: {_plain(record.cleaned_caption)}\n"
-            f"Locate every instance of these phrases of the caption: {to_json(phrases)}\n"
+            f"Locate every instance of these phrases of the caption: {clean_json(phrases)}\n"
             f'Answer with a JSON list of {{"{style.box_key}": {order}, "label": '
             f"phrase}}, boxes {style.wording}. Leave out what is not there."
         )
@@ -101,7 +101,7 @@ class VlmSft(JsonLinesExporter):
             "image": example.image,
             "conversations": [
                 {"from": "human", "value": question},
-                {"from": "gpt", "value": to_json(answer)},
+                {"from": "gpt", "value": clean_json(answer)},
             ],
         }
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from image_grounding.boxes.frames import Frame, Transport
 from image_grounding.images.pixels import (
+    check_whole,
     open_image,
     orientation_of,
     resized,
@@ -65,8 +66,9 @@ def encode_sizes(source: Source, transports: tuple[Transport, ...]) -> tuple[Enc
         SampleError: ``image_missing``, ``image_unreadable`` or ``image_too_large``.
     """
     found = read(source)
-    with sample_errors(source), open_image(io.BytesIO(found.data), source) as image:
-        picture = _Picture(image, found, transports)
+    with sample_errors(source), io.BytesIO(found.data) as file:
+        check_whole(file, source)
+        picture = _Picture(open_image(file, source), found, transports)
         return tuple(map(picture.encode, transports))
 
 

@@ -12,6 +12,7 @@ from image_grounding.images.source import MAX_FILE_PIXELS, Source, opened
 
 # Formats that Pillow decodes by itself: never those it hands to another program (EPS).
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
+_PNG = b"\x89PNG\r\n\x1a\n"
 _ORIENTATION = 0x0112
 # What turns each EXIF orientation upright.
 _TURN = {
@@ -47,13 +48,28 @@ def open_image(file: BinaryIO, source: Source) -> Image.Image:
     return image
 
 
+def check_whole(file: BinaryIO, source: Source) -> None:
+    """See that a PNG is all there, checksums and end, which its decoding passes over.
+
+    Raises:
+        SampleError: ``image_too_large``; else as the decoder raises, see ``sample_errors``.
+    """
+    is_png = file.read(len(_PNG)) == _PNG
+    file.seek(0)
+    if is_png:
+        open_image(file, source).verify()
+        file.seek(0)
+
+
 def open_upright(source: Source, transport: Transport) -> Image.Image:
     """The picture in an image file, upright, RGB, of the size that ``transport`` asks for.
 
     Raises:
         SampleError: as ``source.opened``.
     """
-    with opened(source) as file, open_image(file, source) as image:
+    with opened(source) as file:
+        check_whole(file, source)
+        image = open_image(file, source)
         size, orientation = upright_size_of(image)
         return upright(image, orientation, fit_size(size, transport))
 
@@ -128,6 +144,8 @@ def resized(image: Image.Image, size: Size) -> Image.Image:
 
 def orientation_of(image: Image.Image) -> int:
     """EXIF orientation, 1 to 8; 1 where there is none or it cannot be read."""
+    if image.format == "PNG":
+        image.load()  # looking for EXIF does so, and what is wrong with the picture shows once
     try:
         value = image.getexif().get(_ORIENTATION)
     except Exception:  # as for decoders; broken EXIF data spoil no picture

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from image_grounding.errors import InputError
+from image_grounding.files import require_file
 from image_grounding.first_few import FirstFew
 
 _IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm"}
@@ -70,6 +71,7 @@ def read_captions(
     """
     found = CaptionedImages(root or (source if source.is_dir() else source.parent))
     try:
+        require_file(source)
         if source.is_dir():
             _read_folder(source, found, by_line)
         elif source.suffix.lower() in _TABLES:
@@ -102,6 +104,7 @@ def _read_folder(source: Path, found: CaptionedImages, by_line: bool) -> None:
                 continue
             used.add(partner)
             try:
+                require_file(here / partner)
                 text = (here / partner).read_text(encoding="utf-8-sig")
             except (OSError, UnicodeDecodeError):
                 found.left["unreadable_text"].add(os.path.relpath(here / partner, found.root))

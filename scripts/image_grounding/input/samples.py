@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from image_grounding.boxes.frames import Size
 from image_grounding.errors import InputError, SampleError
-from image_grounding.files import open_lines, strict_json
+from image_grounding.files import only_cr, strict_json
+from image_grounding.input.input_file import InputFile
 from image_grounding.resources import load_schema
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 _INTEGER_OR_NONE = (int, type(None))
+_HALF = re.compile("[\ud800-\udfff]")
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|data:[^/]*/?[^/]*[;,]", re.IGNORECASE)
 # A relative path that is written the same way once it is a Path.
 _PLAIN_PATH = re.compile(r"[^/\\.\x00][^/\\\x00]*(?:/[^/\\.\x00][^/\\\x00]*)*")
 
@@ -113,6 +116,7 @@ class SampleReader:
         path: the file.
         image_root: prefix of relative image paths; without it they are looked for below the
             current folder, then beside the file.
+        outside: whether images outside of a given ``image_root`` are taken.
         identity: for records that hold the results of earlier steps: what of a record, beside
             image and caption, tells samples apart; see ``Step.identity``.
     """
@@ -122,10 +126,13 @@ class SampleReader:
         path: Path,
         image_root: str = "",
         *,
+        outside: bool = True,
         identity: Callable[[Mapping[str, Any]], str] | None = None,
     ) -> None:
         self.path = path
+        self.file = InputFile(path)
         self._image_root = image_root
+        self._bound = bool(image_root) and not outside
         self._identity = identity
 
     def __iter__(self) -> Iterator[Sample | BadLine]:
@@ -150,7 +157,7 @@ class SampleReader:
     def _lines(self) -> Iterator[tuple[int, bytes]]:
         number = 0
         try:
-            with open_lines(self.path) as file:
+            with self.file.lines() as file:
                 while raw := file.readline(MAX_LINE_BYTES + 1):
                     number += 1
                     rest = raw
@@ -173,6 +180,10 @@ class SampleReader:
             fields["caption"] = fields["cleaned_caption"]
         if problem := _violation(fields):
             raise SampleError("bad_line", problem)
+        if self._bound and not is_below(fields["image_path"], self._image_root):
+            shown = f"image_path {fields['image_path']!r:.100}"
+            message = f"{shown} is outside of data.image_root; data.allow_outside_root reads it"
+            raise SampleError("bad_line", message)
         sample_id = make_sample_id(fields["image_path"], fields["caption"])
         if self._identity:
             # Other tools' files may hold one pair on several lines with other expressions, and
@@ -210,7 +221,7 @@ def _key(sample_id: str) -> int:
 
 def _parse(raw: bytes, *, first: bool) -> dict[str, Any] | None:
     if len(raw) > MAX_LINE_BYTES:
-        raise SampleError("bad_line", "the line is over 16 MiB long")
+        raise SampleError("bad_line", f"the line is over 16 MiB long{only_cr(raw)}")
     try:
         text = raw.decode("utf-8-sig" if first else "utf-8").strip()
         fields = strict_json(text) if text else None
@@ -220,7 +231,7 @@ def _parse(raw: bytes, *, first: bool) -> dict[str, Any] | None:
     except (ValueError, RecursionError) as error:
         deep = isinstance(error, RecursionError)
         other = "nested too deep" if deep else "a number is too long"
-        message = f"not JSON: {getattr(error, 'msg', other)}"
+        message = f"not JSON: {getattr(error, 'msg', other)}{only_cr(raw)}"
         raise SampleError("bad_line", message) from None
     if fields is not None and not isinstance(fields, dict):
         raise SampleError("bad_line", "not a JSON object")
@@ -245,6 +256,8 @@ def _is_plainly_good(fields: dict[str, Any]) -> bool:
         and not path.isspace()
         and path != ""
         and "\x00" not in path
+        and ":" not in path
+        and (path.isascii() or not _HALF.search(path))
         # The schema's white space is narrower: what may be white to it alone is left to it.
         and any(char.isalnum() for char in caption)
         and type(fields.get("image_id", "")) in (str, int)
@@ -272,7 +285,34 @@ def _violation(fields: dict[str, Any]) -> str | None:
         return "image_path is empty"
     if "\x00" in fields["image_path"]:
         return "image_path holds a NUL character"
+    if _HALF.search(fields["image_path"]):
+        return "image_path holds half a character, as a file name that is no UTF-8; rename the file"
+    if _ADDRESS.match(fields["image_path"]):
+        shown = f"image_path {fields['image_path']!r:.100}"
+        return f"{shown} is an address; images are read from files alone"
     return None
+
+
+def is_below(image_path: str, image_root: str) -> bool:
+    """Whether an image is in the folder ``image_root``; a link in there may lead elsewhere."""
+    if os.sep == "/" and _PLAIN_PATH.fullmatch(image_path):
+        return True
+    root, real = _real_root(image_root)
+    for path in {image_path, image_path.replace("\\", "/")}:
+        place = os.path.join(root, path)
+        found = os.path.normpath(place)
+        if ".." in PurePath(path).parts:  # behind a link it does not lead back
+            found = os.path.realpath(place)
+        if not found.startswith((root, real)):
+            return False
+    return True
+
+
+@lru_cache(maxsize=16)
+def _real_root(image_root: str) -> tuple[str, str]:
+    """As it is named and as it is without links, each with a separator at its end."""
+    root, real = os.path.abspath(image_root), os.path.realpath(image_root)
+    return os.path.join(root, ""), os.path.join(real, "")
 
 
 def locate_image(image_path: str, folder: Path, image_root: str, current: Path = Path()) -> str:

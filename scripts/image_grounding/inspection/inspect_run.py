@@ -147,6 +147,7 @@ def _facts(results: Results, totals: DatasetCounts) -> tuple[tuple[str, str], ..
         ("Prompt version", teacher.get("prompt_version")),
         ("Samples", f"{counts['records']} annotated, {counts['failed']} failed"),
         ("Failures", "; ".join(reasons)),
+        ("Spans looked for anew", results.wrong_spans or None),
         ("Tokens", _tokens(usage)),
         ("Cost", _cost(usage.get("cost"))),
         ("Date", _date(results)),

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from image_grounding.files import to_json, write_atomic
+from image_grounding.files import clean_json, write_atomic
 from image_grounding.inspection.model import Card, Inspection
 from image_grounding.inspection.page import run_identity
 
@@ -19,7 +19,7 @@ def write_report(inspection: Inspection, path: Path) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    write_atomic(path, to_json(report_of(inspection), indent=2) + "\n")
+    write_atomic(path, clean_json(report_of(inspection), indent=2) + "\n")
 
 
 def read_picks(path: Path) -> tuple[dict[str, str], str | None]:

@@ -37,6 +37,7 @@ class MeasurementCache:
                 and chosen in CONVENTIONS
                 and isinstance(ious, dict)
                 and chosen in ious
+                and all(type(iou) in (int, float) and 0 <= iou <= 1 for iou in ious.values())
             ):
                 return Measurement(ious, chosen)
         return None

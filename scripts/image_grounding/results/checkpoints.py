@@ -15,6 +15,7 @@ from image_grounding.files import to_json, write_atomic
 from image_grounding.images.source import is_unchanged
 from image_grounding.input.samples import Sample
 from image_grounding.plain import from_plain, json_reader, to_plain
+from image_grounding.results.soundness import is_sound
 from image_grounding.steps.question import Finish, Reply
 from image_grounding.steps.step import Earlier, Step
 from image_grounding.steps.table import AnyStep, given_steps
@@ -84,11 +85,16 @@ class Finished:
 
 
 class CheckpointStore(Generic[R]):
-    """The checkpoints of one step, in ``.ckpt`` of its folder."""
+    """The checkpoints of one step, in ``.ckpt`` of its folder.
+
+    Attributes:
+        unusable: how many were met so far that hold no result; they count as not there.
+    """
 
     def __init__(self, step: Step[R], step_folder: Path) -> None:
         self.step = step
         self._kept = json_reader(cast(Any, _Kept)[step.result_type])
+        self.unusable = 0
         self._folder = step_folder / ".ckpt"
         self._start = f"{self._folder}{os.sep}"
 
@@ -132,7 +138,12 @@ class CheckpointStore(Generic[R]):
                     replies=from_plain(_REPLIES, kept.replies),
                     transport=from_plain(_TRANSPORT, kept.transport),
                 )
-        except (OSError, ValueError):
+            if not is_sound(found, earlier):
+                raise ValueError
+        except OSError:
+            return None
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
+            self.unusable += 1
             return None
         return found if is_unchanged(sample.image, found.image) else None
 

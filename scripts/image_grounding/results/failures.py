@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """``failures.jsonl``: what did not succeed, written as it happens."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from image_grounding.errors import OutputError
-from image_grounding.files import atomic_writer, to_json
+from image_grounding.files import atomic_writer, clean_json, strict_json
 
 # Reasons that lie in the input: another model would not change them.
 INPUT_REASONS = frozenset({"bad_line", "image_missing", "image_unreadable", "image_too_large"})
@@ -70,7 +69,7 @@ class FailureLog:
             "attempts": attempts,
             "reply_excerpt": excerpt,
         }
-        self._write(to_json(entry) + "\n")
+        self._write(clean_json(entry) + "\n")
 
     def settle(self, *, whole: bool) -> None:
         """Close the file, without the entries of earlier runs that no longer hold.
@@ -93,7 +92,7 @@ class FailureLog:
                 seen.add(where)
                 self.carried_over += kept
                 if mine or kept:
-                    file.write(to_json(entry) + "\n")
+                    file.write(clean_json(entry) + "\n")
         self._before = 0
 
     def by_reason_text(self) -> str:
@@ -140,7 +139,7 @@ def _entries_since(path: Path, start: int) -> Iterator[tuple[dict[str, Any], boo
                 mine = position >= start
                 position += len(line)
                 try:
-                    entry = json.loads(line)
+                    entry = strict_json(line.decode())
                 except (ValueError, RecursionError):
                     continue
                 if isinstance(entry, dict):

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The results folder: the one object through which results are read and written."""
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from image_grounding.files import exclusive, to_json, write_atomic
+from image_grounding.files import exclusive, strict_json, to_json, write_atomic
 from image_grounding.plain import from_plain, to_plain
 from image_grounding.results.checkpoints import CheckpointStore
 from image_grounding.results.failures import FailureLog
@@ -89,7 +88,7 @@ class ResultsFolder:
 
     def _read(self, name: str) -> dict[str, Any]:
         try:
-            found = json.loads((self.path / name).read_text(encoding="utf-8"))
+            found = strict_json((self.path / name).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}

@@ -3,12 +3,12 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
 from image_grounding.errors import SampleError
-from image_grounding.files import atomic_writer, to_json
+from image_grounding.files import atomic_writer, clean_json
 from image_grounding.input.samples import BadLine, Sample
 from image_grounding.results.checkpoints import Finished, load_finished
 from image_grounding.results.failures import FailureLog
@@ -73,9 +73,9 @@ def write_annotations(
             except SampleError:
                 continue
             failed = next((log for log in failures.values() if log.has(sample.sample_id)), None)
-            # What an earlier run finished is kept, though in this one the last step failed.
-            kept = [step for step in done.checkpoints if not failed or step is not steps[-1]]
+            kept = list(_before(failed, done, failures))
             for step in kept:
+                failures[step].attempted(sample.sample_id, sample.line)
                 line = _line(sample, done, step)
                 for file in files[step]:
                     file.write(line)
@@ -97,9 +97,19 @@ def _open(
     return files
 
 
+def _before(
+    failed: FailureLog | None, done: Finished, failures: Mapping[AnyStep, FailureLog]
+) -> Iterator[AnyStep]:
+    """The finished steps before one that failed in this run, though an earlier run did more."""
+    for step in done.checkpoints:
+        if failures[step] is failed:
+            return
+        yield step
+
+
 def _line(sample: Sample, done: Finished, step: AnyStep) -> str:
     size = done.checkpoints[step].size
-    return to_json(make_record(sample, size, step, done.earlier)) + "\n"
+    return clean_json(make_record(sample, size, step, done.earlier)) + "\n"
 
 
 def _count(

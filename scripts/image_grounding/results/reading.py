@@ -25,6 +25,9 @@ from image_grounding.steps.extraction import EXTRACTION
 from image_grounding.steps.grounding import GROUNDING
 from image_grounding.steps.table import AnyStep, all_steps
 
+# In the place of what is given as a span and is none; no text stands there.
+_NO_SPAN = (0, 0)
+
 
 @dataclass(frozen=True)
 class GroundedExpression:
@@ -104,14 +107,19 @@ class Results:
         self.summary = ResultsFolder(folder).read_summary()
         self.summary = self.summary or ResultsFolder(folder.parent).read_summary()
         self._image_root = image_root
+        # Of the records read so far: spans that are not where their text stands.
+        self.wrong_spans = 0
 
     def records(self) -> Iterator[Record]:
         """The records in file order, as a stream; raises InputError at a broken line."""
+        self.wrong_spans = 0
         for number, fields in json_lines(self.file):
             try:
-                yield _record(fields)
-            except ValueError as error:
+                record = _record(fields)
+            except (ValueError, OverflowError) as error:
                 raise InputError(f"{self.file}, line {number}: not a record ({error})") from None
+            self.wrong_spans += _wrong_spans(record)
+            yield record
 
     def failures(self) -> Iterator[tuple[AnyStep, Mapping[str, Any]]]:
         """The entries of each step's ``failures.jsonl``; nothing where there is none."""
@@ -139,6 +147,15 @@ class Results:
 
     def caveats(self) -> list[str]:
         """Sentences about who made the annotations that make them doubtful."""
+        found = []
+        if self.wrong_spans:
+            found.append(
+                f"{self.wrong_spans} spans are not where their text stands; they were looked for "
+                "anew: the records are not as a run wrote them"
+            )
+        return [*found, *self._of_the_teacher()]
+
+    def _of_the_teacher(self) -> list[str]:
         backend, convention = (self.teacher.get(name) for name in ("backend", "convention"))
         if capabilities_of(str(backend)).is_demonstration:
             return [
@@ -168,11 +185,11 @@ class Results:
     def image_of(self, record: Record) -> Path:
         """Where a record's image should be on this machine; it may be gone."""
         data = self.spec_section("data")
-        there = Path(self.summary.get("working_folder", "."))
-        root = data.get("image_root", "") if self._image_root is None else self._image_root
+        there = Path(_text_in(self.summary, "working_folder") or ".")
+        root = _text_in(data, "image_root") if self._image_root is None else self._image_root
         if root and self._image_root is None:
             root = str(there / root)
-        beside = there / data.get("input_jsonl", "") if data else self.file
+        beside = there / _text_in(data, "input_jsonl") if data else self.file
         return Path(locate_image(record.image_path, beside.parent, root, current=there))
 
     def image_key(self, record: Record) -> str:
@@ -190,10 +207,10 @@ class Results:
     def _starts(self) -> set[str]:
         """Folders that relative image paths may start from."""
         data = self.spec_section("data")
-        there = self.summary.get("working_folder", "")
-        root = self._image_root or data.get("image_root", "")
+        there = _text_in(self.summary, "working_folder")
+        root = self._image_root or _text_in(data, "image_root")
         starts = {posixpath.join(there, root)} if root else {there}
-        starts |= {posixpath.join(there, posixpath.dirname(data.get("input_jsonl", "")))}
+        starts |= {posixpath.join(there, posixpath.dirname(_text_in(data, "input_jsonl")))}
         return {posixpath.normpath(start) for start in starts if start not in ("", "/")}
 
     def spec_section(self, name: str) -> dict[str, Any]:
@@ -235,6 +252,11 @@ def count_in(summary: Mapping[str, Any], *path: str) -> int:
     return found if isinstance(found, int) else 0
 
 
+def _text_in(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name)
+    return value if isinstance(value, str) and "\x00" not in value else ""
+
+
 def _record(fields: dict[str, Any]) -> Record:
     """A record; raises ValueError, which says what of it is wrong."""
     caption = _text(fields, "caption")
@@ -260,10 +282,11 @@ def _record(fields: dict[str, Any]) -> Record:
 
 def _expression(item: dict[str, Any]) -> GroundedExpression:
     text = _text(item, "text")
+    span = item.get("char_span")
     return GroundedExpression(
         expression_id=str(item.get("expression_id", "")),
         text=text,
-        char_span=as_span(item.get("char_span")),
+        char_span=None if span is None else as_span(span) or _NO_SPAN,
         noun_chunk=_text(item, "noun_chunk", text),
         instances=tuple(map(_instance, _objects(item, "instances", missing=[]))),
     )
@@ -280,8 +303,8 @@ def _instance(item: dict[str, Any]) -> Instance:
         case other:
             raise ValueError(f"bbox must be four numbers, not {other!r:.80}")
     score = item.get("score", item.get("bbox_score"))
-    if not (score is None or isinstance(score, int | float)):
-        raise ValueError(f"score must be a number or null, not {score!r:.80}")
+    if not (score is None or (isinstance(score, int | float) and 0 <= score <= 1)):
+        raise ValueError(f"score must be a number from 0 to 1, or null, not {score!r:.80}")
     return Instance(box, None if score is None else float(score))
 
 
@@ -292,7 +315,9 @@ def _with_true_spans(
     if all(item.char_span is None or _holds(cleaned, item) for item in expressions):
         return expressions
     found = find_spans(
-        cleaned, [item.text for item in expressions], [item.char_span for item in expressions]
+        cleaned,
+        [item.text for item in expressions],
+        [None if item.char_span == _NO_SPAN else item.char_span for item in expressions],
     )
     return tuple(
         item if _holds(cleaned, item) else replace(item, char_span=span)
@@ -300,9 +325,20 @@ def _with_true_spans(
     )
 
 
+def _wrong_spans(record: Record) -> int:
+    """How many spans of a record's line had to be looked for anew."""
+    given = (item.get("char_span") for item in record.fields["expressions"])
+    return sum(
+        span is not None and span != list(expression.char_span or ())
+        for span, expression in zip(given, record.expressions, strict=True)
+    )
+
+
 def _holds(cleaned: str, expression: GroundedExpression) -> bool:
     span = expression.char_span
-    return span is not None and cleaned[span[0] : span[1]] == expression.text
+    if span is None or span[1] > len(cleaned):
+        return False
+    return cleaned[span[0] : span[1]] == expression.text
 
 
 def _text(fields: Mapping[str, Any], name: str, default: str | None = None) -> str:

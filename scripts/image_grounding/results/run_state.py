@@ -107,6 +107,11 @@ class RunState:
     usage: Mapping[str, Any] | None = field(default=None)
     error: str | None = None
 
+    def __post_init__(self) -> None:
+        """Raises ValueError where it is none of ours: no steps, no time that can be compared."""
+        if not self.steps or datetime.fromisoformat(self.updated).tzinfo is None:
+            raise ValueError("not the state of a run")
+
     @property
     def left(self) -> int:
         """Lines that are neither finished nor failed nor repeated."""

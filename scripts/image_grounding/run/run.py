@@ -6,15 +6,22 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from image_grounding.errors import BudgetError, Exit, ImageGroundingError, InputError
+from image_grounding.errors import (
+    BudgetError,
+    Exit,
+    ImageGroundingError,
+    InputChangedError,
+    InputError,
+)
 from image_grounding.input.samples import SampleReader
 from image_grounding.input.selection import Pilot, Selection
+from image_grounding.results.checkpoints import CheckpointStore
 from image_grounding.results.failures import INPUT_REASONS, FailureLog
 from image_grounding.results.folder import ResultsFolder
 from image_grounding.results.outputs import write_annotations
@@ -58,8 +65,9 @@ def run(spec: Spec, reporter: Reporter, pilot: Pilot | None = None) -> RunResult
     """
     steps = chosen_steps(spec.workflow.steps)
     folder = ResultsFolder(spec.results_dir)
-    selection = Selection(input_of(spec, steps), pilot)
-    with folder.lock():
+    source = input_of(spec, steps)
+    with source.file.held(spec.results_dir), folder.lock():
+        selection = Selection(source, pilot)
         if found := folder.foreign_records():
             reporter.say(f"{found} was not written by this tool; it is replaced at the end")
         for step in steps:
@@ -82,12 +90,17 @@ def input_of(spec: Spec, steps: Sequence[AnyStep]) -> SampleReader:
     """
     given = given_steps(steps)
     if not given:
-        return SampleReader(Path(spec.data.input_jsonl), spec.data.image_root)
+        return _reader(spec, Path(spec.data.input_jsonl))
     path = ResultsFolder(spec.results_dir).records(given[-1])
     if not path.is_file():
         first, before = steps[0].number, given[-1].number
         raise InputError(f"step {first} alone needs the output of step {before} at {path}")
-    return SampleReader(path, spec.data.image_root, identity=given[-1].identity)
+    return _reader(spec, path, identity=given[-1].identity)
+
+
+def _reader(spec: Spec, path: Path, **more: Any) -> SampleReader:
+    data = spec.data
+    return SampleReader(path, data.image_root, outside=data.allow_outside_root, **more)
 
 
 def _run(
@@ -97,12 +110,15 @@ def _run(
     folder: ResultsFolder,
     failures: dict[AnyStep, FailureLog],
 ) -> RunResult:
-    started = time.monotonic()
+    started, working_folder = time.monotonic(), os.getcwd()
     teacher = reporter.teacher = make_teacher(spec, reporter.say)
-    pipeline = asyncio.run(_work(spec, reporter, selection, folder, failures, teacher))
+    stores = {step: folder.checkpoints(step) for step in failures}
+    pipeline = asyncio.run(_work(spec, reporter, selection, stores, failures, teacher))
     stopped = pipeline.interrupted or pipeline.stopped_by is not None
     pilot = selection.pilot is not None
     whole = not stopped and not pilot
+    # Looked at before the outputs are written, of which the input may be one.
+    pipeline.stopped_by = pipeline.stopped_by or selection.source.file.change()
     written = write_annotations(
         folder, selection.source, list(failures), failures, whole=whole, pilot=pilot
     )
@@ -117,6 +133,8 @@ def _run(
     summary = make_summary(
         spec, teacher, pipeline, written, failures,
         previous=folder.read_summary(),
+        working_folder=working_folder,
+        unusable_checkpoints=sum(store.unusable for store in stores.values()),
         selection=selection.pilot.plain() if selection.pilot else None,
         status=_status(code, pipeline), seconds=time.monotonic() - started,
     )  # fmt: skip
@@ -133,14 +151,14 @@ async def _work(
     spec: Spec,
     reporter: Reporter,
     selection: Selection,
-    folder: ResultsFolder,
+    stores: Mapping[AnyStep, CheckpointStore[Any]],
     failures: dict[AnyStep, FailureLog],
     teacher: Teacher,
 ) -> Pipeline:
     pipeline = Pipeline(
         iter(selection),
         teacher,
-        {step: folder.checkpoints(step) for step in failures},
+        stores,
         failures,
         say=reporter.say,
         workers=spec.workflow.first_workers,
@@ -187,8 +205,10 @@ def _exit_code(pipeline: Pipeline, failures: dict[AnyStep, FailureLog]) -> Exit:
 
 
 def _status(code: Exit, pipeline: Pipeline) -> str:
-    budget = isinstance(pipeline.stopped_by, BudgetError) and not pipeline.interrupted
-    return "budget reached" if budget else _STATUS[code]
+    if isinstance(pipeline.stopped_by, BudgetError) and not pipeline.interrupted:
+        return "budget reached"
+    changed = isinstance(pipeline.stopped_by, InputChangedError) and not pipeline.interrupted
+    return "input changed" if changed else _STATUS[code]
 
 
 def _say_what_matters(reporter: Reporter, summary: dict[str, Any]) -> None:
@@ -204,6 +224,8 @@ def _say_what_matters(reporter: Reporter, summary: dict[str, Any]) -> None:
             f"{count} finished steps were made with another {name}; they are kept. "
             "workflow.force_reprocess=true asks for them again"
         )
+    if unusable := counts["unusable_checkpoints"]:
+        reporter.say(f"finished steps that could not be used, and were asked for again: {unusable}")
     if counts["wrong_sizes"] > 1:
         reporter.say(f"{counts['wrong_sizes']} lines give a width or height that is not the file's")
     reporter.say(

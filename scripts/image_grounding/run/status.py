@@ -31,7 +31,7 @@ def status_of(path: Path) -> dict[str, Any]:
     finished = state.finished
     if status == _KILLED and state.selection is None:
         # More was finished than the last word of the run says.
-        finished = max(finished, min(kept[state.steps[-1]], finished + state.left))
+        finished = max(finished, min(kept.get(state.steps[-1], 0), finished + state.left))
     usage = state.usage or {}
     return {
         "status": status,
@@ -49,7 +49,7 @@ def status_of(path: Path) -> dict[str, Any]:
         "repeated_lines": state.repeated,
         "left": state.left - (finished - state.finished),
         # Finished steps that are kept, of earlier runs, too.
-        "checkpoints": {number: kept[number] for number in state.steps},
+        "checkpoints": {number: kept.get(number, 0) for number in state.steps},
         "samples_a_second": state.samples_a_second if status == RUNNING else None,
         "seconds_left": state.seconds_left if status == RUNNING else None,
         "endpoint": state.endpoint,

@@ -4,7 +4,6 @@
 import platform
 from collections.abc import Mapping
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from image_grounding import __version__
@@ -27,6 +26,8 @@ def make_summary(
     failures: Mapping[AnyStep, FailureLog],
     *,
     previous: Mapping[str, Any],
+    working_folder: str,
+    unusable_checkpoints: int,
     selection: dict[str, Any] | None,
     status: str,
     seconds: float,
@@ -42,7 +43,7 @@ def make_summary(
         "stopped_by": getattr(pipeline.stopped_by, "reason", None),
         "results_dir": str(spec.results_dir),
         # Relative paths in here and in the spec start from it.
-        "working_folder": str(Path.cwd()),
+        "working_folder": working_folder,
         "annotations": str(spec.results_dir / "annotations.jsonl"),
         "failures": [str(log.path) for log in failures.values() if log.by_reason],
         # None for the whole input; else what a pilot takes of it.
@@ -54,6 +55,8 @@ def make_summary(
             "failed": sum(sum(log.by_reason.values()) for log in failures.values()),
             "failed_by_step": {step.number: dict(log.by_reason) for step, log in failures.items()},
             "from_checkpoints": tally.resumed,
+            # Of earlier runs, damaged or edited; asked for again.
+            "unusable_checkpoints": unusable_checkpoints,
             "repeated_lines": tally.repeated,
             "not_attempted": lines - tally.done - tally.failed - tally.repeated,
             # Of earlier runs, of samples that this one did not attempt.

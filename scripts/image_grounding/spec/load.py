@@ -184,11 +184,23 @@ def _section(override: str) -> str:
     return re.split(r"[.\[=]", override.lstrip("+"))[0]
 
 
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _parse(overrides: Sequence[str]) -> dict[Any, Any]:
     items = []
     for text in overrides:
         key, equals, value = text.partition("=")
         key = key.lstrip("+")
+        if not _is_text(text):
+            raise SpecError(
+                f"{key!r}: what is no UTF-8 can only come from the environment: ${{oc.env:NAME}}"
+            )
         if not equals or not key:
             hint = f"; a spec file is given with -e {key}" if key.endswith(_SPEC_ENDINGS) else ""
             raise SpecError(f"an override is key=value, not {key.partition(':')[0]!r}{hint}")

@@ -17,10 +17,11 @@ FIRST_WORKERS, MOST_WORKERS_FOUND = 4, 1024
 
 @dataclass(frozen=True)
 class Data:
-    """Input file and the prefix of its relative image paths."""
+    """Input file, the prefix of its relative image paths, and whether others are read, too."""
 
     input_jsonl: str
     image_root: str
+    allow_outside_root: bool
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from image_grounding.errors import Exit
 from image_grounding.health import CheckStep, CheckUp, Status, check_up
 from image_grounding.spec import Spec, load_spec
 from image_grounding.spec.capabilities import capabilities_of
+from image_grounding.terminal import printable
 
 _MARKS = {Status.OK: "✓", Status.WARN: "!", Status.FAIL: "✗", Status.SKIPPED: "-"}
 # A check-up reads no data and writes no results.
@@ -116,13 +117,13 @@ def _local() -> CheckUp:
 
 
 def _say(text: str) -> None:
-    click.echo(text, err=True)
+    click.echo(printable(text), err=True)
 
 
 def _show_step(step: CheckStep) -> None:
-    click.echo(f"{_MARKS[step.status]} {step.name}: {step.message}", err=True)
+    _say(f"{_MARKS[step.status]} {step.name}: {step.message}")
     if step.remedy and step.status in (Status.WARN, Status.FAIL):
-        click.echo(f"  next: {step.remedy}", err=True)
+        _say(f"  next: {step.remedy}")
 
 
 def _show_rest(found: CheckUp) -> None:

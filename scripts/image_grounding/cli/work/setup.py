@@ -44,7 +44,7 @@ def setup_tool(
 
     def say(message: str) -> None:
         if terminal or not quiet:
-            click.echo(printable(message), err=True)
+            click.echo(printable(message, indent=""), err=True)
 
     with reporting_errors():
         state = State(say, tao=tao, overwrite=overwrite, unlisted_model=unlisted_model)

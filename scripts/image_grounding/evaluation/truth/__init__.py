@@ -66,6 +66,18 @@ class Truth:
     left_out: Mapping[str, int]
 
 
+def _problem(error: Exception) -> str:
+    """In words what of a file is not of its format."""
+    match error:
+        case KeyError():
+            return f"{error} is missing, or an id that nothing has"[:200]
+        case RecursionError():
+            return "it is nested too deep"
+        case LookupError() | TypeError() | AttributeError() | ArithmeticError():
+            return f"a value is of another kind than the format's ({error})"[:200]
+    return str(error)[:200]
+
+
 def read_truth(path: Path, name: str = "auto") -> Truth:
     """Read ground truth.
 
@@ -89,9 +101,7 @@ def read_truth(path: Path, name: str = "auto") -> Truth:
         where = getattr(error, "filename", None) or path
         raise InputError(f"cannot read {where}: {reason}") from None
     except _NOT_OF_THE_FORMAT as error:
-        kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
-        problem = f"{kind}{error}"[:200]
-        raise InputError(f"{path} cannot be read as {name}: {problem}") from None
+        raise InputError(f"{path} cannot be read as {name}: {_problem(error)}") from None
     if not any(annotation.phrases for annotation in annotations):
         raise InputError(f"{path}, read as {name}, has no phrase to evaluate against")
     return Truth(path, name, annotations, +left_out)
