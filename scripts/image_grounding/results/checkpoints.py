@@ -5,7 +5,7 @@ import contextlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
@@ -58,7 +58,7 @@ class Checkpoint(Generic[R]):
 
 @dataclass(frozen=True)
 class _Kept(Generic[R]):
-    """A checkpoint as it stands in its file, but for what is rarely wanted."""
+    """A checkpoint as it stands in its file; its replies, which are rarely wanted, unread."""
 
     format: int
     basis: str
@@ -67,8 +67,8 @@ class _Kept(Generic[R]):
     height: int
     provenance: dict[str, Any]
     result: R
+    transport: Transport | None = None
     replies: Any = ()
-    transport: Any = None
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class CheckpointStore(Generic[R]):
         Args:
             sample: the sample.
             earlier: its earlier results.
-            replies: with the kept replies, and how the picture was sent.
+            replies: with the kept replies.
         """
         try:
             with open(self._path(sample), "rb") as file:
@@ -130,14 +130,14 @@ class CheckpointStore(Generic[R]):
             if kept.format not in _READABLE or kept.basis != basis:
                 return None
             found = Checkpoint(
-                basis, kept.image, (kept.width, kept.height), kept.provenance, kept.result
+                basis,
+                kept.image,
+                (kept.width, kept.height),
+                kept.provenance,
+                kept.result,
+                from_plain(_REPLIES, kept.replies) if replies else (),
+                kept.transport,
             )
-            if replies:
-                found = replace(
-                    found,
-                    replies=from_plain(_REPLIES, kept.replies),
-                    transport=from_plain(_TRANSPORT, kept.transport),
-                )
             if not is_sound(found, earlier):
                 raise ValueError
         except OSError:
