@@ -4,6 +4,7 @@
 import gzip
 import json
 import socket
+import time
 import zlib
 from collections.abc import Callable, Iterable
 
@@ -78,7 +79,9 @@ UNREADABLE: dict[str, list[bytes]] = {
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_broken_answer_is_no_broken_connection(backend: str, parts: list[bytes]) -> None:
     def respond(request: Received) -> Iterable[bytes]:
-        return iter(parts)
+        for part in parts:
+            yield part
+            time.sleep(0.02)  # so that the next comes alone
 
     with Wire(respond) as wire, pytest.raises(ServerFaultError, match="cannot be read: it") as at:
         ask_once(backend, wire.url)

@@ -42,16 +42,36 @@ class BoundedAnswer(aiohttp.ClientResponse):
         """Up to ``most`` bytes of the body; the connection is closed where there are more."""
         parts: list[bytes] = []
         left = most
+        protocol = self.connection.protocol if self.connection else None
+        lost = None if protocol is None else protocol.closed
         try:
+            if lost:
+                lost.add_done_callback(self._lose)
+            elif protocol is not None:
+                self._lose()
             while left and (part := await self.content.read(min(left, 2**16))):
                 parts.append(part)
                 left -= len(part)
         except BaseException:
             self.close()
             raise
+        finally:
+            if lost:
+                lost.remove_done_callback(self._lose)
         if not left:
             self.close()
         return b"".join(parts)
+
+    def _lose(self, *_: object) -> None:
+        """End the body with its connection.
+
+        After a fault in mid-body aiohttp closes the connection, and lets the body's reader wait.
+        """
+        protocol = self.connection.protocol if self.connection else None
+        if not self.content.is_eof() and not self.content.exception():
+            error = aiohttp.ClientPayloadError()
+            error.__cause__ = None if protocol is None else protocol.exception()
+            self.content.set_exception(error)
 
 
 def only_good(secrets: Sequence[str]) -> aiohttp.ClientMiddlewareType:

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.http_exceptions import (
-    BadHttpMessage,
     BadStatusLine,
     ContentEncodingError,
     ContentLengthError,
+    HttpProcessingError,
     TransferEncodingError,
 )
 
@@ -142,7 +142,7 @@ def _unreadable(error: aiohttp.ClientError) -> str | None:
         return "it is not packed in the way that its content-encoding names"
     if isinstance(fault, BadStatusLine | ContentLengthError | TransferEncodingError):
         return None
-    return "it breaks the rules of HTTP" if isinstance(fault, BadHttpMessage) else None
+    return "it breaks the rules of HTTP" if isinstance(fault, HttpProcessingError) else None
 
 
 def _proxy(url: str) -> str:
