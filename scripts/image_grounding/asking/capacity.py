@@ -30,8 +30,8 @@ from image_grounding.spec.model import FIRST_WORKERS, MOST_WORKERS_FOUND
 
 # Of the growth of the limit, what the answers a second must grow by to be worth it.
 _WORTH = 0.4
-# The first try after a stay, as a share of the limit. Where it is not worth it, the limit goes down
-# by half of that: it may be that less is as good.
+# What is tried after a stay, as a share of the limit. Where that is no faster, the limit goes down
+# by half of it, because less may be as fast.
 _TRY = 1 / 8
 # How long the limit stays, at first and at most.
 _SHORTEST_S, _LONGEST_S = 1.0, 10.0
