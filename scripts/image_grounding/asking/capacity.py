@@ -30,9 +30,10 @@ from image_grounding.spec.model import FIRST_WORKERS, MOST_WORKERS_FOUND
 
 # Of the growth of the limit, what the answers a second must grow by to be worth it.
 _WORTH = 0.4
-# The first try after a stay, as a share of the limit. Where it is not worth it, the limit goes down
-# by half of that: it may be that less is as good.
-_TRY = 1 / 8
+# What is tried after a stay, as a share of the limit: little where requests were refused, for that
+# shows at once; more where they only took longer. Where that is no faster, the limit goes down by
+# half of it, because less may be as fast.
+_TRY_REFUSED, _TRY = 1 / 32, 1 / 8
 # How long the limit stays, at first and at most.
 _SHORTEST_S, _LONGEST_S = 1.0, 10.0
 # Answers that are looked at, at least.
@@ -81,7 +82,7 @@ class Capacity:
         self.why = "rising"
         self._most = most
         self._clock = clock
-        self._rising, self._growth, self._doubted = True, 1.0, False
+        self._rising, self._growth, self._first, self._doubted = True, 1.0, False, False
         self._stays, self._until = _SHORTEST_S, 0.0
         # The number that was good, and what answers say of up to so many and of more.
         self._good = start
@@ -105,7 +106,7 @@ class Capacity:
         now = self._clock()
         (self._above if at_once > self._good else self._below).add(at_once, sent, now)
         # The quick answers come first: before a higher limit is given up, late ones are awaited.
-        careful = self._doubted or self._growth == _TRY
+        careful = self._first or self._doubted
         enough = max(2 * _FEWEST, 2 * self.limit) if careful else max(_FEWEST, self.limit // 2)
         if not self._rising:
             if now >= self._until and len(self._below) >= enough:
@@ -123,31 +124,33 @@ class Capacity:
         if refused:
             self._were = self._were or at_once
             self._refused += 1
-            self._stay(min(self.limit, at_once) - 1, "refused")
+            self._stay(min(self.limit, at_once) - 1, "refused", _TRY_REFUSED)
         elif late:
             if sent > self._late_since:
                 self._late_since, self._half = self._clock(), self.limit // 2
-            self._stay(max(self.limit - 1, self._half), "not answered in time")
+            self._stay(max(self.limit - 1, self._half), "not answered in time", _TRY)
         return self.limit
 
     def _look(self, careful: bool) -> None:
         """Decide whether more than what was good is better."""
         (before, slower), (now, faster) = self._below.typical(), self._above.typical()
-        if faster >= slower * (1 + _WORTH * (now / before - 1)):
+        unrefused = self._first and self._growth == _TRY_REFUSED
+        if unrefused or faster >= slower * (1 + _WORTH * (now / before - 1)):
             self._good, self._below, self._above = self.limit, self._above, self._answers()
-            self._growth, self._doubted = min(2 * self._growth, 1.0), False
+            self._growth = min(max(2 * self._growth, _TRY), 1.0)
+            self._first = self._doubted = False
             self._stays = _SHORTEST_S
             self.why = "rising" if self.limit < self._most else f"{self._most} is the most"
         elif careful:
-            self._stay(self._good - int(self._good * _TRY / 2), "no faster")
+            self._stay(self._good - int(self._good * _TRY / 2), "no faster", _TRY)
         else:
             self._doubted = True
 
-    def _stay(self, limit: int, why: str) -> None:
-        """Keep to a limit, until it is time to try more."""
-        if self._rising and self._growth == _TRY:  # the ceiling proved true
+    def _stay(self, limit: int, why: str, then: float) -> None:
+        """Keep to a limit, until it is time to try a share ``then`` more."""
+        if self._rising and self._first:  # the ceiling proved true
             self._stays = min(2 * self._stays, _LONGEST_S)
-        self._rising, self._growth, self._doubted = False, _TRY, False
+        self._rising, self._growth, self._first, self._doubted = False, then, True, False
         self.limit = self._good = max(limit, 1)
         self.why = f"{why} above {self.limit}"
         self._until = self._clock() + self._stays

@@ -33,7 +33,7 @@ _CHANGED = (
     "the endpoint began to write its boxes in another convention at about this sample; it is "
     "asked for again by the next run"
 )
-# So many samples in a row that the endpoint failed end no run.
+# Fewer samples in a row than this that the endpoint failed end no run.
 _FEWEST_IN_A_ROW = 8
 # So long a diagnosis of what ended the run may take.
 _DIAGNOSIS_S = 20.0
