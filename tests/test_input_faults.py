@@ -152,3 +152,9 @@ def test_lines_that_end_in_cr_alone(server: Loopback, make_project: Maker) -> No
         assert r"if its lines end in CR alone, convert it: tr '\r' '\n'" in ran.out.replace(
             "\\\\", "\\"
         )
+
+
+def test_a_spec_that_never_ends() -> None:
+    ran = run_script("run_pipeline.py", "-e", "/dev/zero")
+    assert ran.code == 2
+    assert "cannot read the spec /dev/zero: it is a device" in ran.json["error"]

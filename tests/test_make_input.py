@@ -140,6 +140,11 @@ def test_coco_captions(photos: Path, tmp_path: Path) -> None:
         ("t.csv", b"image,text\n\xff,A dog\n", "is not UTF-8 text"),
         ("t.json", b"[1]", "is no COCO captions file"),
         ("t.json", b"{", "is no COCO captions file"),
+        (
+            "t.json",
+            b'{"images": [], "annotations": [{"image_id": [], "caption": "a"}]}',
+            "is no COCO captions file",
+        ),
         ("t.xlsx", b"PK", "is no folder and no .csv, .tsv, .txt or .json file"),
         ("empty", b"folder", "nothing was found below"),
     ],

@@ -9,6 +9,7 @@ import pytest
 from conftest import Project, write_jsonl
 from support.loopback import Loopback
 from support.scenes import make_scene
+from support.scripts import run_script
 
 Maker = Callable[..., Project]
 
@@ -91,3 +92,13 @@ def test_a_colon_is_no_address(project: Project, server: Loopback) -> None:
     os.link(project.folder / "out.png", project.folder / "photos" / name)
     failed, annotated = seen(project, server, [name])
     assert (failed, annotated) == ({}, {name, "in.png"})
+
+
+def test_the_wizard_warns_of_pictures_outside(project: Project) -> None:
+    write_jsonl(project.input, [{"image_path": "../out.png", "caption": "a red rectangle"}])
+    ran = run_script(
+        "setup_wizard.py", "--input", "input.jsonl", "--image-root", "photos", "--endpoint",
+        "local", "--results-dir", "results", "--output", "spec.yaml", cwd=project.folder,
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert "a run needs data.allow_outside_root=true" in ran.json["warnings"][0]

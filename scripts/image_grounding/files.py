@@ -111,14 +111,18 @@ def atomic_writer(path: Path) -> Iterator[IO[str]]:
         raise
 
 
-def require_file(path: Path) -> None:
-    """See that reading ``path`` again and again gives the same, and ends.
+def require_file(path: Path, *, once: bool = False) -> None:
+    """See that reading ``path`` ends, and again and again gives the same.
+
+    Args:
+        path: what is to be read.
+        once: it is read once, which a pipe allows.
 
     Raises:
         OSError: there is nothing, or it is a pipe, a terminal or a device.
     """
     mode = os.stat(path).st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or (once and stat.S_ISFIFO(mode))):
         what = "a pipe" if stat.S_ISFIFO(mode) else "a device"
         raise OSError(errno.ESPIPE, f"it is {what}; save it to a file first", str(path))
 

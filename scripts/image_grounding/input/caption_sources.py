@@ -162,7 +162,7 @@ def _read_coco(source: Path, found: CaptionedImages) -> None:
         content = json.loads(source.read_bytes())
         images = {image["id"]: image for image in content["images"]}
         captions = [
-            (annotation["image_id"], str(annotation["caption"]))
+            (key := annotation["image_id"], str(annotation["caption"]), images.get(key, {}))
             for annotation in content["annotations"]
         ]
         named = {key: str(image["file_name"]) for key, image in images.items()}
@@ -171,11 +171,10 @@ def _read_coco(source: Path, found: CaptionedImages) -> None:
             f"{source} is no COCO captions file: images with id and file_name, annotations with "
             "image_id and caption"
         ) from None
-    for key, caption in captions:
-        image = images.get(key, {})
+    for key, caption, image in captions:
         more = {name: image[name] for name in ("width", "height") if type(image.get(name)) is int}
         found.add(named.get(key, ""), caption, more, f"image_id {key}")
-    captioned = {key for key, _ in captions}
+    captioned = {key for key, *_ in captions}
     for key, name in named.items():
         if key not in captioned:
             found.left["image_without_caption"].add(name)

@@ -75,7 +75,8 @@ def write_annotations(
             failed = next((log for log in failures.values() if log.has(sample.sample_id)), None)
             kept = list(_before(failed, done, failures))
             for step in kept:
-                failures[step].attempted(sample.sample_id, sample.line)
+                if log := failures.get(step):
+                    log.attempted(sample.sample_id, sample.line)
                 line = _line(sample, done, step)
                 for file in files[step]:
                     file.write(line)
@@ -102,7 +103,7 @@ def _before(
 ) -> Iterator[AnyStep]:
     """The finished steps before one that failed in this run, though an earlier run did more."""
     for step in done.checkpoints:
-        if failures[step] is failed:
+        if failed and failures.get(step) is failed:
             return
         yield step
 

@@ -12,8 +12,8 @@ from image_grounding.steps.step import Earlier
 if TYPE_CHECKING:
     from image_grounding.results.checkpoints import Checkpoint
 
-# What a fact may be.
-_PLAIN = frozenset({str, int, bool, float, type(None)})
+# What a fact may be, besides a finite number.
+_PLAIN = frozenset({str, int, bool, type(None)})
 
 
 def is_sound(kept: "Checkpoint[Any]", earlier: Earlier) -> bool:
@@ -24,44 +24,43 @@ def is_sound(kept: "Checkpoint[Any]", earlier: Earlier) -> bool:
     width, height = kept.size
     if not (width > 0 and height > 0 and width * height <= MAX_FILE_PIXELS):
         return False
-    for facts in (kept.provenance, kept.image):
-        kinds = set(map(type, facts.values()))
-        if not kinds <= _PLAIN or (float in kinds and not all(map(_is_finite, facts.values()))):
+    for fact in kept.provenance.values():
+        if type(fact) not in _PLAIN and not (type(fact) is float and math.isfinite(fact)):
             return False
     if kept.transport and min(vars(kept.transport).values()) < 1:
         return False
-    if isinstance(kept.result, Extraction):
-        return _texts_hold(kept.result)
-    if isinstance(kept.result, Grounding):
+    result = kept.result
+    if type(result) is Extraction:
+        return _texts_hold(result)
+    if type(result) is Grounding:
         expected = len(earlier[EXTRACTION].expressions)
-        return len(kept.result.instances) == expected and _boxes_hold(kept.result, width, height)
+        return len(result.instances) == expected and _boxes_hold(result, width, height)
     return True
-
-
-def _is_finite(value: Any) -> bool:
-    return type(value) is not float or math.isfinite(value)
 
 
 def _texts_hold(result: Extraction) -> bool:
     cleaned = result.cleaned_caption
+    length = len(cleaned)
     for expression in result.expressions:
-        if not expression.text:
+        text, span = expression.text, expression.char_span
+        if not text:
             return False
-        if span := expression.char_span:
+        if span is not None:
             start, end = span
-            if not 0 <= start < end <= len(cleaned) or cleaned[start:end] != expression.text:
+            if not 0 <= start < end <= length or cleaned[start:end] != text:
                 return False
     return True
 
 
 def _boxes_hold(result: Grounding, width: int, height: int) -> bool:
-    if result.clipped < 0 or any(count < 0 for count in result.dropped.values()):
+    if result.clipped < 0 or (result.dropped and min(result.dropped.values()) < 0):
         return False
     for instances in result.instances:
         for instance in instances:
             x1, y1, x2, y2 = instance.bbox
             if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
                 return False
-            if not (instance.score is None or 0 <= instance.score <= 1):
+            score = instance.score
+            if score is not None and not 0 <= score <= 1:
                 return False
     return True

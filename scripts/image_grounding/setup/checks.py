@@ -16,7 +16,7 @@ from rapidfuzz import process
 from image_grounding.asking.endpoints.retired import retirement
 from image_grounding.environment import extra_needed
 from image_grounding.errors import EndpointError, InputError
-from image_grounding.input.samples import BadLine, Sample, SampleReader, locate_image
+from image_grounding.input.samples import BadLine, Sample, SampleReader, is_below, locate_image
 from image_grounding.results.folder import ResultsFolder
 from image_grounding.setup.answers import backend_of
 from image_grounding.setup.existing import count_existing
@@ -96,6 +96,9 @@ def look_at_image_root(root: str, state: State) -> None:
         )
     elif images:
         state.say(f"  the first {len(images)} images are there")
+    paths = [sample.image_path for sample in state.samples]
+    if root and not all(is_below(path, resolved(root)) for path in paths):
+        state.warn("images are outside of that folder: a run needs data.allow_outside_root=true")
 
 
 def look_at_endpoint(endpoint: str, state: State) -> None:

@@ -18,6 +18,7 @@ from omegaconf.errors import (
 
 from image_grounding.addresses import split_query, trim_base_url
 from image_grounding.errors import SpecError
+from image_grounding.files import require_file
 from image_grounding.resources import spec_path
 from image_grounding.spec.model import Data, Limits, Spec, Vlm, Workflow, build
 from image_grounding.spec.schema import (
@@ -156,6 +157,7 @@ def read_spec(path: Path) -> DictConfig:
         SpecError: it cannot be read, or is no YAML mapping.
     """
     try:
+        require_file(path, once=True)
         text = path.read_text(encoding="utf-8-sig")
         values = yaml.safe_load(text)
         if not isinstance(values, dict):
