@@ -138,7 +138,7 @@ class CheckpointStore(Generic[R]):
                 from_plain(_REPLIES, kept.replies) if replies else (),
                 kept.transport,
             )
-            if not is_sound(found, earlier):
+            if not is_sound(self.step, found, earlier):
                 raise ValueError
         except OSError:
             return None

@@ -138,6 +138,20 @@ class ExtractionStep(Step[Extraction]):
             for index, expression in enumerate(extraction.expressions)
         ]
 
+    def is_sound(self, result: Extraction, size: Size, earlier: Earlier) -> bool:
+        """Whether each expression stands where its span says."""
+        cleaned = result.cleaned_caption
+        length = len(cleaned)
+        for expression in result.expressions:
+            text, span = expression.text, expression.char_span
+            if not text:
+                return False
+            if span is not None:
+                start, end = span
+                if not 0 <= start < end <= length or cleaned[start:end] != text:
+                    return False
+        return True
+
     def cost(self, sample: Sample, size: Size, earlier: Earlier, profile: Profile) -> Cost:
         """The reply repeats the caption and lists its expressions."""
         written, count = text_tokens(sample.caption), expected_expressions(sample.caption)

@@ -179,6 +179,23 @@ class GroundingStep(Step[Grounding]):
             text += text_tokens(sample.caption) + count * text_tokens(_EXPRESSION_IN_PROMPT)
         return Cost(text, GROUNDED_TOKENS * count, profile.transport) if count else None
 
+    def is_sound(self, result: Grounding, size: Size, earlier: Earlier) -> bool:
+        """Whether there is a list for each expression, and the boxes are in the picture."""
+        width, height = size
+        if len(result.instances) != len(earlier[EXTRACTION].expressions):
+            return False
+        if result.clipped < 0 or (result.dropped and min(result.dropped.values()) < 0):
+            return False
+        for instances in result.instances:
+            for instance in instances:
+                x1, y1, x2, y2 = instance.bbox
+                if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
+                    return False
+                score = instance.score
+                if score is not None and not 0 <= score <= 1:
+                    return False
+        return True
+
     def losses(self, result: Grounding) -> Losses:
         """Dropped and clipped boxes."""
         return Losses(Counter(result.dropped), result.clipped)

@@ -120,6 +120,18 @@ class Step(ABC, Generic[R]):
         ``earlier`` lacks the results of steps that are still to come.
         """
 
+    def is_sound(self, result: R, size: Size, earlier: "Earlier") -> bool:
+        """Whether a result that was read back can be what the step leaves; its types are right.
+
+        A resumed run asks it of every finished step.
+
+        Args:
+            result: the result.
+            size: (width, height) of the upright image in pixels.
+            earlier: the results of the steps before.
+        """
+        return True
+
     def losses(self, result: R) -> Losses:
         """What of the model's boxes is not in a result."""
         return Losses()
