@@ -15,9 +15,11 @@ from image_grounding.errors import (
     KeyRefusedError,
     RejectedRequestError,
     ServerFaultError,
+    SpecError,
     UnreachableError,
     UnusableEndpointError,
 )
+from image_grounding.spec import load_spec
 from support.wire import BACKENDS, CALLS, COMPLETION, LIST, Received, Wire, answer, ask_once
 
 KINDS = ["text/plain", "text/plain; charset=utf-8", "application/octet-stream", "", "odd"]
@@ -167,3 +169,14 @@ def test_a_proxy_that_wants_a_password(backend: str, name_proxy: Callable[[str],
         name_proxy(wire.url)
         with pytest.raises(UnusableEndpointError, match="a proxy on the way wants a password"):
             ask_once(backend, "http://model.invalid")
+
+
+@pytest.mark.parametrize("url", ["http://h:99999", "http://[", "h:8000", "ftp://h", "http://h:0"])
+def test_an_address_of_the_environment_is_looked_at(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", url)
+    given = ["results_dir=x", "data.input_jsonl=x", "vlm.backend=gemini"]
+    with pytest.raises(SpecError, match="GOOGLE_GEMINI_BASE_URL must be an address such as"):
+        load_spec(None, given)
+    load_spec(None, [*given, "vlm.gemini.base_url=http://h"])
