@@ -66,6 +66,18 @@ def test_a_packed_answer_is_unpacked(backend: str, encoding: str) -> None:
         assert ask_once(backend, wire.url) == "yes"
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_long_packed_answer_outlives_its_connection(backend: str) -> None:
+    """It is still being unpacked when the server has closed."""
+
+    def close(request: Received) -> Iterable[bytes]:
+        body = gzip.compress(b" " * 4_000_000 + body_for(request))
+        yield answer(body, content_encoding="gzip", connection="close")
+
+    with Wire(close) as wire:
+        assert ask_once(backend, wire.url) == "yes"
+
+
 CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
 UNREADABLE: dict[str, list[bytes]] = {
     "bad gzip": [answer("{}", content_encoding="gzip")],
