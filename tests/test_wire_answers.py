@@ -15,9 +15,11 @@ from image_grounding.errors import (
     KeyRefusedError,
     RejectedRequestError,
     ServerFaultError,
+    SpecError,
     UnreachableError,
     UnusableEndpointError,
 )
+from image_grounding.spec import load_spec
 from support.wire import BACKENDS, CALLS, COMPLETION, LIST, Received, Wire, answer, ask_once
 
 KINDS = ["text/plain", "text/plain; charset=utf-8", "application/octet-stream", "", "odd"]
@@ -61,6 +63,18 @@ def test_a_packed_answer_is_unpacked(backend: str, encoding: str) -> None:
         return answer(pack(body_for(request)), content_encoding=encoding)
 
     with Wire(packed) as wire:
+        assert ask_once(backend, wire.url) == "yes"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_long_packed_answer_outlives_its_connection(backend: str) -> None:
+    """It is still being unpacked when the server has closed."""
+
+    def close(request: Received) -> Iterable[bytes]:
+        body = gzip.compress(b" " * 4_000_000 + body_for(request))
+        yield answer(body, content_encoding="gzip", connection="close")
+
+    with Wire(close) as wire:
         assert ask_once(backend, wire.url) == "yes"
 
 
@@ -167,3 +181,14 @@ def test_a_proxy_that_wants_a_password(backend: str, name_proxy: Callable[[str],
         name_proxy(wire.url)
         with pytest.raises(UnusableEndpointError, match="a proxy on the way wants a password"):
             ask_once(backend, "http://model.invalid")
+
+
+@pytest.mark.parametrize("url", ["http://h:99999", "http://[", "h:8000", "ftp://h", "http://h:0"])
+def test_an_address_of_the_environment_is_looked_at(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", url)
+    given = ["results_dir=x", "data.input_jsonl=x", "vlm.backend=gemini"]
+    with pytest.raises(SpecError, match="GOOGLE_GEMINI_BASE_URL must be an address such as"):
+        load_spec(None, given)
+    load_spec(None, [*given, "vlm.gemini.base_url=http://h"])

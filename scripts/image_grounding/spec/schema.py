@@ -2,6 +2,7 @@
 """What ``spec.schema.json`` says of a spec, in words for a person."""
 
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -24,6 +25,8 @@ _OTHER_PIPELINE = (
     "autolabel_type=image_grounding"
 )
 
+# The SDK's own variable, for want of a base_url.
+_GEMINI_ADDRESS = "GOOGLE_GEMINI_BASE_URL"
 # Two names with so much in common, of 100, are meant to be the same.
 _ALIKE = 70
 
@@ -165,17 +168,21 @@ def _unknown_steps(steps: Any) -> Iterator[str]:
 
 
 def _bad_addresses(vlm: dict[str, Any]) -> Iterator[str]:
-    for name in ("gemini", "openai"):
-        url = vlm[name]["base_url"].strip()
+    given = {
+        f"image_grounding.vlm.{name}.base_url": vlm[name]["base_url"]
+        for name in ("gemini", "openai")
+    }
+    if vlm["backend"] == "gemini" and not vlm["gemini"]["base_url"]:
+        given[_GEMINI_ADDRESS] = os.environ.get(_GEMINI_ADDRESS, "")
+    for name, url in given.items():
         try:
-            parts = urlsplit(url)
+            parts = urlsplit(url.strip())
             whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-            good = not url or whole
+            good = not url.strip() or whole
         except ValueError:
             good = False
         if not good:  # without the value: it may hold a password
-            path = f"image_grounding.vlm.{name}.base_url"
-            yield f"{path} must be an address such as http://localhost:8000/v1"
+            yield f"{name} must be an address such as http://localhost:8000/v1"
 
 
 def _sentence(error: ValidationError) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 
 from image_grounding.asking.endpoints.errors import error_text, safe_address, scrub, status_error
 from image_grounding.errors import EndpointError, ServerFaultError, UnusableEndpointError
@@ -63,14 +64,16 @@ class BoundedAnswer(aiohttp.ClientResponse):
         return b"".join(parts)
 
     def _lose(self, *_: object) -> None:
-        """End the body with its connection.
+        """End the body with its connection, where that was closed over a fault in mid-body.
 
-        After a fault in mid-body aiohttp closes the connection, and lets the body's reader wait.
+        aiohttp would let the body's reader wait.
         """
         protocol = self.connection.protocol if self.connection else None
-        if not self.content.is_eof() and not self.content.exception():
+        fault = None if protocol is None else protocol.exception()
+        ended = self.content.is_eof() or self.content.exception()
+        if isinstance(fault, HttpProcessingError) and not ended:
             error = aiohttp.ClientPayloadError()
-            error.__cause__ = None if protocol is None else protocol.exception()
+            error.__cause__ = fault
             self.content.set_exception(error)
 
 

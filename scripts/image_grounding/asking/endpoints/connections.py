@@ -101,7 +101,7 @@ def broken_call(error: BaseException, url: str, seconds: float) -> EndpointError
             case aiohttp.ClientHttpProxyError():
                 message = f"the proxy {_proxy(url)} does not connect to {address}"
                 message += f" (HTTP {cause.status})"
-                return UnreachableError(message, status=cause.status, remedy=_REMEDY_PROXY)
+                return UnreachableError(message, remedy=_REMEDY_PROXY)
             case aiohttp.ClientProxyConnectionError():
                 found = network_error(_plain(cause), f"the proxy {_proxy(url)}")
                 found.remedy = _REMEDY_PROXY
@@ -121,9 +121,10 @@ def broken_call(error: BaseException, url: str, seconds: float) -> EndpointError
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error:
-        yield error
-        error = error.__cause__
+    for _ in range(10):
+        if error:
+            yield error
+            error = error.__cause__
 
 
 def _plain(error: aiohttp.ClientConnectorError) -> BaseException:
