@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from hypothesis import strategies as st
 
-from image_grounding.replies.phrases import Phrase
+from image_grounding.replies.phrases import AskedPhrase
 
 Numbers = tuple[int, int, int, int]
 
@@ -82,7 +82,7 @@ def good_replies(draw: st.DrawFn, *, absences: bool = True) -> Good:
     entries, absent = [], []
     for index, text in enumerate(asked):
         count = draw(st.integers(0 if absences else 1, 3))
-        if not Phrase(text).plural:
+        if not AskedPhrase(text).plural:
             count = min(count, 1)
         entries += [Entry(index, next(drawn), index, text) for _ in range(count)]
         absent += [index] * (not count)
