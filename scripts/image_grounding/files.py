@@ -81,7 +81,7 @@ def _finite(text: str) -> float:
 _STRICT = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
 
 
-def write_atomic(path: Path, text: str) -> None:
+def write_atomic(path: Path | str, text: str) -> None:
     """Write ``path`` whole or not at all, even when killed.
 
     Raises:
@@ -92,20 +92,21 @@ def write_atomic(path: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def atomic_writer(path: Path) -> Iterator[IO[str]]:
+def atomic_writer(path: Path | str) -> Iterator[IO[str]]:
     """A text file that takes its name only when the block ends well.
 
     Raises:
         OutputError: as for ``write_atomic``; the old file, if any, is untouched.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
             yield file
         os.replace(temporary, path)
     except BaseException as error:
         with contextlib.suppress(OSError):
-            temporary.unlink()
+            os.unlink(temporary)
         if isinstance(error, OSError):
             raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
         raise

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from rapidfuzz import fuzz
@@ -44,7 +45,7 @@ def _fold(text: str) -> _Folded:
     chars: list[str] = []
     origin: list[int] = []
     for index, char in enumerate(text):
-        folded = unicodedata.normalize("NFKD", char).translate(_SAME).casefold()
+        folded = _fold_one(char)
         if char.isspace():
             folded = "" if chars and chars[-1] == " " else " "
         elif " " in folded:  # a lone accent decomposes to a space and a mark
@@ -52,6 +53,11 @@ def _fold(text: str) -> _Folded:
         chars.extend(folded)
         origin.extend([index] * len(folded))
     return _Folded("".join(chars), tuple(origin))
+
+
+@lru_cache(maxsize=4096)
+def _fold_one(char: str) -> str:
+    return unicodedata.normalize("NFKD", char).translate(_SAME).casefold()
 
 
 def find_spans(

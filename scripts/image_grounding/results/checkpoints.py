@@ -161,7 +161,7 @@ class CheckpointStore(Generic[R]):
             "replies": [_kept(reply) for reply in checkpoint.replies],
             "transport": to_plain(_TRANSPORT, checkpoint.transport),
         }
-        write_atomic(Path(self._path(sample)), to_json(values))
+        write_atomic(self._path(sample), to_json(values))
 
     def reply_texts(self, sample_id: str) -> list[str]:
         """What the model wrote about a sample; empty where it was not kept or is unreadable."""

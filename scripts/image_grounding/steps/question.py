@@ -26,8 +26,8 @@ class ReplySchema:
 
     @cached_property
     def text(self) -> bytes:
-        """The schema as JSON, as it stands in every request with it."""
-        return json.dumps(self.schema).encode()
+        """Name and schema as members of a JSON object, as they stand in every request."""
+        return f'"name":{json.dumps(self.name)},"schema":{json.dumps(self.schema)}'.encode()
 
 
 @dataclass(frozen=True)

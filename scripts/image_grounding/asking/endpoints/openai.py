@@ -95,9 +95,8 @@ def _body(
     text = json.dumps({"type": "text", "text": prompt}).encode()
     parts += [text, b"]}],"]
     if schema:
-        name = json.dumps(schema.name).encode()
-        parts += [b'"response_format":{"type":"json_schema","json_schema":{"strict":true,"name":']
-        parts += [name, b',"schema":', schema.text, b"}},"]
+        parts += [b'"response_format":{"type":"json_schema","json_schema":{"strict":true,']
+        parts += [schema.text, b"}},"]
     # Last, so that what is among the spec's own extras, too, is replaced by it.
     parts.append(json.dumps(others).encode().removeprefix(b"{"))
     return b"".join(parts)
