@@ -131,7 +131,7 @@ def gives_one_twice(entries: Entries) -> None:
 
 
 def repeats_an_id(entries: Entries) -> None:
-    entries.append({**entries[4], "expressions": []})
+    entries.append({**entries[4], "expressions": entries[4]["expressions"][:1]})
 
 
 def leaves_one_empty(entries: Entries) -> None:
@@ -262,6 +262,8 @@ def test_killed_in_the_middle(server: Loopback, make_five: Maker) -> None:
 
 def test_a_budget_keeps_what_is_paid_for(server: Loopback, make_five: Maker) -> None:
     project = make_five()
+    ran = project.run(server, TOGETHER, "workflow.max_requests=1")  # the probe
+    assert (ran.code, asked(server), project.failures("0")) == (3, {}, []), ran.err
     ran = project.run(server, TOGETHER, "workflow.max_requests=4")
     assert (ran.code, asked(server)) == (3, {"0s": 1, "1": 2}), ran.err
     assert project.run(server, TOGETHER).code == 0
@@ -321,6 +323,18 @@ def test_an_estimate_counts_what_is_shared(server: Loopback, make_five: Maker) -
 @given(st.text() | st.recursive(st.integers() | st.text(), st.lists, max_leaves=5).map(json.dumps))
 def test_any_reply_is_read(text: str) -> None:
     assert parts_of(Reply(text), ["a cat", "a dog"]) == [None, None]
+
+
+def test_what_any_of_two_captions_may_mean_is_no_part() -> None:
+    captions = ["A dog.", "Look, a dog", "Two cats on a mat", "two cats, and a dog"]
+    entries = [
+        {"id": place, "cleaned_caption": caption, "expressions": ["dog" if place < 2 else "cats"]}
+        for place, caption in enumerate(captions)
+    ]
+    parts = parts_of(Reply(json.dumps({"captions": entries})), captions)
+    assert [part is not None for part in parts] == [False, True, True, True]
+    same = parts_of(Reply(json.dumps(entries[:2])), ["A dog.", "a dog"])
+    assert same == [None, None]
 
 
 def test_a_part_reads_as_an_ordinary_reply() -> None:

@@ -60,15 +60,15 @@ def _doubted(part: ExtractionReply, place: int, captions: Sequence[str]) -> set[
     if cleaned not in captions[place] or not all(text in cleaned for text in texts):
         # Those that it may belong to may have lost theirs to this one.
         strays = texts if cleaned in captions[place] else [cleaned]
-        holders = {
-            index
-            for index, caption in enumerate(captions)
-            if all(text in caption for text in strays)
-        }
-        return {place} | holders
-    own = captions[place]
-    anybodys = any(cleaned in caption for caption in captions if caption != own)
-    return {place} if anybodys or not texts else set()
+        return {place, *_holders(strays, captions)}
+    return {place} if not texts or _holders([cleaned], captions) != {place} else set()
+
+
+def _holders(texts: Sequence[str], captions: Sequence[str]) -> set[int]:
+    """The captions that hold all of ``texts``."""
+    return {
+        index for index, caption in enumerate(captions) if all(text in caption for text in texts)
+    }
 
 
 def _words(text: str) -> str:
