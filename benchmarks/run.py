@@ -85,6 +85,8 @@ ROWS = (
         lambda answers: float(answers[0]["first_line_s"])),
     Row("tokens a record / peer, Qwen3-VL, 1920x1080, two steps", "<= 0.6", ("tokens.py",),
         lambda answers: _tokens(answers, "two_steps_to_peer")),
+    Row("tokens a record / peer, Qwen3-VL, 1920x1080, 5 captions a picture", "<= 0.6",
+        ("tokens.py",), lambda answers: _tokens(answers, "captions_together_to_peer")),
     Row("tokens a record / peer, Qwen3-VL, 1920x1080, single pass", "<= 0.6", ("tokens.py",),
         lambda answers: _tokens(answers, "single_pass_to_peer")),
     Row("--help of the slowest script, seconds", "<= 0.2", ("startup.py",),

@@ -11,6 +11,8 @@ from jsonschema import Draft202012Validator
 
 from image_grounding.families.families import UNKNOWN, family_of
 from image_grounding.steps.prompts import (
+    captions_prompt,
+    captions_schema,
     extraction_prompt,
     extraction_schema,
     grounding_prompt,
@@ -42,6 +44,11 @@ def test_a_caption_is_one_line_of_json(caption: str) -> None:
     both = single_pass_prompt(caption, UNKNOWN)
     assert both.rpartition("\n")[2] == prompt.rpartition("\n")[2]
     assert both.rpartition("\n")[0] == single_pass_prompt("", UNKNOWN).rpartition("\n")[0]
+    several = captions_prompt([caption, "a dog"])
+    listed = [{"id": 0, "caption": caption}, {"id": 1, "caption": "a dog"}]
+    assert data_after(several, "CAPTIONS: ") == listed
+    assert several.rpartition("\n")[0] == captions_prompt([]).rpartition("\n")[0]
+    several.encode("utf-8")
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -136,6 +143,13 @@ def test_the_extraction_schema_takes_what_the_prompt_asks_for() -> None:
     assert Draft202012Validator(schema.schema).is_valid(json.loads(example))
 
 
+def test_several_captions_are_asked_about_by_the_same_rules() -> None:
+    one, several = extraction_prompt("").split("\n\n"), captions_prompt([]).split("\n\n")
+    assert one[1] == several[1] and one[1].startswith("1. Write cleaned_caption")
+    (example,) = [line for line in "\n\n".join(several).split("\n") if line[:1] == "{"]
+    assert Draft202012Validator(captions_schema().schema).is_valid(json.loads(example))
+
+
 @pytest.mark.parametrize("model", ["gemini-3.5-flash-lite", "qwen3-vl"])
 def test_a_single_pass_asks_what_both_steps_ask(model: str) -> None:
     family = family_of(model)
@@ -154,7 +168,12 @@ def test_a_single_pass_asks_what_both_steps_ask(model: str) -> None:
 
 @pytest.mark.parametrize(
     "schema",
-    [extraction_schema(), grounding_schema("box_2d"), single_pass_schema("box_2d")],
+    [
+        extraction_schema(),
+        captions_schema(),
+        grounding_schema("box_2d"),
+        single_pass_schema("box_2d"),
+    ],
     ids=lambda schema: schema.name,
 )
 def test_schemas_are_fit_for_strict_mode(schema: Any) -> None:

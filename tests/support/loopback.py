@@ -42,12 +42,12 @@ class Call:
 
     @property
     def step(self) -> str:
-        """The step it asks for, or ``0+1`` for both at once; "" for a probe."""
+        """The step it asks for; ``0+1`` for both, ``0s`` for several captions; "" for a probe."""
         if self.is_probe:
             return ""
         if asks_for_boxes(self.prompt) and "\nCAPTION: " in self.prompt:
             return "0+1"
-        markers = {"\nCAPTION: ": "0", "\nEXPRESSIONS: ": "1"}
+        markers = {"\nCAPTION: ": "0", "\nCAPTIONS: ": "0s", "\nEXPRESSIONS: ": "1"}
         return next((step for marker, step in markers.items() if marker in self.prompt), "")
 
 

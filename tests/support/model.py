@@ -35,6 +35,9 @@ class Model:
     margin: float = 0.0  # how much larger than the truth its boxes are, as a share of their sides
 
     def answer(self, prompt: str, image: Image.Image | None) -> str:
+        if captions := _after(prompt, "CAPTIONS: "):
+            found = [{"id": one["id"], **self._extract(one["caption"])} for one in captions]
+            return self._dressed({"captions": found})
         if caption := _after(prompt, "CAPTION: "):
             found = self._extract(str(caption))
             if asks_for_boxes(prompt):

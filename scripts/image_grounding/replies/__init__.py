@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Model replies to typed results. The readers take any text and never raise."""
 
-from image_grounding.replies.extraction import ExtractionReply, RawExpression, read_extraction
+from image_grounding.replies.extraction import (
+    ExtractionReply,
+    RawExpression,
+    read_extraction,
+    read_extractions,
+)
 from image_grounding.replies.grounding import GroundingReply, RawInstance, read_grounding
 from image_grounding.replies.text import ReplyStatus
 
@@ -12,5 +17,6 @@ __all__ = [
     "RawInstance",
     "ReplyStatus",
     "read_extraction",
+    "read_extractions",
     "read_grounding",
 ]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Replies to step 0: the cleaned caption and its referring expressions."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +56,42 @@ def read_extraction(text: str) -> ExtractionReply:
     if _is_cut_behind(found.strongest[-1]):
         return ExtractionReply(ReplyStatus.REPAIRED, caption, expressions)
     return ExtractionReply(found.status, caption, expressions, found.open_ended)
+
+
+def read_extractions(text: str) -> dict[int, ExtractionReply]:
+    """Read a reply to step 0 for several captions: what it gives for each id, whole and once.
+
+    Stricter than ``read_extraction``, as each caption can be asked about alone. Never raises.
+    """
+    found = find_json(without_thoughts(text), _shape_of_several)
+    if not found or len(found.values) > 1:  # a draft may stand beside the answer
+        return {}
+    entries = _entries(found.values[0][1].value)
+    count = Counter(entry["id"] for entry in entries)
+    replies = {entry["id"]: _whole(entry) for entry in entries if count[entry["id"]] == 1}
+    return {number: reply for number, reply in replies.items() if reply}
+
+
+def _entries(value: Any) -> list[dict[str, Any]]:
+    """The entries of a reply for several captions."""
+    listed = lowered(value).get("captions") if isinstance(value, dict) else value
+    listed = listed if isinstance(listed, list) else []
+    return [entry for entry in listed if isinstance(entry, dict) and type(entry.get("id")) is int]
+
+
+def _shape_of_several(value: Any) -> Shape:
+    return Shape.STRONG if _entries(value) else Shape.NONE
+
+
+def _whole(entry: dict[str, Any]) -> ExtractionReply | None:
+    """An entry of which nothing is cut, lost or unreadable."""
+    caption, expressions = _read(entry)
+    items = first(lowered(entry), _LIST_KEYS)
+    parts = [entry, *items] if type(items) is list else []
+    plain = all(type(part) in (dict, str) for part in parts)
+    if not caption or not plain or len(parts) != len(expressions) + 1:
+        return None
+    return ExtractionReply(ReplyStatus.OK, caption, expressions)
 
 
 def _read(value: Any) -> tuple[str | None, tuple[RawExpression, ...]]:

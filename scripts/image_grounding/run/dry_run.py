@@ -19,6 +19,7 @@ from image_grounding.results.folder import ResultsFolder
 from image_grounding.run.estimate import Estimate
 from image_grounding.run.progress import Reporter
 from image_grounding.run.run import input_of
+from image_grounding.run.sharing import neighbours
 from image_grounding.spec import Spec
 from image_grounding.steps.table import chosen_steps
 from image_grounding.teachers import make_teacher
@@ -65,6 +66,7 @@ class DryRun:
         self._decode = decode
         self._to_decode: set[int] = set()
         self._whole = 0
+        self._asked_together = False  # whether one of the neighbours is asked for
         self._lines = self._samples = self._repeated = self._finished = 0
         self._unusable = FirstFew()
         self._reasons: Counter[str] = Counter()
@@ -81,22 +83,27 @@ class DryRun:
 
     def look(self) -> None:
         """Go through the input once."""
-        for item, size in self._with_sizes():
-            self._lines += 1
-            if self._lines % _SAY_EVERY == 0:
-                self._reporter.say(f"{self._lines} of {self._selection.total} lines looked at")
-            if isinstance(item, BadLine):
-                self._reject(item.line, item.error)
-            elif item.occurrence > 1:
-                self._repeated += 1
+        for group in neighbours(self._with_sizes(), self._profile.captions, lambda entry: entry[0]):
+            self._asked_together = False
+            for item, size in group:
+                self._look_at_line(item, size)
+
+    def _look_at_line(self, item: Sample | BadLine, size: Size | SampleError) -> None:
+        self._lines += 1
+        if self._lines % _SAY_EVERY == 0:
+            self._reporter.say(f"{self._lines} of {self._selection.total} lines looked at")
+        if isinstance(item, BadLine):
+            self._reject(item.line, item.error)
+        elif item.occurrence > 1:
+            self._repeated += 1
+        else:
+            self._count_image(item, size)
+            try:
+                self._look_at(item, size)
+            except SampleError as error:
+                self._reject(item.line, error)
             else:
-                self._count_image(item, size)
-                try:
-                    self._look_at(item, size)
-                except SampleError as error:
-                    self._reject(item.line, error)
-                else:
-                    self._samples += 1
+                self._samples += 1
 
     def _with_sizes(self) -> Iterator[tuple[Sample | BadLine, Size | SampleError]]:
         """Each item with the size of its image, or what is wrong with it; some are read ahead."""
@@ -144,7 +151,10 @@ class DryRun:
             self._wrong_sizes.add(warning)
         for store in self._stores[len(done.checkpoints) :]:
             if cost := store.step.cost(sample, size, done.earlier, self._profile):
-                self._estimate.add(store.step, cost, size)
+                shares = cost.common_tokens > 0
+                together = shares and self._asked_together
+                self._asked_together |= shares
+                self._estimate.add(store.step, cost.beside_another() if together else cost, size)
 
     def _count_image(self, sample: Sample, size: Size | SampleError) -> None:
         key = hash(sample.image)  # 64 bits in place of a path

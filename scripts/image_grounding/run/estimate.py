@@ -37,7 +37,7 @@ class Estimate:
 
     def add(self, step: AnyStep, cost: Cost, size: Size) -> None:
         """Count a step of a sample with an image of ``size`` (width, height) in pixels."""
-        self.requests[step.number] += 1
+        self.requests[step.number] += cost.requests
         self.text_tokens += cost.text_tokens
         self.output_tokens += cost.output_tokens
         if cost.picture and self.image_tokens is not None:

@@ -22,6 +22,7 @@ from image_grounding.results.failures import FailureLog
 from image_grounding.run.breaker import INTERNAL, Breaker
 from image_grounding.run.convention_watch import ConventionWatch
 from image_grounding.run.progress import Reporter, Snapshot
+from image_grounding.run.sharing import Seat, SharedQuestion, neighbours
 from image_grounding.run.worker import RunStopped, SampleWorker, StepFailed
 from image_grounding.steps.grounding import UNUSABLE
 from image_grounding.steps.table import AnyStep
@@ -77,7 +78,7 @@ class Pipeline:
         self.tally = RunTally(total=total)
         self.stopped_by: ImageGroundingError | None = None
         self.interrupted = False
-        self._items = items
+        self._groups = neighbours(items, teacher.profile.captions, lambda item: item)
         self._teacher = teacher
         self._failures = failures
         self._at_once = workers
@@ -173,15 +174,21 @@ class Pipeline:
             self._crew.create_task(self._work())
 
     async def _work(self) -> None:
-        try:
-            for item in self._items:
-                self.tally.lines += 1
-                await self._handle(item)
+        with self._ending():
+            for group in self._groups:
+                self.tally.lines += len(group)
+                await self._handle_group(group)
                 await asyncio.sleep(0)
                 if self._stop.is_set():
                     return
+
+    @contextlib.contextmanager
+    def _ending(self) -> Iterator[None]:
+        """End with the run, and the run with what no other sample could do better."""
+        try:
+            yield
         except RunStopped:
-            return
+            pass
         except (InputError, OutputError) as error:
             self._halt(error)
 
@@ -189,7 +196,23 @@ class Pipeline:
         if not self._stop.is_set():
             await self._watching(self._watch.end())
 
-    async def _handle(self, item: Sample | BadLine) -> None:
+    async def _handle_group(self, group: list[Sample | BadLine]) -> None:
+        """Samples of one picture, whose first step shares a request."""
+        if len(group) == 1:
+            return await self._handle(group[0])
+        shared = SharedQuestion(self._teacher, self._ready, len(group))
+
+        async def handle(item: Sample | BadLine) -> None:
+            seat = Seat(shared)
+            try:
+                with self._ending():
+                    await self._handle(item, seat)
+            finally:
+                seat.leave()
+
+        await asyncio.gather(*map(handle, group))
+
+    async def _handle(self, item: Sample | BadLine, seat: Seat | None = None) -> None:
         if isinstance(item, BadLine):
             self._fail(item, next(iter(self._failures)), item.error)
             return
@@ -198,7 +221,7 @@ class Pipeline:
             return
         epoch = self._watch.epoch
         try:
-            outcome = await self._worker.annotate(item)
+            outcome = await self._worker.annotate(item, seat)
         except StepFailed as failed:
             self._failed(item, failed.step, failed.error)
             if getattr(failed.error, "reason", "") == UNUSABLE:

@@ -11,7 +11,8 @@ from image_grounding.boxes.frames import Size
 from image_grounding.images.encoding import EncodedImage
 from image_grounding.input.samples import Sample, wrong_size
 from image_grounding.results.checkpoints import Checkpoint, CheckpointStore, load_finished
-from image_grounding.steps.drive import Driven, Replay, drive
+from image_grounding.run.sharing import Seat
+from image_grounding.steps.drive import Carrier, Driven, Replay, drive
 from image_grounding.steps.question import Reply
 from image_grounding.steps.step import Earlier
 from image_grounding.steps.table import AnyStep
@@ -125,8 +126,12 @@ class SampleWorker:
         self._recall = not (force or reread)
         self._reread = reread
 
-    async def annotate(self, sample: Sample) -> Outcome:
+    async def annotate(self, sample: Sample, seat: Seat | None = None) -> Outcome:
         """Take a sample through the steps.
+
+        Args:
+            sample: the input line.
+            seat: where its first step shares a question with others.
 
         Raises:
             StepFailed: with the step and what happened in it.
@@ -141,9 +146,11 @@ class SampleWorker:
                     if found := done.checkpoints.get(step):
                         self._count_recalled(step, found.provenance)
                     else:
-                        driven = await self._do(step, store, sample, earlier, latest)
+                        driven = await self._do(step, store, sample, earlier, latest, seat)
                         earlier = earlier.plus(step, driven.result)
                         latest.update((step.number, reply) for reply in driven.replies)
+                if seat:
+                    seat.leave()
                 through += 1
                 self.half_done += 1
         finally:
@@ -166,6 +173,7 @@ class SampleWorker:
         sample: Sample,
         earlier: Earlier,
         latest: Mapping[str, Reply],
+        seat: Seat | None,
     ) -> Driven[Any]:
         """A step's result, asked for and kept.
 
@@ -175,6 +183,7 @@ class SampleWorker:
             sample: the input line.
             earlier: the results of the steps before.
             latest: the latest replies to those that were asked now, by step number.
+            seat: see ``annotate``.
         """
         if self._reread and (kept := store.load(sample, earlier, replies=True)) and kept.replies:
             result = await self._read_again(step, store, sample, earlier, kept)
@@ -183,7 +192,8 @@ class SampleWorker:
         # What is paid for is read, though the run may have ended.
         image = await (self._load(sample) if reply else self._begin(sample))
         size, profile = image.frame.original, self._teacher.profile
-        carrier = Replay((reply,), self._teacher, self._ready) if reply else self._teacher
+        carrier: Carrier = seat if seat and step is self._first else self._teacher
+        carrier = Replay((reply,), carrier, self._ready) if reply else carrier
         driven = await drive(step.plan(sample, size, earlier, profile), step.read, carrier)
         store.save(
             sample,

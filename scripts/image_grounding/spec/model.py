@@ -33,6 +33,7 @@ class Workflow:
     force_reprocess: bool
     reread: bool
     single_pass: bool
+    captions_per_request: int
     max_attempts: int
     requests_per_minute: float | None
     tokens_per_minute: float | None
@@ -44,6 +45,11 @@ class Workflow:
     def in_single_pass(self) -> bool:
         """Whether one request asks for what steps 0 and 1 ask for; it takes both of them."""
         return self.single_pass and {"0", "1"} <= set(self.steps)
+
+    @property
+    def captions_together(self) -> int:
+        """Captions of one picture that one request of step 0 may ask about."""
+        return 1 if self.in_single_pass or "0" not in self.steps else self.captions_per_request
 
     @property
     def first_workers(self) -> int:

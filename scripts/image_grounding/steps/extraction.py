@@ -15,6 +15,7 @@ from image_grounding.spans import as_span, find_spans
 from image_grounding.steps.annotations import Expression, Extraction
 from image_grounding.steps.profile import Profile
 from image_grounding.steps.prompts import (
+    captions_prompt,
     extraction_prompt,
     extraction_schema,
     single_pass_prompt,
@@ -29,6 +30,8 @@ from image_grounding.steps.tokens import (
     text_tokens,
 )
 from image_grounding.steps.unread import MAX_ASKS, unread
+
+_LISTED_TOKENS = text_tokens('{"id": 0, "caption": ""}, ')
 
 
 @dataclass(frozen=True)
@@ -159,15 +162,19 @@ class ExtractionStep(Step[Extraction]):
         if profile.single_pass:
             prompt = text_tokens(single_pass_prompt(sample.caption, profile.family))
             return Cost(prompt, written + GROUNDED_TOKENS * count, profile.transport)
-        prompt = _empty_prompt_tokens(profile.overview is not None) + text_tokens(sample.caption)
-        return Cost(prompt, written, profile.overview, low_detail=True)
+        several = profile.captions > 1
+        common = _empty_prompt_tokens(profile.overview is not None, several)
+        prompt = common + text_tokens(sample.caption) + several * _LISTED_TOKENS
+        return Cost(prompt, written, profile.overview, low_detail=True, common_tokens=common)
 
 
 EXTRACTION = ExtractionStep()
 
 
 @cache
-def _empty_prompt_tokens(with_image: bool) -> int:
+def _empty_prompt_tokens(with_image: bool, several: bool) -> int:
+    if several:
+        return text_tokens(captions_prompt([], with_image=with_image))
     return text_tokens(extraction_prompt("", with_image=with_image))
 
 

@@ -18,6 +18,7 @@ class Profile:
         transport: the size of pictures for boxes.
         overview: the size of pictures for a look at the whole; None for text alone.
         single_pass: step 0's question asks for what step 1 asks for, too.
+        captions: of one picture, so many are asked about in one request of step 0.
     """
 
     family: Family
@@ -25,6 +26,7 @@ class Profile:
     transport: Transport
     overview: Transport | None = None
     single_pass: bool = False
+    captions: int = 1
 
     @property
     def transports(self) -> tuple[Transport, ...]:

@@ -10,7 +10,7 @@ import json
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar, cast
 
 from image_grounding.boxes.frames import Size, Transport
@@ -23,12 +23,23 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Cost:
-    """What a step is likely to take for a sample: tokens of text, the picture's size as sent."""
+    """What a step is likely to take for a sample: tokens of text, the picture's size as sent.
+
+    ``common_tokens`` are those of the text that a request for several samples has once, and
+    ``requests`` is 0 for a sample that is asked for in another one's request.
+    """
 
     text_tokens: int
     output_tokens: int
     picture: Transport | None = None
     low_detail: bool = False
+    common_tokens: int = 0
+    requests: int = 1
+
+    def beside_another(self) -> "Cost":
+        """What the sample adds to a request that asks for another one already."""
+        text = self.text_tokens - self.common_tokens
+        return replace(self, text_tokens=text, picture=None, requests=0)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from image_grounding.results.folder import ResultsFolder
 from image_grounding.spec import Spec
 from image_grounding.spec.capabilities import capabilities_of
 from image_grounding.steps.profile import Profile
-from image_grounding.steps.prompts import SINGLE_PASS_VERSION, VERSION
+from image_grounding.steps.prompts import CAPTIONS_VERSION, SINGLE_PASS_VERSION, VERSION
 from image_grounding.steps.question import Question, Reply
 from image_grounding.teachers.base import Traffic
 
@@ -32,6 +32,7 @@ class VlmTeacher:
         self._vlm = spec.vlm
         self._family = asked_family(spec.vlm.model, spec.vlm.coordinates)
         self._single_pass = spec.workflow.in_single_pass
+        self._captions = spec.workflow.captions_together
         self._named = spec.vlm.coordinates != "auto"
         self._measurement: Measurement | None = None
         self._profile: Profile | None = None
@@ -50,7 +51,7 @@ class VlmTeacher:
             transport = transport_for(self._family, convention, self._vlm)
             overview = overview_for(transport, self._vlm)
             self._profile = Profile(
-                self._family, convention, transport, overview, self._single_pass
+                self._family, convention, transport, overview, self._single_pass, self._captions
             )
         return self._profile
 
@@ -117,10 +118,11 @@ class VlmTeacher:
     def provenance(self) -> dict[str, Any]:
         """Backend, model, prompt version and box convention (None before it is measured)."""
         known = self._named or self._measurement is not None
+        version = CAPTIONS_VERSION if self._captions > 1 else VERSION
         return {
             "backend": self._vlm.backend,
             "model": self._vlm.model,
-            "prompt_version": SINGLE_PASS_VERSION if self._single_pass else VERSION,
+            "prompt_version": SINGLE_PASS_VERSION if self._single_pass else version,
             "convention": self.profile.convention if known else None,
         }
 
