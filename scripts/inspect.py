@@ -10,7 +10,7 @@
 #   "jinja2>=3.1",
 #   "jsonschema>=4.23",
 #   "omegaconf>=2.3",
-#   "openai[aiohttp]>=3.57,<4",
+#   "openai>=3.57,<4",
 #   "pillow>=11",
 #   "pydantic>=2.11",
 #   "questionary>=2.1",
