@@ -212,16 +212,24 @@ def test_expressions_that_were_edited_are_asked(server: Loopback, make_project: 
     path = project.results / "step_0_expression_extraction" / "annotations.jsonl"
     first, second = read_jsonl(path)
     (colour, box), *_ = project.scenes["scene0.png"].boxes
-    first["expressions"] = [{"text": f"the {colour} one"}]
+    first["expressions"][0] = {"text": f"the {colour} one"}
     write_jsonl(path, [first, second])
     server.calls.clear()
     ran = project.run(server, 'workflow.steps=["1"]')
     assert ran.code == 0, ran.err
     assert [call.step for call in server.calls] == ["1"]
-    (expression,) = project.annotations()[0]["expressions"]
+    expression = project.annotations()[0]["expressions"][0]
     assert expression["text"] == f"the {colour} one"
     found = expression["instances"][0]["bbox"]
     assert max(abs(a - b) for a, b in zip(found, box, strict=True)) <= 1
+
+
+def test_what_fails_again_in_a_pilot_is_listed_once(server: Loopback, make_project: Maker) -> None:
+    project = make_project(3, size=(64, 48))
+    server.fault = lambda call: Answer(text="no idea") if call.step == "0" else None
+    assert project.run(server).code == 3
+    assert project.run(server, "--limit", "2").code == 3
+    assert sorted(failure["line"] for failure in project.failures("0")) == [1, 2, 3]
 
 
 def test_what_a_repeated_line_dropped_counts_once(server: Loopback, make_project: Maker) -> None:
@@ -399,14 +407,14 @@ def test_no_leftovers(server: Loopback, make_project: Maker) -> None:
 
 
 def test_disk_full(make_project: Maker, server: Loopback, tmp_path: Path) -> None:
-    """A folder that takes no more bytes: a clear end, and what is there stays whole."""
+    """Files that take no more bytes: a clear end, and what is there stays whole."""
     project = make_project(3)
     project.run(server)
     before = (project.results / "annotations.jsonl").read_bytes()
     rows = read_jsonl(project.input)
     more = [{**rows[0], "caption": "There is a red rectangle"}, *rows[1:] * 30]  # over a buffer
     write_jsonl(project.input, [*rows, *more])
-    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64)); import signal; "
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20000,) * 2); import signal; "
     limit += "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); import runpy, sys; "
     limit += "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
     done = subprocess.run(
