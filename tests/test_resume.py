@@ -414,8 +414,9 @@ def test_disk_full(make_project: Maker, server: Loopback, tmp_path: Path) -> Non
     rows = read_jsonl(project.input)
     more = [{**rows[0], "caption": "There is a red rectangle"}, *rows[1:] * 30]  # over a buffer
     write_jsonl(project.input, [*rows, *more])
-    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20000,) * 2); import signal; "
-    limit += "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); import runpy, sys; "
+    limit = "import resource, runpy, signal, sys; "
+    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); "
+    limit += "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     limit += "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
     done = subprocess.run(
         [sys.executable, "-c", limit, str(SCRIPTS / "run_pipeline.py"),
