@@ -7,6 +7,7 @@ import pytest
 
 from conftest import Project
 from support.loopback import Answer, Call, Loopback
+from support.scripts import run_script
 
 Maker = Callable[..., Project]
 SAMPLES = 20
@@ -50,6 +51,8 @@ def test_no_more_is_spent(steps: str, workers: int, server: Loopback, make_proje
     assert ran.code == 3, ran.err
     assert (ran.json["status"], ran.json["stopped_by"]) == ("budget reached", "max_cost")
     assert ran.json["usage"]["cost"] == pytest.approx(9 * COST)
+    seen = run_script("status.py", str(project.results), "--quiet").json
+    assert seen["status"] == "budget reached"
     assert len(server.calls) + len(server.probes) == 9
     assert ran.json["counts"]["failed"] == 0
 

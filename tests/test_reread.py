@@ -140,3 +140,27 @@ def test_boxes_of_two_conventions_in_one_folder_are_named(
         assert (usual.code, usual.json["checkpoints_of_another_teacher"]) == (0, {})
         seen = run_script("inspect.py", str(project.results), "--quiet").json
         assert "mixed_conventions" not in {finding["check"] for finding in seen["findings"]}
+
+
+def test_boxes_of_another_server_that_was_measured_stay_as_they_are(make_project: Maker) -> None:
+    """Both conventions were measured, so that neither part is wrong."""
+    project = make_project(6)
+    auto = "vlm.coordinates=auto"
+    with Loopback(Model("norm1000_xyxy")) as first:
+        assert project.run(first, auto, "--limit", "3").code == 0
+    with Loopback(Model("norm1000_yxyx")) as second:
+        ran = project.run(second, auto)
+        assert (ran.code, len(project.annotations())) == (0, 6), ran.err
+        assert ran.json["checkpoints_of_another_teacher"] == {"measured_convention": 3}
+        right = project.annotations()
+        for record, scene in zip(right, project.scenes.values(), strict=True):
+            boxes = [one["bbox"] for item in record["expressions"] for one in item["instances"]]
+            for box in boxes:
+                assert any(
+                    max(abs(a - b) for a, b in zip(box, true, strict=True)) <= 1
+                    for _, true in scene.boxes
+                )
+        seen = run_script("inspect.py", str(project.results), "--quiet").json
+        assert "mixed_conventions" not in {finding["check"] for finding in seen["findings"]}
+        assert project.run(second, auto, AGAIN).code == 0
+        assert project.annotations() == right

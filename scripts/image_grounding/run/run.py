@@ -139,7 +139,7 @@ def _run(
         status=_status(code, pipeline), seconds=time.monotonic() - started,
     )  # fmt: skip
     folder.write_summary(summary)
-    reporter.end(_STATUS[code], pipeline.stopped_by)
+    reporter.end(summary["status"], pipeline.stopped_by)
     _say_what_matters(reporter, summary)
     for log in failures.values():
         if log.by_reason:

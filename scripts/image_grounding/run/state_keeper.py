@@ -103,8 +103,9 @@ class StateKeeper:
         self._pace.update(now)
         left = self._pace.seconds_left(now)
         traffic = teacher.traffic()
+        state = "answering" if traffic.answered else "has not answered yet"
         endpoint = {
-            "state": "answering" if traffic.answered else "has not answered yet",
+            "state": f"not answering for {now.silent:.0f} s" if now.silent else state,
             "in_flight": now.in_flight,
             "limit": now.limit,
         }

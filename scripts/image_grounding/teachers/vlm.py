@@ -116,7 +116,7 @@ class VlmTeacher:
         return await diagnose(error, self._asker, self._vlm)
 
     def provenance(self) -> dict[str, Any]:
-        """Backend, model, prompt version and box convention (None before it is measured)."""
+        """Backend, model, prompt version and box convention (None before it is known)."""
         known = self._named or self._measurement is not None
         version = CAPTIONS_VERSION if self._captions > 1 else VERSION
         return {
@@ -124,6 +124,7 @@ class VlmTeacher:
             "model": self._vlm.model,
             "prompt_version": SINGLE_PASS_VERSION if self._single_pass else version,
             "convention": self.profile.convention if known else None,
+            "measured_convention": self._measurement.chosen if self._measurement else None,
         }
 
     def facts(self) -> dict[str, Any]:

@@ -71,7 +71,8 @@ UNMEASURED_CONVENTION = Check(
 MIXED_CONVENTIONS = Check(
     "mixed_conventions",
     "The boxes of some samples were read in another convention than the others: one part is wrong.",
-    "Run again with workflow.reread=true: it derives all boxes anew from the kept replies.",
+    "Run again with workflow.reread=true: it derives them anew from the kept replies. What another "
+    "server answered, whose convention was measured, stays as it is.",
     dataset=True,
 )
 COARSE_BOXES = Check(
