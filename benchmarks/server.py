@@ -17,7 +17,7 @@ EXPRESSIONS = [
     {"text": "a red cup", "noun_chunk": "cup"},
     {"text": "plates", "noun_chunk": "plates"},
 ]
-_ID = re.compile(rb'\\"id\\": ?(\d+)')
+_LISTED = re.compile(rb'\\"id\\": ?(\d+), ?\\"text\\": ?\\"(.*?)\\"')
 
 
 def reply_to(body: bytes) -> bytes:
@@ -26,7 +26,10 @@ def reply_to(body: bytes) -> bytes:
     if asked:
         box = {"bbox_2d": [100, 100, 500, 500], "score": 0.9}
         said: Any = {
-            "instances": [{"id": int(i), **box} for i in _ID.findall(listed)],
+            "instances": [
+                {"id": int(number), "label": text.decode(), **box}
+                for number, text in _LISTED.findall(listed)
+            ],
             "absent": [],
         }
     else:

@@ -16,7 +16,10 @@ ASKED = ("a red car", "two dogs", "the left dog", "7")
 number = st.one_of(st.integers(0, 1000), st.floats(0, 1000, width=32), st.sampled_from([0, -1, 1]))
 item = st.fixed_dictionaries(
     {"id": st.integers(0, 3), "bbox_2d": st.lists(number, min_size=4, max_size=4)},
-    optional={"score": st.one_of(st.none(), st.floats(0, 1), st.integers(0, 2))},
+    optional={
+        "label": st.sampled_from([None, *ASKED, "dog", "2"]),
+        "score": st.one_of(st.none(), st.floats(0, 1), st.integers(0, 2)),
+    },
 )
 
 
@@ -31,6 +34,9 @@ def replies(draw: st.DrawFn) -> str:
     if draw(st.integers(0, 9)) == 9:
         absent = draw(st.lists(st.integers(-1, 4), max_size=3))
     key = draw(st.sampled_from(["bbox_2d", "box_2d", "bbox"]))
+    for one in items:  # most labels are those of their ids
+        if "label" in one and draw(st.integers(0, 4)):
+            one["label"] = ASKED[one["id"]]
     items = [{key if name == "bbox_2d" else name: one[name] for name in one} for one in items]
     reply: dict[str, Any] = {"instances": items, "absent": absent}
     return json.dumps(reply, indent=draw(st.sampled_from([None, 1])))
@@ -58,15 +64,26 @@ def test_both_readers_find_the_same(text: str) -> None:
         pytest.param('{"instances": [{"id": 0, "id": 0, "bbox": [1, 2, 3, 4]}]}', id="twice"),
         pytest.param('{"instances": [{"id": 0, "bbox": [1, 2, 3, 4]}], "absent": [0]}', id="both"),
         pytest.param('{"instances": [{"id": 0, "bbox": [1, 2, 3, 4], "score": 7}]}', id="score"),
+        pytest.param(
+            '{"instances": [{"id": 0, "label": "a dog", "bbox": [1, 2, 3, 4]}]}', id="label"
+        ),
         pytest.param('{"instances": [], "absent": []}', id="silent"),
         pytest.param('{"instances": {"id": 0, "bbox": [1, 2, 3, 4]}}', id="no list"),
         pytest.param("[" * 100_000, id="deep"),
     ],
 )
 def test_everything_else_is_looked_at_closely(text: str) -> None:
-    assert read_exact(text, 1) is None
+    assert read_exact(text, ["a cat"]) is None
 
 
 def test_the_requested_form_is_read_at_a_glance() -> None:
-    text = '{"instances": [{"id": 1, "bbox_2d": [1, 2, 3, 4.5], "score": 1}], "absent": [0]}'
-    assert read_exact(text, 2) == ({1: ((1.0, 2.0, 3.0, 4.5), 1.0)}, frozenset({0}))
+    text = json.dumps(
+        {
+            "instances": [{"id": 1, "label": "a dog", "bbox_2d": [1, 2, 3, 4.5], "score": 1}],
+            "absent": [0],
+        }
+    )
+    assert read_exact(text, ["a cat", "a dog"]) == (
+        {1: ((1.0, 2.0, 3.0, 4.5), 1.0)},
+        frozenset({0}),
+    )

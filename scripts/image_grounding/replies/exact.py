@@ -6,30 +6,30 @@ The reader of everything else finds the same in them (a test compares), in thirt
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from image_grounding.boxes.frames import Box
 
 _KEYS = ({"instances"}, {"instances", "absent"})
 _BOX_KEYS = frozenset({"bbox_2d", "box_2d", "bbox"})
-_ITEM_KEYS = frozenset({"id", "score"}) | _BOX_KEYS
+_ITEM_KEYS = frozenset({"id", "label", "score"}) | _BOX_KEYS
 # Numbers that no picture is as large as are left to those who look closer.
 _MOST = 100_000
 
 Boxes = dict[int, tuple[Box, float | None]]
 
 
-def read_exact(text: str, count: int) -> tuple[Boxes, frozenset[int]] | None:
+def read_exact(text: str, expressions: Sequence[str]) -> tuple[Boxes, frozenset[int]] | None:
     """The box of each expression with its score, and the absent expressions.
 
     Args:
         text: the reply.
-        count: how many expressions were asked for; their ids are 0 to ``count`` - 1.
+        expressions: the texts that were asked for; their position is their id.
 
     Returns:
         None unless the reply is one object of the requested form and nothing else, with every
-        expression once, in a box's ``id`` or in ``absent``.
+        expression once, in a box's ``id``, under its own label if any, or in ``absent``.
     """
     try:
         value = json.loads(text, object_pairs_hook=_without_repetitions)
@@ -42,7 +42,7 @@ def read_exact(text: str, count: int) -> tuple[Boxes, frozenset[int]] | None:
         return None
     boxes: Boxes = {}
     for item in instances:
-        if (read := _instance(item)) is None:
+        if (read := _instance(item, expressions)) is None:
             return None
         if read[0] in boxes:  # a second box counts for a plural alone
             return None
@@ -50,7 +50,7 @@ def read_exact(text: str, count: int) -> tuple[Boxes, frozenset[int]] | None:
     if not all(type(id_) is int for id_ in absent):
         return None
     answered = [*boxes, *absent]
-    if len(answered) != count or set(answered) != set(range(count)):
+    if len(answered) != len(expressions) or set(answered) != set(range(len(expressions))):
         return None
     return boxes, frozenset(absent)
 
@@ -62,11 +62,14 @@ def _without_repetitions(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-def _instance(item: Any) -> tuple[int, Box, float | None] | None:
+def _instance(item: Any, expressions: Sequence[str]) -> tuple[int, Box, float | None] | None:
     if not isinstance(item, dict) or not item.keys() <= _ITEM_KEYS:
         return None
-    names = item.keys() & _BOX_KEYS
-    if len(names) != 1 or type(item.get("id")) is not int:
+    names, id_ = item.keys() & _BOX_KEYS, item.get("id")
+    if len(names) != 1 or type(id_) is not int or not 0 <= id_ < len(expressions):
+        return None
+    label = expressions[id_]
+    if item.get("label", label) != label or expressions.count(label) > 1:
         return None
     numbers, score = item[next(iter(names))], item.get("score")
     if not isinstance(numbers, list) or len(numbers) != 4 or not _are_plain(numbers):
@@ -74,7 +77,7 @@ def _instance(item: Any) -> tuple[int, Box, float | None] | None:
     if score is not None and not (type(score) in (int, float) and 0 < score <= 1):
         return None
     x1, y1, x2, y2 = map(float, numbers)
-    return item["id"], (x1, y1, x2, y2), None if score is None else float(score)
+    return id_, (x1, y1, x2, y2), None if score is None else float(score)
 
 
 def _are_plain(numbers: Iterable[Any]) -> bool:

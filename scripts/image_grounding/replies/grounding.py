@@ -71,7 +71,7 @@ def read_grounding(text: str, expressions: Sequence[str]) -> GroundingReply:
         text: the reply.
         expressions: the texts that were asked for; their position is their id.
     """
-    exact = read_exact(text, len(expressions))
+    exact = read_exact(text, expressions)
     if exact is None:
         return read_any(text, expressions)
     instances = (RawInstance(index, box, score) for index, (box, score) in exact[0].items())

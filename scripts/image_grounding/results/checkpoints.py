@@ -3,6 +3,7 @@
 
 import contextlib
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +13,9 @@ from typing import Any, Generic, TypeVar, cast
 from image_grounding.boxes.frames import Size, Transport
 from image_grounding.errors import OutputError
 from image_grounding.files import to_json, write_atomic
-from image_grounding.images.source import is_unchanged
+from image_grounding.images.source import MAX_FILE_PIXELS, is_unchanged
 from image_grounding.input.samples import Sample
 from image_grounding.plain import from_plain, json_reader, to_plain
-from image_grounding.results.soundness import is_sound
 from image_grounding.steps.question import Finish, Reply
 from image_grounding.steps.step import Earlier, Step
 from image_grounding.steps.table import AnyStep, given_steps
@@ -29,6 +29,8 @@ _READABLE = frozenset({1, 2})
 _MAX_REPLY = 100_000
 # Of a checkpoint that is shown to a person; ours are a thousandth of it.
 _MOST_BYTES = 4_000_000
+# What a fact of the provenance may be, besides a finite number.
+_PLAIN = frozenset({str, int, bool, type(None)})
 _REPLIES: Any = tuple[Reply, ...]
 _TRANSPORT: Any = Transport | None
 
@@ -138,11 +140,11 @@ class CheckpointStore(Generic[R]):
                 from_plain(_REPLIES, kept.replies) if replies else (),
                 kept.transport,
             )
-            if not is_sound(self.step, found, earlier):
+            if not _is_sound(self.step, found, earlier):
                 raise ValueError
         except OSError:
             return None
-        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
+        except ValueError:
             self.unusable += 1
             return None
         return found if is_unchanged(sample.image, found.image) else None
@@ -188,6 +190,22 @@ def _kept(reply: Reply) -> dict[str, Any]:
     cut = len(reply.text) > _MAX_REPLY
     finish = Finish.LENGTH if cut else reply.finish
     return {"text": reply.text[:_MAX_REPLY], "finish": str(finish)}
+
+
+def _is_sound(step: AnyStep, kept: Checkpoint[Any], earlier: Earlier) -> bool:
+    """Whether a checkpoint holds what a record may hold, made after the ``earlier`` results.
+
+    Plain loops: a resumed run asks it of every finished step.
+    """
+    width, height = kept.size
+    if not (width > 0 and height > 0 and width * height <= MAX_FILE_PIXELS):
+        return False
+    for fact in kept.provenance.values():
+        if type(fact) not in _PLAIN and not (type(fact) is float and math.isfinite(fact)):
+            return False
+    if kept.transport and min(vars(kept.transport).values()) < 1:
+        return False
+    return step.is_sound(kept.result, kept.size, earlier)
 
 
 def load_finished(
