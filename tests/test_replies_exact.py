@@ -57,6 +57,8 @@ def test_both_readers_find_the_same(text: str) -> None:
         pytest.param('{"instances": [{"id": 0, "bbox": [1, 2, 3, 4]}]} no', id="words behind"),
         pytest.param('{"instances": [{"id": 0, "bbox": [1, 2, 3, 4]}], "note": 1}', id="more"),
         pytest.param('{"instances": [{"id": 0, "bbox": [1, 2, 3, NaN]}]}', id="no number"),
+        pytest.param('{"instances": [{"id": 0, "bbox": [1, 2, 3, 1%s]}]}' % ("0" * 400), id="huge"),
+        pytest.param('{"instances": [{"id": 0, "bbox": [1, 2, 3, 1e999]}]}', id="endless"),
         pytest.param('{"instances": [{"id": 0, "bbox": [0, 0, 0, 0]}]}', id="zeros"),
         pytest.param('{"instances": [{"id": 0, "bbox": [1, 2, 3, 4, 5]}]}', id="five"),
         pytest.param('{"instances": [{"id": 1, "bbox": [1, 2, 3, 4]}]}', id="counted from 1"),
