@@ -15,8 +15,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,25 @@ PRELOADED = [
     "support.warm",
 ]
 _FORKS.set_forkserver_preload(PRELOADED)
+
+
+def _start_server() -> None:
+    """Start the server that scripts are forks of; it finds what it loads in PYTHONPATH alone."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(SCRIPTS), str(ROOT / "tests")])
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.environ.pop("PYTHONPATH")
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
+
+
+def _fork(target: Callable[..., None], *arguments: Any) -> BaseProcess:
+    _start_server()
+    process = _FORKS.Process(target=target, args=arguments)
+    process.start()
+    return process
 
 
 @dataclass(frozen=True)
@@ -85,8 +105,7 @@ def run_script(
         return Ran(done.returncode, done.stdout, done.stderr)
     with tempfile.TemporaryDirectory() as streams:
         paths = {stream: os.path.join(streams, stream) for stream in _STREAMS}
-        process = _FORKS.Process(target=_be, args=(command, folder, variables, paths))
-        process.start()
+        process = _fork(_be, command, folder, variables, paths)
         process.join(timeout)
         if process.exitcode is None:
             process.kill()
@@ -114,8 +133,7 @@ def start_at_terminal(
     command = [str(SCRIPTS / name), *arguments]
     paths = {"in": os.ttyname(terminal), "out": str(out), "err": os.ttyname(terminal)}
     variables = clean_environment(**environment)
-    process = _FORKS.Process(target=_be_at_terminal, args=(command, str(cwd), variables, paths))
-    process.start()
+    process = _fork(_be_at_terminal, command, str(cwd), variables, paths)
     while not out.exists() and process.is_alive():  # stdin is opened before stdout
         time.sleep(0.005)
     os.close(terminal)
@@ -135,6 +153,8 @@ def _be(
     command: list[str], folder: str, variables: Mapping[str, str], paths: Mapping[str, str]
 ) -> None:
     """Become the script, in a fork."""
+    # The server passes over what it cannot import, which would make each start slow.
+    assert all(name in sys.modules for name in PRELOADED)
     for number, stream in enumerate(_STREAMS):
         flags = os.O_CREAT | (os.O_WRONLY if number else os.O_RDONLY)
         os.dup2(os.open(paths[stream], flags, 0o600), number)

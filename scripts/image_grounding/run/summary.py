@@ -3,6 +3,7 @@
 
 import platform
 from collections.abc import Mapping
+from functools import cache
 from importlib import metadata
 from typing import Any
 
@@ -70,7 +71,7 @@ def make_summary(
         "usage": usage,
         "usage_of_all_runs": _added_up(previous, usage),
         "seconds": round(seconds, 2),
-        "versions": _versions(),
+        "versions": versions(),
         "spec": spec.redacted,
     }
 
@@ -92,11 +93,13 @@ def _added_up(previous: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str
     }
 
 
-def _versions() -> dict[str, str]:
-    versions = {"image-grounding": __version__, "python": platform.python_version()}
+@cache
+def versions() -> Mapping[str, str]:
+    """Of what has a hand in the results, by package."""
+    found = {"image-grounding": __version__, "python": platform.python_version()}
     for name in _PACKAGES:
         try:
-            versions[name] = metadata.version(name)
+            found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return versions
+    return found
