@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from conftest import Project, read_jsonl, write_jsonl
+from support.kept import checkpoints, give_each_a_file, replace_checkpoints
 from support.loopback import Answer, Call, Loopback
 from support.scenes import make_scene
-from support.scripts import SCRIPTS, clean_environment
+from support.scripts import SCRIPTS, clean_environment, run_script
 
 Maker = Callable[..., Project]
 
@@ -78,10 +79,7 @@ def test_killed_in_the_middle(server: Loopback, make_project: Maker) -> None:
     after_calls(server, 31, process.kill)
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
-    finished = {
-        step: len(list((project.results / folder / ".ckpt").glob("*.json")))
-        for step, folder in (("0", "step_0_expression_extraction"), ("1", "step_1_grounding"))
-    }
+    finished = {step: len(checkpoints(project.results, step)) for step in "01"}
     assert 0 < finished["1"] < 30
     server.fault = lambda call: None
     server.calls.clear()
@@ -379,11 +377,31 @@ def test_a_broken_checkpoint_is_no_checkpoint(
 ) -> None:
     project = make_project(1)
     project.run(server)
-    (path,) = (project.results / "step_1_grounding" / ".ckpt").glob("*.json")
-    path.write_text(text)
+    replace_checkpoints(project.results, "1", [text])
     server.calls.clear()
     assert project.run(server).code == 0
     assert len(server.calls) == 1
+    give_each_a_file(project.results, "1")[0].write_text(text)
+    assert project.run(server).code == 0
+    assert len(server.calls) == 2
+
+
+def test_checkpoints_in_files_of_their_own(server: Loopback, make_project: Maker) -> None:
+    """As they once were; a run adds to them and takes from them."""
+    project = make_project(3)
+    assert project.run(server).code == 0
+    wanted = project.annotations()
+    files = [*give_each_a_file(project.results, "0"), *give_each_a_file(project.results, "1")]
+    server.calls.clear()
+    assert project.run(server).code == 0
+    assert (server.calls, project.annotations()) == ([], wanted)
+    files[-1].unlink()
+    assert project.run(server).code == 0
+    assert [call.step for call in server.calls] == ["1"]
+    assert len(checkpoints(project.results, "1")) == 1
+    assert project.annotations() == wanted
+    status = run_script("status.py", str(project.results)).json
+    assert status["checkpoints"] == {"0": 3, "1": 3}
 
 
 def test_finished_samples_outlive_their_pictures(server: Loopback, make_project: Maker) -> None:
@@ -400,7 +418,7 @@ def test_no_leftovers(server: Loopback, make_project: Maker) -> None:
     project.run(server)
     names = {path.name for path in project.results.iterdir()}
     assert names == {
-        ".lock", "annotations.jsonl", "run_state.json", "run_summary.json",
+        ".lock", ".outputs.json", "annotations.jsonl", "run_state.json", "run_summary.json",
         "step_0_expression_extraction", "step_1_grounding",
     }  # fmt: skip
     assert not list(project.results.rglob("*.tmp"))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Project, read_jsonl
+from support.kept import checkpoints
 from support.loopback import Answer, Call, Loopback
 from support.scripts import Ran, clean_environment
 
@@ -89,12 +90,11 @@ def test_killed_and_resumed(toys: Loopback, make_project: Maker) -> None:
     project = make_project(4, size=(96, 64))
     toys.delay = 0.2
     process = start(project, toys, ALL, "workflow.max_workers=1")
-    checkpoints = project.results / "step_2_toy" / ".ckpt"
-    while not list(checkpoints.glob("*.json")) and process.poll() is None:
+    while not checkpoints(project.results, "2") and process.poll() is None:
         time.sleep(0.01)
     process.kill()
     process.communicate()
-    kept = len(list(checkpoints.glob("*.json")))
+    kept = len(checkpoints(project.results, "2"))
     assert 1 <= kept < 4
     toys.delay = 0.0
     toys.calls.clear()

