@@ -17,28 +17,13 @@ from conftest import Project, read_jsonl, write_jsonl
 from support.kept import checkpoints, give_each_a_file, replace_checkpoints
 from support.loopback import Answer, Call, Loopback
 from support.scenes import make_scene
-from support.scripts import SCRIPTS, clean_environment, run_script
+from support.scripts import SCRIPTS, Started, clean_environment, run_script, start_script
 
 Maker = Callable[..., Project]
 
 
-def hear_signals() -> None:
-    """Whatever those who started the tests ignore, as nohup and a shell's "&" do."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-
-
-def start(project: Project, server: Loopback, *more: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, str(SCRIPTS / "run_pipeline.py"), *project.overrides(server, *more)],
-        cwd="/",
-        env=clean_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        preexec_fn=hear_signals,
-    )
+def start(project: Project, server: Loopback, *more: str) -> Started:
+    return start_script("run_pipeline.py", *project.overrides(server, *more))
 
 
 def after_calls(server: Loopback, count: int, then: Callable[[], None]) -> None:
@@ -154,9 +139,7 @@ def test_nobody_reads_the_messages(how: str, server: Loopback, make_project: Mak
 def test_nobody_reads_the_result(server: Loopback, make_project: Maker) -> None:
     project = make_project(2, size=(64, 48))
     process = start(project, server)
-    assert process.stdout is not None
     process.stdout.close()
-    process.stdout = None
     _, err = process.communicate(timeout=60)
     assert (process.returncode, "Traceback" in err, "Broken" in err) == (0, False, False), err
     assert len(project.annotations()) == 2
@@ -175,7 +158,6 @@ def test_interrupted_twice_ends_at_once(server: Loopback, make_project: Maker) -
         assert process.poll() is None
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
-    assert process.stderr is not None
     while "once more" not in process.stderr.readline():
         pass
     process.send_signal(signal.SIGINT)
