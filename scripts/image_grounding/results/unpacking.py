@@ -40,6 +40,5 @@ def unpack(results: Path, output: Path, sample_ids: Set[str] = frozenset()) -> d
     except OSError as error:
         raise OutputError(f"cannot write to {output}: {error.strerror or error}") from None
     if not counts:
-        what = "of these samples " if sample_ids else ""
-        raise InputError(f"no checkpoints {what}are kept in {results}")
+        raise InputError(f"no such checkpoints are kept in {results}")
     return counts
