@@ -19,8 +19,8 @@ import filelock
 
 from image_grounding.errors import InputError, OutputError
 
-# Made once; json.dumps would make an encoder for each value.
-_ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+# Made once, as json.dumps would for each value; nothing that is written holds itself.
+_ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False).encode
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # What acts on a terminal or on a reader of lines, or is half a character.
 _UNSAFE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")

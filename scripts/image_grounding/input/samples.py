@@ -80,6 +80,8 @@ def wrong_size(sample: Sample, size: Size) -> str | None:
         sample: the line.
         size: true (width, height) of the upright image in pixels.
     """
+    if "width" not in sample.fields and "height" not in sample.fields:
+        return None
     given = [sample.fields.get(name) for name in ("width", "height")]
     if all(claimed in (None, true) for claimed, true in zip(given, size, strict=True)):
         return None
@@ -132,6 +134,7 @@ class SampleReader:
     ) -> None:
         self.path = path
         self.file = InputFile(path)
+        self._folder = path.parent
         self._image_root = image_root
         self._bound = bool(image_root) and not outside
         self._identity = identity
@@ -200,7 +203,7 @@ class SampleReader:
             line=number,
             sample_id=sample_id,
             occurrence=seen[key],
-            image=locate_image(fields["image_path"], self.path.parent, self._image_root),
+            image=locate_image(fields["image_path"], self._folder, self._image_root),
             caption=_encodable(fields["caption"]),
             fields=fields,
             given=given,
