@@ -92,7 +92,7 @@ FAULTS: dict[str, Callable[[], Answer]] = {
     "reply cut, and silent of it": lambda: Answer(cut=0.6),
     "prose": lambda: Answer(text="I see a lovely picture."),
     "boxes out of bounds": lambda: Answer(
-        text='{"instances": [{"id": 0, "bbox_2d": [7000, 1, 9000, 5]}], "absent": [1, 2]}'
+        text='{"instances": [{"id": 0, "bbox_2d": [7000, 1, 9000, 5]}], "absent": []}'
     ),
     "wrong ids": lambda: Answer(text='{"instances": [{"id": 77, "bbox_2d": [1, 2, 300, 400]}]}'),
 }  # fmt: skip
