@@ -57,12 +57,18 @@ def test_seeds_hold(name: str, made: Any) -> None:
 
 # What fuzzing has found, as small as it gets, once each.
 FOUND: dict[str, tuple[str, bytes]] = {
-    "a label of signs alone": ("replies", b'\0\3\0["":,"label":\0""}]'),
+    "an expression of signs alone": ("replies", b'\0\0\2["":,"label":\0""}]'),
     "numbers between semicolons": (
         "replies",
         b'\0\3\0{"instances": [{"id": 0, "bbox": "1;2;30;40"}]}',
     ),
     "a semicolon for a box": ("replies", b'\0\1\0["":["":;"'),
+    "an image id of 0.0": ("lines", b'2{"image_path": "g", "caption": "r", "image_id": 0.0}'),
+    "true for a side of a box": (
+        "state",
+        b'\0\7{"image_path": "a", "caption": "b", "width": 65, "height": 48, "expressions": '
+        b'[{"text": "c", "instances": [{"bbox": [1, true, 2, 3]}]}]}',
+    ),
 }
 
 

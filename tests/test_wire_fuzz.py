@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from image_grounding.asking.endpoints.base import Endpoint
-from image_grounding.errors import BusyError, EndpointError
+from image_grounding.errors import BusyError, EndpointError, RateLimitedError
 from image_grounding.steps.question import Finish, Question, Reply
 from support.wire import BACKENDS, KEY, PICTURE, PROMPT, Received, Wire, make_endpoint
 
@@ -328,3 +328,39 @@ def test_what_follows_an_answer_is_no_answer(talk: Conversation, behind: bytes) 
         assert error.transient, error
     talk.behind = b""
     check_next(talk)
+
+
+# What no server can mean by tokens, or by seconds to wait.
+NO_NUMBERS = {"huge": HUGE, "not a number": NAN, "endless": float("inf"), "below 0": -5}
+
+
+@pytest.mark.parametrize("number", NO_NUMBERS.values(), ids=list(NO_NUMBERS))
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_tokens_that_cannot_be_meant_are_not_counted(backend: str, number: float) -> None:
+    """Their sum would be no number that a cost can be made of."""
+    counts = {"prompt_tokens": number, "completion_tokens": 5}
+    other = {
+        "promptTokenCount": number if number in (HUGE, -5) else None,
+        "candidatesTokenCount": 5,
+    }
+    body = {**body_of(1), "usage": counts, "usageMetadata": other}
+    with Wire(lambda request: Answer(json.dumps(body).encode()).bytes()) as wire:
+        usage = asyncio.run(ask_with(make_endpoint(backend, wire.url))).usage
+    assert (usage.input_tokens, usage.output_tokens) == (0, 5)
+
+
+@pytest.mark.parametrize("number", NO_NUMBERS.values(), ids=list(NO_NUMBERS))
+def test_a_wait_that_cannot_be_meant_is_none(number: float) -> None:
+    body = {"error": {"code": 429, "message": "slow", "retry_after": number}}
+    busy = Answer(json.dumps(body).encode()).bytes()
+    with Wire(lambda request: busy) as wire, pytest.raises(RateLimitedError) as caught:
+        asyncio.run(ask_with(make_endpoint("openai", wire.url)))
+    assert caught.value.retry_after is None
+
+
+async def ask_with(endpoint: Endpoint) -> Reply:
+    try:
+        request = endpoint.request(Question(PROMPT), PICTURE, endpoint.negotiation.terms)
+        return await endpoint.send(request)
+    finally:
+        await endpoint.close()
