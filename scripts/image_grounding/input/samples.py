@@ -55,8 +55,10 @@ class Sample:
     @property
     def image_id(self) -> str | int:
         """The line's ``image_id``, or the file name without its ending."""
-        given: str | int | None = self.fields.get("image_id")
-        return _stem(self.image) if given is None or given == "" else given
+        given: str | int | float | None = self.fields.get("image_id")
+        if given is None or given == "":
+            return _stem(self.image)
+        return int(given) if isinstance(given, float) else given  # 7.0 is 7 to the schema
 
     @property
     def image_path(self) -> str:
