@@ -135,9 +135,14 @@ class SampleReader:
         self.path = path
         self.shard = shard
         self.file = InputFile(path)
-        self._image_root = image_root
+        self.image_root = image_root
         self._bound = bool(image_root) and not outside
         self._identity = identity
+
+    @property
+    def is_of_records(self) -> bool:
+        """Whether its lines are records that hold the results of earlier steps."""
+        return self._identity is not None
 
     def __iter__(self) -> Iterator[Sample | BadLine]:
         """Read from the start; raises InputError where the file itself cannot be read."""
@@ -186,7 +191,7 @@ class SampleReader:
             fields["caption"] = fields["cleaned_caption"]
         if problem := _violation(fields):
             raise SampleError("bad_line", problem)
-        if self._bound and not is_below(fields["image_path"], self._image_root):
+        if self._bound and not is_below(fields["image_path"], self.image_root):
             shown = f"image_path {fields['image_path']!r:.100}"
             message = f"{shown} is outside of data.image_root; data.allow_outside_root reads it"
             raise SampleError("bad_line", message)
@@ -214,10 +219,10 @@ class SampleReader:
             line=number,
             sample_id=sample_id,
             occurrence=seen[key],
-            image=locate_image(fields["image_path"], self.path.parent, self._image_root),
+            image=locate_image(fields["image_path"], self.path.parent, self.image_root),
             caption=_encodable(fields["caption"]),
             fields=fields,
-            given=self._identity is not None,
+            given=self.is_of_records,
         )
 
 

@@ -128,6 +128,11 @@ class FailureLog:
         return OutputError(f"cannot write {self.path}: {error.strerror}")
 
 
+def read_failures(path: Path) -> Iterator[dict[str, Any]]:
+    """The entries of a failures file as they stand there; nothing where there is none."""
+    return (entry for entry, _ in _entries(path))
+
+
 def _key(entry: dict[str, Any]) -> str:
     return str(entry.get("sample_id") or f"line {entry.get('line')}")
 
