@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+import shutil
 import stat
 import zlib
 from collections.abc import Iterator
@@ -114,6 +115,21 @@ def atomic_writer(path: Path | str) -> Iterator[IO[str]]:
         if isinstance(error, OSError):
             raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
         raise
+
+
+def copy_atomic(source: Path, path: Path) -> None:
+    """Copy a file, whole or not at all, into a folder that is made where it is not there.
+
+    Raises:
+        OutputError: as for ``write_atomic``, or ``source`` cannot be read.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def require_file(path: Path, *, once: bool = False) -> None:

@@ -25,7 +25,7 @@ from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "scripts"
-_TOOLS = ("check", "evaluate", "export", "inspect", "run", "setup")
+_TOOLS = ("check", "evaluate", "export", "inspect", "merge", "run", "setup")
 _STREAMS = ("in", "out", "err")
 
 _FORKS = multiprocessing.get_context("forkserver")

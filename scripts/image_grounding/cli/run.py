@@ -17,6 +17,7 @@ Examples:
   run_pipeline.py -e spec.yaml --dry-run
   run_pipeline.py -e spec.yaml --dry-run --check-images all
   run_pipeline.py -e spec.yaml --sample 10 --seed 1
+  run_pipeline.py -e spec.yaml --shard 3/8 results_dir=results/shard-3
 
 \b
 Exit codes: 0 done; 2 usage, spec or input; 3 finished, some samples failed;
@@ -49,6 +50,9 @@ With --dry-run: 0 every line can be used; 2 none can; 3 some cannot.
 )
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="Of --sample: another seed, others."
+)
+@click.option(
+    "--shard", metavar="I/N", help="Only the I-th of N parts of the input, I from 1; see merge.py."
 )
 @click.option("--quiet", is_flag=True, help="Only the JSON object on stdout.")
 @click.option(

@@ -70,6 +70,8 @@ class Segments:
 
     def discard(self, sample_id: str) -> None:
         """Take the text of an id away; raises OSError."""
+        if self._out is None and self.get(sample_id) is None:
+            return
         self._write(_line_start(sample_id)[:-1] + _GONE + b"\n")
 
     def ids(self) -> Iterator[str]:

@@ -21,6 +21,7 @@ from image_grounding.errors import (
 )
 from image_grounding.input.samples import SampleReader
 from image_grounding.input.selection import Pilot, Selection
+from image_grounding.input.shard import Shard
 from image_grounding.results.checkpoints import CheckpointStore
 from image_grounding.results.failures import INPUT_REASONS, FailureLog
 from image_grounding.results.folder import ResultsFolder
@@ -28,6 +29,7 @@ from image_grounding.results.outputs import Written, write_annotations
 from image_grounding.results.standing import made_from, mark_outputs, standing_outputs
 from image_grounding.run.pipeline import Pipeline
 from image_grounding.run.progress import Reporter
+from image_grounding.run.shard_folder import require_shard
 from image_grounding.run.state_keeper import StateKeeper
 from image_grounding.run.summary import make_summary
 from image_grounding.spec import Spec
@@ -53,22 +55,29 @@ class RunResult:
     error: ImageGroundingError | None = None
 
 
-def run(spec: Spec, reporter: Reporter, pilot: Pilot | None = None) -> RunResult:
+def run(
+    spec: Spec, reporter: Reporter, pilot: Pilot | None = None, shard: Shard | None = None
+) -> RunResult:
     """Do what a spec says, from wherever an earlier run came to.
 
     A pilot asks for its own samples alone. Its outputs still hold all that is finished of the
-    input, so that it takes nothing away from a results folder.
+    input, so that it takes nothing away from a results folder. To a run of a shard, the shard is
+    all that there is of the input.
 
     Raises:
-        InputError: the input cannot be read, or no line of it can be used.
+        InputError: the input cannot be read, no line of it can be used, or the results folder
+            holds another shard.
         OutputError: results_dir cannot be written, or another run is at work in it.
         SpecError: the backend's packages are missing.
     """
     steps = chosen_steps(spec.workflow.steps)
     folder = ResultsFolder(spec.results_dir)
-    source = input_of(spec, steps)
+    source = input_of(spec, steps, shard)
     with source.file.held(spec.results_dir), folder.lock():
+        require_shard(folder, shard)
         selection = Selection(source, pilot)
+        if selection.total == 0:
+            reporter.say(f"shard {shard} holds no line of {source.path}")
         if found := folder.foreign_records():
             reporter.say(f"{found} was not written by this tool; it is replaced at the end")
         stores = {step: folder.checkpoints(step) for step in steps}
@@ -84,7 +93,7 @@ def run(spec: Spec, reporter: Reporter, pilot: Pilot | None = None) -> RunResult
                 log.close()
 
 
-def input_of(spec: Spec, steps: Sequence[AnyStep]) -> SampleReader:
+def input_of(spec: Spec, steps: Sequence[AnyStep], shard: Shard | None = None) -> SampleReader:
     """What a run reads: the input, or the records of the step that its first one builds on.
 
     Raises:
@@ -92,12 +101,12 @@ def input_of(spec: Spec, steps: Sequence[AnyStep]) -> SampleReader:
     """
     given = given_steps(steps)
     if not given:
-        return _reader(spec, Path(spec.data.input_jsonl))
+        return _reader(spec, Path(spec.data.input_jsonl), shard=shard)
     path = ResultsFolder(spec.results_dir).records(given[-1])
     if not path.is_file():
         first, before = steps[0].number, given[-1].number
         raise InputError(f"step {first} alone needs the output of step {before} at {path}")
-    return _reader(spec, path, identity=given[-1].identity)
+    return _reader(spec, path, identity=given[-1].identity, shard=shard)
 
 
 def _reader(spec: Spec, path: Path, **more: Any) -> SampleReader:
@@ -120,11 +129,12 @@ def _run(
     whole = not stopped and selection.pilot is None
     # Looked at before the outputs are written, of which the input may be one.
     pipeline.stopped_by = pipeline.stopped_by or selection.source.file.change()
-    written = _write(folder, selection, failures, pipeline, whole=whole)
+    written = _write(folder, selection, failures, whole=whole)
     for log in failures.values():
         log.settle(whole=whole)
     first = next(iter(failures.values()))
     nothing_usable = pipeline.findings.usable_inputs == 0 and not stopped
+    nothing_usable &= selection.source.shard is None  # a small one may hold bad lines alone
     if nothing_usable and first.by_reason.keys() <= INPUT_REASONS:
         source = selection.source.path
         raise InputError(f"no line of {source} can be used: {first.by_reason_text()}")
@@ -134,7 +144,7 @@ def _run(
         previous=folder.read_summary(),
         working_folder=working_folder,
         unusable_checkpoints=sum(store.unusable for store in stores.values()),
-        selection=selection.pilot.plain() if selection.pilot else None,
+        selection=selection,
         status=_status(code, pipeline), seconds=time.monotonic() - started,
     )  # fmt: skip
     folder.write_summary(summary)
@@ -150,7 +160,6 @@ def _write(
     folder: ResultsFolder,
     selection: Selection,
     failures: dict[AnyStep, FailureLog],
-    pipeline: Pipeline,
     *,
     whole: bool,
 ) -> Written:

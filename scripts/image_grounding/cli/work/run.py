@@ -16,6 +16,7 @@ from image_grounding.cli.common import (
 from image_grounding.cli.tables import show_findings, show_records
 from image_grounding.errors import Exit
 from image_grounding.input.selection import Pilot
+from image_grounding.input.shard import Shard
 from image_grounding.run.dry_run import DryRun
 from image_grounding.run.progress import make_reporter
 from image_grounding.run.run import run
@@ -31,6 +32,7 @@ def run_tool(
     limit: int | None,
     sample: int | None,
     seed: int,
+    shard: str | None,
     quiet: bool,
     table: int,
     overrides: tuple[str, ...],
@@ -43,13 +45,15 @@ def run_tool(
     pilot = Pilot(limit) if limit else Pilot(sample, seed) if sample else None
     with reporting_errors():
         spec = load_spec(spec_file, overrides, without_keys=dry)
+        by_picture = spec.workflow.captions_per_request > 1
+        part = Shard.parse(shard, by_picture=by_picture) if shard else None
         reporter = make_reporter(quiet=quiet)
         for note in spec.notes:
             reporter.say(note)
         if dry:
             whole = None if decode == "all" else int(decode)
-            sys.exit(_look(DryRun(spec, reporter, pilot, whole), quiet))
-        result = run(spec, reporter, pilot)
+            sys.exit(_look(DryRun(spec, reporter, pilot, whole, part), quiet))
+        result = run(spec, reporter, pilot, part)
         # The rest of it is in run_summary.json; what a program reads now stays short.
         short = {k: value for k, value in result.summary.items() if k not in _ONLY_IN_FILE}
         summary = {"exit_code": int(result.exit_code), **short}
