@@ -91,6 +91,12 @@ ROWS = (
         ("tokens.py",), lambda answers: _tokens(answers, "captions_together_to_peer")),
     Row("tokens a record / peer, Qwen3-VL, 1920x1080, single pass", "<= 0.6", ("tokens.py",),
         lambda answers: _tokens(answers, "single_pass_to_peer")),
+    Row("eight runs on one quota: share of it", ">= 0.95", ("shared_limit.py",),
+        _records(0, "share")),
+    Row("eight runs on one quota, three killed with -9: share of it", ">= 0.95",
+        ("shared_limit.py",), _records(1, "share")),
+    Row("eight runs on one quota: seconds over it, both times", "<= 0", ("shared_limit.py",),
+        lambda answers: float(sum(answer["seconds_over"] for answer in answers))),
     Row("--help of the slowest script, seconds", "<= 0.2", ("startup.py",),
         lambda answers: float(answers[0]["slowest"])),
 )  # fmt: skip

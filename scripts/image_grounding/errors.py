@@ -183,6 +183,17 @@ class BudgetError(RunEndingError):
         self.reason = limit
 
 
+class SharedLimitError(RunEndingError):
+    """The file of ``workflow.shared_limit`` gives no leases."""
+
+    exit_code = Exit.USAGE
+    reason = "shared_limit"
+    remedy = (
+        "give all runs that share a quota the same limits and the same shared_limit, a file that "
+        "all of them can write; what is finished is kept: the same command again goes on"
+    )
+
+
 class RejectedRequestError(EndpointError):
     """A 4xx for this very request (too long, bad image, a parameter it does not take)."""
 

@@ -65,10 +65,14 @@ class Shard:
 
     def holds(self, image_path: str, caption: str) -> bool:
         """Whether a pair belongs to it; both as the input has them."""
+        return self.number_of(image_path, caption) == self.number
+
+    def number_of(self, image_path: str, caption: str) -> int:
+        """Of the shard that a pair belongs to, among those that this is one of."""
         # The same text as that of a sample id, so that equal ids are in one shard.
         parts = [image_path] if self.by_picture else [image_path, caption]
         digest = hashlib.sha256(json.dumps(parts).encode()).digest()
-        return int.from_bytes(digest[:8], "big") % self.of == self.number - 1
+        return int.from_bytes(digest[:8], "big") % self.of + 1
 
     def holds_line(self, line: int) -> bool:
         """Whether a line that is no sample belongs to it."""

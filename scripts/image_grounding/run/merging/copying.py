@@ -7,6 +7,7 @@ from typing import Any
 from image_grounding.errors import InputError, SampleError
 from image_grounding.first_few import FirstFew
 from image_grounding.input.samples import BadLine, Sample, SampleReader
+from image_grounding.input.shard import Shard
 from image_grounding.results.checkpoints import CheckpointStore, Finished, load_finished
 from image_grounding.results.folder import ResultsFolder
 from image_grounding.run.merging.parts import Part
@@ -14,6 +15,8 @@ from image_grounding.steps.step import Earlier
 from image_grounding.steps.table import AnyStep
 
 Stores = list[CheckpointStore[Any]]
+Entry = tuple[Part, Stores]
+_WHOLE = Shard(1, 1)
 
 
 def stores_of(folder: ResultsFolder, steps: Sequence[AnyStep]) -> Stores:
@@ -53,9 +56,15 @@ class Choice:
     """
 
     def __init__(self, parts: Sequence[Part], steps: Sequence[AnyStep]) -> None:
-        self._parts = [(part, stores_of(part.folder, steps)) for part in parts]
+        # By the division that a part is of, one hash a sample says which of them holds it.
+        self._divisions: dict[tuple[int, bool], dict[int, list[Entry]]] = {}
+        for part in parts:
+            shard = part.shard or _WHOLE
+            division = self._divisions.setdefault((shard.of, shard.by_picture), {})
+            entry = part, stores_of(part.folder, steps)
+            division.setdefault(shard.number, []).append(entry)
 
-    def of(self, sample: Sample) -> tuple[Part, Stores] | None:
+    def of(self, sample: Sample) -> Entry | None:
         """The part that came furthest, the first of these; None where none may hold it."""
         able = self._able(sample)
         if len(able) < 2:
@@ -80,8 +89,13 @@ class Choice:
                 f"{'; '.join(differ.first)}. Merge only one of these folders"
             )
 
-    def _able(self, sample: Sample) -> list[tuple[Part, Stores]]:
-        return [entry for entry in self._parts if entry[0].may_hold(sample)]
+    def _able(self, sample: Sample) -> list[Entry]:
+        pair = sample.fields["image_path"], sample.fields["caption"]
+        return [
+            entry
+            for (of, by_picture), division in self._divisions.items()
+            for entry in division.get(Shard(1, of, by_picture).number_of(*pair), ())
+        ]
 
 
 def _finished(sample: Sample, stores: Stores) -> Finished:
@@ -91,7 +105,7 @@ def _finished(sample: Sample, stores: Stores) -> Finished:
         return Finished({}, Earlier())
 
 
-def _at_odds(sample: Sample, able: Sequence[tuple[Part, Stores]]) -> list[str]:
+def _at_odds(sample: Sample, able: Sequence[Entry]) -> list[str]:
     """The folders of two parts with other results of a step; nothing where all are the same."""
     first: dict[str, tuple[Any, Part]] = {}
     for part, stores in able:

@@ -14,7 +14,7 @@ from image_grounding.results.failures import FailureLog
 from image_grounding.results.folder import ResultsFolder
 from image_grounding.results.outputs import write_annotations
 from image_grounding.run.merging.copying import Choice, copy_finished, stores_of
-from image_grounding.run.merging.parts import Entry, Part, missing_shards, open_parts
+from image_grounding.run.merging.parts import Failed, Part, missing_shards, open_parts
 from image_grounding.run.merging.source import input_of, keep_given
 from image_grounding.run.merging.summary import begun_summary, merged_state, merged_summary
 from image_grounding.steps.table import AnyStep, all_steps
@@ -149,7 +149,7 @@ def _take(
     """Copy what is finished, list what failed, count what is left."""
     tally, steps = Tally(), list(logs)
     target = stores_of(folder, steps)
-    failures: dict[Path, dict[int, Entry]] = {}
+    failures: dict[Path, dict[int, Failed]] = {}
     for item in source:
         tally.lines += 1
         if tally.lines % _SAY_EVERY == 0:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from image_grounding.errors import InputError
-from image_grounding.input.samples import Sample
 from image_grounding.input.shard import Shard
 from image_grounding.results.failures import read_failures
 from image_grounding.results.folder import ResultsFolder
@@ -16,8 +15,8 @@ from image_grounding.run.shard_folder import shard_in
 from image_grounding.run.status import status_of
 from image_grounding.steps.table import AnyStep, all_steps
 
-# A failure's step and what its file says of it.
-Entry = tuple[AnyStep, Mapping[str, Any]]
+# The step of a failure, and what the file says of it.
+Failed = tuple[AnyStep, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -61,19 +60,14 @@ class Part:
         """Whether the latest run left no word of its end."""
         return self.state.status == RUNNING
 
-    def may_hold(self, sample: Sample) -> bool:
-        """Whether a sample belongs here."""
-        fields = sample.fields
-        return not self.shard or self.shard.holds(fields["image_path"], fields["caption"])
-
     def steps(self) -> set[str]:
         """Numbers of the steps that have been at work here."""
         kept = {step.number for step in all_steps() if self.folder.checkpoints(step).count()}
         return kept | set(self.state.steps)
 
-    def failures(self, steps: Sequence[AnyStep]) -> dict[int, Entry]:
+    def failures(self, steps: Sequence[AnyStep]) -> dict[int, Failed]:
         """What failed, by line of the input."""
-        found: dict[int, Entry] = {}
+        found: dict[int, Failed] = {}
         for step in steps:
             for entry in read_failures(self.folder.failures(step)):
                 if isinstance(line := entry.get("line"), int):
