@@ -42,6 +42,7 @@ class DryRun:
         reporter: shows how far it is.
         pilot: which samples; None for all.
         decode: how many images, from the first on, are decoded as the run will; None for all.
+        discount: what the tokens cost, as a share of the spec's prices.
 
     Raises:
         InputError: the input cannot be read, or has no lines.
@@ -49,7 +50,13 @@ class DryRun:
     """
 
     def __init__(
-        self, spec: Spec, reporter: Reporter, pilot: Pilot | None = None, decode: int | None = 1000
+        self,
+        spec: Spec,
+        reporter: Reporter,
+        pilot: Pilot | None = None,
+        decode: int | None = 1000,
+        *,
+        discount: float = 1.0,
     ) -> None:
         steps = chosen_steps(spec.workflow.steps)
         self._spec = spec
@@ -62,7 +69,7 @@ class DryRun:
         teacher = make_teacher(spec, reporter.say)
         self._profile = teacher.profile
         self._asks = teacher.capabilities.needs_endpoint
-        self._estimate = Estimate(spec.vlm)
+        self._estimate = Estimate(spec.vlm, discount)
         self._decode = decode
         self._to_decode: set[int] = set()
         self._whole = 0

@@ -17,6 +17,7 @@ from image_grounding.cli.tables import show_findings, show_records
 from image_grounding.errors import Exit
 from image_grounding.input.selection import Pilot
 from image_grounding.run.dry_run import DryRun
+from image_grounding.run.estimate import BATCH_DISCOUNT
 from image_grounding.run.progress import make_reporter
 from image_grounding.run.run import run
 from image_grounding.spec import load_spec
@@ -31,6 +32,11 @@ def run_tool(
     limit: int | None,
     sample: int | None,
     seed: int,
+    engine: str,
+    wait: bool,
+    poll_s: float,
+    job_requests: int | None,
+    cancel: bool,
     quiet: bool,
     table: int,
     overrides: tuple[str, ...],
@@ -40,6 +46,9 @@ def run_tool(
         raise click.UsageError("--limit and --sample exclude each other")
     if not re.fullmatch(r"all|\d{1,12}", decode):
         raise click.UsageError("--check-images takes a number, or all")
+    batch = engine != "online"
+    if (wait or job_requests or cancel) and not batch:
+        raise click.UsageError("--wait, --job-requests and --cancel belong to --engine batch")
     pilot = Pilot(limit) if limit else Pilot(sample, seed) if sample else None
     with reporting_errors():
         spec = load_spec(spec_file, overrides, without_keys=dry)
@@ -48,8 +57,21 @@ def run_tool(
             reporter.say(note)
         if dry:
             whole = None if decode == "all" else int(decode)
-            sys.exit(_look(DryRun(spec, reporter, pilot, whole), quiet))
-        result = run(spec, reporter, pilot)
+            discount = BATCH_DISCOUNT if engine == "batch" else 1.0
+            sys.exit(_look(DryRun(spec, reporter, pilot, whole, discount=discount), quiet))
+        if batch:
+            from image_grounding.batch.cancelling import cancel_jobs
+            from image_grounding.batch.making import QueueOptions
+            from image_grounding.batch.rounds import Waiting, run_batch
+
+            options = QueueOptions(files=engine == "batch-files", job_requests=job_requests)
+            if cancel:
+                report = cancel_jobs(spec, reporter.say, options)
+                print_json(report)
+                sys.exit(report["exit_code"])
+            result = run_batch(spec, reporter, pilot, options, Waiting(wait, poll_s))
+        else:
+            result = run(spec, reporter, pilot)
         # The rest of it is in run_summary.json; what a program reads now stays short.
         short = {k: value for k, value in result.summary.items() if k not in _ONLY_IN_FILE}
         summary = {"exit_code": int(result.exit_code), **short}
