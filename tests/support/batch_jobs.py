@@ -31,6 +31,7 @@ class Faults:
         failing: a line's error, by its key and its body.
         text: what the model says in place of what it sees, by key; None for that.
         refusal: why a job is refused as a whole; asked with its number, from 0.
+        too_late: whether a job expires before anything of it is answered, by its number.
     """
 
     polls: int = 0
@@ -42,6 +43,7 @@ class Faults:
     failing: Failing = lambda key, body: None
     text: Callable[[str, str], str | None] = lambda key, prompt: None
     refusal: Callable[[int], str | None] = lambda number: None
+    too_late: Callable[[int], bool] = lambda number: False
 
 
 @dataclass
@@ -68,6 +70,8 @@ class Floor:
 
     Attributes:
         answered: how often a question was answered, by key: what is paid for.
+        uploads: the kind of what is uploaded in parts, and what of it is there.
+        pictures: how many were uploaded by themselves.
     """
 
     def __init__(self, model: Model) -> None:
@@ -77,6 +81,8 @@ class Floor:
         self.jobs: dict[str, Job] = {}
         self.answered: Counter[str] = Counter()
         self.prompts: dict[str, str] = {}
+        self.uploads: dict[int, tuple[str, bytes]] = {}
+        self.pictures = 0
         self._random = random.Random(7)
         self._seen: dict[tuple[str, bytes | None], str] = {}
 
@@ -99,6 +105,9 @@ class Floor:
                 job.kind, job.problem = "refused", problem
                 return
             job.kind = "completed"
+            if self.faults.too_late(job.number):
+                job.kind = "expired"
+                return
             work(job)
             self._disturb(job)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loopback server with a batch queue: ``/v1/files`` and ``/v1/batches``."""
+"""The loopback server with batch queues: ``/v1/files``, ``/v1/batches``, and Gemini's."""
 
 import contextlib
 import json
@@ -8,6 +8,8 @@ import threading
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from support import batch_gemini
+from support.batch_gemini import is_gemini
 from support.batch_jobs import Faults, Floor, Job, openai_file, work_openai
 from support.loopback import Loopback, _Handler
 from support.model import Model
@@ -80,16 +82,18 @@ class _BatchHandler(_Handler):
     def do_DELETE(self) -> None:
         path = urlsplit(self.path).path
         if self._may("DELETE", path):
-            name = path.rpartition("/")[2]
+            name = path.removeprefix("/v1/files/").removeprefix("/v1beta/")
             with self.server_state.lock:
                 self.server_state.floor.files.pop(name, None)
             self._answer("DELETE", path, {"id": name, "object": "file", "deleted": True})
 
     def _is_mine(self, path: str) -> bool:
-        return path.startswith(("/v1/files", "/v1/batches"))
+        return path.startswith(("/v1/files", "/v1/batches")) or is_gemini(path)
 
     def _may(self, method: str, path: str) -> bool:
         self.server_state.requests.append((method, path))
+        if path.startswith("/upload/session/"):  # its address is the right to it
+            return True
         if not self._key_is_right():
             self._refuse_key()
             return False
@@ -105,9 +109,12 @@ class _BatchHandler(_Handler):
             state.reached.set()
             state.let_go.wait(60)
             return self._drop()
+        headers: dict[str, str] = {}
         status, body = answer if isinstance(answer, tuple) else (200, answer)
+        if isinstance(body, dict) and isinstance(status, dict):  # a body and its headers
+            status, body, headers = 200, status, body
         with contextlib.suppress(OSError):
-            self._send(status, body)
+            self._send(status, body, headers)
 
     def _drop(self) -> None:
         self.close_connection = True
@@ -118,6 +125,9 @@ class _BatchHandler(_Handler):
 
     def _get(self, path: str) -> Any:
         floor = self.server_state.floor
+        if is_gemini(path):
+            found = batch_gemini.get(floor, path, urlsplit(self.path).query)
+            return _not_found() if found is None else found
         if found := re.fullmatch(r"/v1/files/([\w-]+)/content", path):
             data = floor.files.get(found[1])
             return _not_found() if data is None else data
@@ -131,6 +141,13 @@ class _BatchHandler(_Handler):
 
     def _post(self, path: str, body: bytes) -> Any:
         floor = self.server_state.floor
+        if path == "/upload/v1beta/files":
+            return batch_gemini.start_upload(floor, body, self.headers, self.headers["host"])
+        if path.startswith("/upload/session/"):
+            return batch_gemini.go_on(floor, path, body, self.headers)
+        if is_gemini(path):
+            answer = batch_gemini.post(floor, path, body)
+            return _not_found() if answer is None else answer
         if path == "/v1/files":
             data = _file_in(body, self.headers["content-type"])
             name = floor.add_file(data)

@@ -56,7 +56,7 @@ def cancel_jobs(spec: Spec, say: Callable[[str], None], options: QueueOptions) -
 async def _cancel(
     spec: Spec, journal: Journal, say: Callable[[str], None], options: QueueOptions
 ) -> None:
-    queue, attempts = make_queue(spec, options, say), spec.workflow.max_attempts
+    queue, attempts = make_queue(spec, options, journal, say), spec.workflow.max_attempts
     try:
         for job in journal.jobs(only_open=True):
             await _give_up(job, journal, queue, attempts)

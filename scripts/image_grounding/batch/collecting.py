@@ -3,7 +3,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from image_grounding.asking.meter import Meter
@@ -112,9 +112,16 @@ async def _take(
     id_ = job.id or ""
     held = journal.held(job.tag)
     paths = await patiently(lambda: queue.fetch(id_, job.tag, journal.folder), attempts)
-    strangers = journal.collect(
-        job.tag, chain.from_iterable(map(queue.read, paths)), ended=state.ended, count=tally.count
-    )
+    done: Counter[bool] = Counter()
+
+    def count(result: Result) -> None:
+        done[isinstance(result.outcome, Reply)] += 1
+        tally.count(result)
+
+    lines = chain.from_iterable(map(queue.read, paths))
+    strangers = journal.collect(job.tag, lines, ended=state.ended, count=count)
+    if not (state.done or state.failed):  # not every queue says how many
+        journal.seen(job.tag, replace(state, done=done[True], failed=done[False]))
     if strangers:
         say(f"warning: {strangers} lines of the job {job.id} belong to no question; left out")
     if state.ended:

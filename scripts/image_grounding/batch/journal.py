@@ -212,6 +212,19 @@ class Journal:
                 self._update(tag, is_open=False)
         return strangers
 
+    # -- pictures --------------------------------------------------------------------------------
+
+    def picture(self, digest: str, now: float) -> str | None:
+        """Where an uploaded picture lies that can be used at ``now``; None where it is not."""
+        with self._errors():
+            row = self._db.execute(sql.PICTURE, (digest, now)).fetchone()
+        return row[0] if row else None
+
+    def keep_picture(self, digest: str, address: str, until: float) -> None:
+        """Keep where an uploaded picture lies, and until when (seconds) it can be used."""
+        with self._errors():
+            self._db.execute(sql.KEEP_PICTURE, (digest, address, until))
+
     # -- questions -------------------------------------------------------------------------------
 
     def look_up(self, key: str) -> Known | None:
@@ -250,6 +263,7 @@ class Journal:
         with self._transaction():
             self._db.execute("DELETE FROM questions")
             self._db.execute("DELETE FROM facts")
+            self._db.execute("DELETE FROM pictures")
         with self._errors():
             self._db.execute("VACUUM")
 

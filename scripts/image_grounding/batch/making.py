@@ -7,7 +7,7 @@ from typing import Any
 
 from image_grounding.addresses import safe_address
 from image_grounding.batch.files import FileQueue
-from image_grounding.batch.journal import FOLDER_NAME
+from image_grounding.batch.journal import Journal
 from image_grounding.batch.queue import Limits, Queue
 from image_grounding.errors import SpecError
 from image_grounding.spec import Spec
@@ -17,6 +17,8 @@ from image_grounding.teachers.vlm import VlmTeacher
 
 # OpenAI's, November 2026; the file's limit with some room for what counts as a megabyte.
 _OPENAI = Limits(50_000, 190 * 10**6)
+# Google's is 2 GB a file and none on requests; results of so many are fetched at once.
+_GEMINI = Limits(50_000, 1_900 * 10**6)
 # Nobody's but a disk's.
 _FILES = Limits(50_000, 2 * 10**9)
 
@@ -44,8 +46,8 @@ def require_possible(spec: Spec, options: QueueOptions) -> None:
     workflow, backend = spec.workflow, spec.vlm.backend
     if not capabilities_of(backend).needs_endpoint:
         raise SpecError(f"backend {backend} asks nobody: it has no batch queue")
-    if backend != "openai":
-        raise SpecError(f"there is no batch queue for vlm.backend {backend}")
+    if options.files and backend != "openai":
+        raise SpecError(f"vllm run-batch takes no requests of vlm.backend {backend}")
     if workflow.captions_together > 1:
         raise SpecError(
             "workflow.captions_per_request and batch queues exclude each other: which captions "
@@ -63,15 +65,20 @@ def require_possible(spec: Spec, options: QueueOptions) -> None:
         )
 
 
-def make_queue(spec: Spec, options: QueueOptions, say: Callable[[str], None]) -> Queue:
+def make_queue(
+    spec: Spec, options: QueueOptions, journal: Journal, say: Callable[[str], None]
+) -> Queue:
     """The queue that a spec means; the SDK in use alone is imported.
 
     Raises:
         KeyRefusedError: it needs a key and there is none.
     """
     if options.files:
-        folder = spec.results_dir / FOLDER_NAME
-        return FileQueue(folder, spec.vlm.model, _FILES, say)
+        return FileQueue(journal.folder, spec.vlm.model, _FILES, say)
+    if spec.vlm.backend == "gemini":
+        from image_grounding.batch.gemini import GeminiQueue
+
+        return GeminiQueue(spec.vlm.gemini, _GEMINI, journal)
     from image_grounding.batch.openai import OpenAIQueue
 
     return OpenAIQueue(spec.vlm.openai, _OPENAI)

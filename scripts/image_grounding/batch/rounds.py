@@ -123,7 +123,7 @@ class BatchEngine:
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
-        queue = make_queue(self._spec, self._options, self._say)
+        queue = make_queue(self._spec, self._options, self._journal, self._say)
         try:
             while True:
                 try:
@@ -145,7 +145,7 @@ class BatchEngine:
         return news
 
     async def _collect(self) -> Collected:
-        queue = make_queue(self._spec, self._options, self._say)
+        queue = make_queue(self._spec, self._options, self._journal, self._say)
         try:
             recovered = await recover(self._journal, queue, self._attempts)
             found = await collect(self._journal, queue, self._attempts, self._tally, self._say)
@@ -165,7 +165,7 @@ class BatchEngine:
                 "with vlm.coordinates (check_endpoint.py measures it at a server of this model)"
             )
         self._check_identity(identity_of(spec, self._options, inner))
-        self._queue = make_queue(spec, self._options, say)
+        self._queue = make_queue(spec, self._options, self._journal, say)
         self._teacher = QueueTeacher(
             inner, spec, self._journal, self._queue, self._tally, measures=measures
         )

@@ -10,12 +10,17 @@ CREATE TABLE IF NOT EXISTS jobs (
 CREATE TABLE IF NOT EXISTS questions (
     key TEXT PRIMARY KEY, job TEXT, asked INTEGER NOT NULL, terms TEXT NOT NULL, schema TEXT,
     reply TEXT, error TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pictures (
+    digest TEXT PRIMARY KEY, address TEXT NOT NULL, until REAL NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS held ON questions (job) WHERE job IS NOT NULL;
 """
 
 FACT = "SELECT value FROM facts WHERE name = ?"
 FORGET = "DELETE FROM facts WHERE name = ?"
 KEEP = "INSERT INTO facts VALUES (?, ?)"
+
+PICTURE = "SELECT address FROM pictures WHERE digest = ? AND until > ?"
+KEEP_PICTURE = "INSERT OR REPLACE INTO pictures VALUES (?, ?, ?)"
 
 _COLUMNS = "tag, file, id, state, is_open, requests, done, failed, since, problem"
 JOBS = f"SELECT {_COLUMNS} FROM jobs ORDER BY rowid"

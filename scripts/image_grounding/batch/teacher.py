@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The teacher whose questions wait in a queue: what was answered is read, the rest is handed in."""
 
+from collections.abc import Awaitable
 from dataclasses import replace
 from typing import Any
 
 from image_grounding.asking.endpoints.negotiation import Negotiation, Request, Terms
 from image_grounding.asking.meter import cost_of
 from image_grounding.batch.collecting import Tally
-from image_grounding.batch.handing import Desk
+from image_grounding.batch.handing import Desk, patiently
 from image_grounding.batch.journal import Entry, Journal, Known
 from image_grounding.batch.pictures import Heads
 from image_grounding.batch.queue import Queue
@@ -16,6 +17,7 @@ from image_grounding.errors import (
     BudgetError,
     EndpointError,
     QueueError,
+    RejectedRequestError,
     UnusableEndpointError,
 )
 from image_grounding.images.encoding import EncodedImage
@@ -104,15 +106,19 @@ class QueueTeacher:
         if known.error:
             terms = self._terms_again(question, image, known.error, known.terms, negotiation)
         self._stay_within_budget()
-        self._tally.submitted += 1
-        self._tally.asked_again += question.attempt > 1
         request = self._inner.endpoint().request(question, image, terms)
+        self._tally.submitted += 1
         try:
-            line = await self._queue.line(key, request, image)
-            self._tally.meter.uploaded_bytes += len(image.data) if image else 0
-            await desk.add(Entry(key, terms, request.schema), line)
+            attempts = self._workflow.max_attempts
+            line = await patiently(lambda: self._queue.line(key, request, image), attempts)
+            await _as_queue_error(desk.add(Entry(key, terms, request.schema), line))
+        except RejectedRequestError:  # the queue dislikes this very picture
+            self._tally.submitted -= 1
+            raise
         except EndpointError as error:
             raise QueueError(str(error), remedy=error.remedy) from None
+        self._tally.asked_again += question.attempt > 1
+        self._tally.meter.uploaded_bytes += len(image.data) if image else 0
 
     def _terms_again(
         self,
@@ -228,6 +234,14 @@ class QueueTeacher:
         """See ``Teacher.close``."""
         self.images.close()
         await self._inner.close()
+
+
+async def _as_queue_error(handing: Awaitable[None]) -> None:
+    """What a job meets is no question's own failure."""
+    try:
+        await handing
+    except EndpointError as error:
+        raise QueueError(str(error), remedy=error.remedy) from None
 
 
 def _sum(one: float | None, other: float | None) -> float | None:
