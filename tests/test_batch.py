@@ -333,6 +333,31 @@ def test_a_key_is_in_no_file(queue: BatchServer, make_project: Maker) -> None:
     assert ran.code == 4
 
 
+def test_a_pilot_first(queue: BatchServer, make_project: Maker) -> None:
+    """Its samples count; after it, another model may be taken."""
+    project = make_project(3, size=(64, 48))
+    ran = until_done(project, queue, "--limit", "1")
+    assert (ran.code, ran.json["counts"]["annotated"]) == (0, 1), ran.err
+    queue.names.append("another-vlm")
+    assert until_done(project, queue, "vlm.openai.model_name=another-vlm").code == 0
+    assert [job.total for job in queue.jobs] == [1, 1, 2, 2]
+
+
+def test_asking_at_once_beside_it(queue: BatchServer, make_project: Maker) -> None:
+    project = make_project(1, size=(64, 48))
+    batch(project, queue)
+    ran = project.run(queue)
+    assert ran.code == 0
+    assert "warning: 1 batch jobs are under way in" in ran.err
+
+
+def test_a_single_pass(queue: BatchServer, make_project: Maker) -> None:
+    project = make_project(2, size=(64, 48))
+    ran = until_done(project, queue, "workflow.single_pass=true")
+    assert (ran.code, [job.total for job in queue.jobs]) == (0, [2]), ran.err
+    assert outputs(project.results) == at_once(project, queue, "workflow.single_pass=true")
+
+
 # -- crashes -------------------------------------------------------------------------------------
 
 

@@ -78,6 +78,7 @@ async def collect(
         if state.refused:
             journal.release(job.tag, state.refused)
             refused.append(state.refused)
+            await queue.tidy(job.file or "")
             say(f"warning: the queue refused a job of {job.requests} requests: {state.refused}")
         elif state.ended or queue.gives_parts:
             taken |= await _take(job, state, journal, queue, attempts, tally, say)

@@ -37,6 +37,7 @@ class FileQueue:
         self._folder = folder
         self._model = model
         self._say = say
+        self._told: set[str] = set()
 
     async def line(self, key: str, request: Request, image: EncodedImage | None) -> bytes:
         """See ``Queue.line``; the picture is in the request."""
@@ -48,9 +49,15 @@ class FileQueue:
 
     async def submit(self, tag: str, file: str) -> str:
         """See ``Queue.submit``; says what is to be run."""
-        words = ("-i", path_of(self._folder, tag), "-o", self._output(tag), "--model", self._model)
-        self._say(f"run: vllm run-batch {shlex.join(map(str, words))}")
+        self._tell(tag)
         return tag
+
+    def _tell(self, tag: str) -> None:
+        if tag not in self._told:
+            self._told.add(tag)
+            files = ("-i", path_of(self._folder, tag), "-o", self._output(tag))
+            words = shlex.join(map(str, (*files, "--model", self._model)))
+            self._say(f"run: vllm run-batch {words}")
 
     async def find(self, tag: str, file: str) -> str | None:
         """See ``Queue.find``."""
@@ -62,6 +69,7 @@ class FileQueue:
         if not asked.is_file():
             return JobState("cancelled", ended=True)
         if not answered.is_file():
+            self._tell(job)
             return JobState("written")
         wanted = set(keys_in(asked))
         found = {line.get("custom_id") for line in objects(answered)}

@@ -32,6 +32,8 @@ from image_grounding.teachers import Teacher
 from image_grounding.teachers.vlm import VlmTeacher
 
 _IDENTITY, _WALKED = "identity", "walked"
+# Kept once the whole input is asked for: a pilot among it leaves its replies there.
+_WHOLE = "whole"
 _REMEDY_REFUSED = (
     "where it speaks of a limit on what may be enqueued, --job-requests makes smaller jobs; the "
     "same command goes on"
@@ -114,7 +116,8 @@ class BatchEngine:
         result = run(self._spec, reporter, pilot, self)
         self._tally = Tally()
         through = result.exit_code in (Exit.DONE, Exit.SOME_FAILED) and result.error is None
-        if through and pilot is None and not self._open():
+        whole = pilot is None or not self._journal.fact(_WHOLE)
+        if through and whole and not self._open():
             self._journal.clear()
         return result
 
@@ -165,6 +168,8 @@ class BatchEngine:
                 "with vlm.coordinates (check_endpoint.py measures it at a server of this model)"
             )
         self._check_identity(identity_of(spec, self._options, inner))
+        if self._pilot is None:
+            self._journal.keep(_WHOLE, True)
         self._queue = make_queue(spec, self._options, self._journal, say)
         self._teacher = QueueTeacher(
             inner, spec, self._journal, self._queue, self._tally, measures=measures

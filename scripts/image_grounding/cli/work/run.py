@@ -18,9 +18,9 @@ from image_grounding.errors import Exit
 from image_grounding.input.selection import Pilot
 from image_grounding.run.dry_run import DryRun
 from image_grounding.run.estimate import BATCH_DISCOUNT
-from image_grounding.run.progress import make_reporter
+from image_grounding.run.progress import Reporter, make_reporter
 from image_grounding.run.run import run
-from image_grounding.spec import load_spec
+from image_grounding.spec import Spec, load_spec
 
 _ONLY_IN_FILE = {"spec", "versions", "working_folder"}
 
@@ -71,6 +71,7 @@ def run_tool(
                 sys.exit(report["exit_code"])
             result = run_batch(spec, reporter, pilot, options, Waiting(wait, poll_s))
         else:
+            _warn_of_jobs(spec, reporter)
             result = run(spec, reporter, pilot)
         # The rest of it is in run_summary.json; what a program reads now stays short.
         short = {k: value for k, value in result.summary.items() if k not in _ONLY_IN_FILE}
@@ -83,6 +84,17 @@ def run_tool(
             show_records(spec.results_dir / "annotations.jsonl", table)
         print_json(summary)
     sys.exit(result.exit_code)
+
+
+def _warn_of_jobs(spec: Spec, reporter: Reporter) -> None:
+    """Say that batch jobs hold what is now asked for at once."""
+    from image_grounding.batch.journal import jobs_in
+
+    if count := sum(job["is_open"] for job in jobs_in(spec.results_dir)):
+        reporter.say(
+            f"warning: {count} batch jobs are under way in {spec.results_dir}; what they hold is "
+            "asked for, and paid, once more (--engine batch collects it)"
+        )
 
 
 def _look(dry_run: DryRun, quiet: bool) -> Exit:
