@@ -20,8 +20,8 @@ import filelock
 
 from image_grounding.errors import InputError, OutputError
 
-# Made once; json.dumps would make an encoder for each value.
-_ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+# Made once, as json.dumps would for each value; nothing that is written holds itself.
+_ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False).encode
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # What acts on a terminal or on a reader of lines, or is half a character.
 _UNSAFE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -45,7 +45,11 @@ def clean_json(value: Any, *, indent: int | None = None) -> str:
 
     Controls stay, escaped; half of a surrogate pair, which is no text, becomes U+FFFD.
     """
-    text = json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
+    text = (
+        _ENCODE(value)
+        if indent is None
+        else json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
+    )
     return _UNSAFE.sub(_escaped, text) if _UNSAFE.search(text) else text
 
 

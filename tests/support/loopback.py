@@ -56,7 +56,7 @@ class Answer:
     """What to answer instead of what the model says.
 
     ``cut`` keeps that share of the model's text; ``text`` replaces it; ``raw`` is a whole body;
-    ``drop`` closes the connection.
+    ``drop`` closes the connection, and so does ``wire`` when it has written what it likes.
     """
 
     status: int = 200
@@ -66,6 +66,7 @@ class Answer:
     text: str | None = None
     raw: bytes | None = None
     drop: bool = False
+    wire: Callable[[socket.socket], None] | None = None
     finish: str | None = None
     patch: dict[str, Any] | None = None
 
@@ -265,8 +266,10 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         time.sleep(state.delay)
         answer = state.fault(call) or Answer()
-        if answer.drop:
+        if answer.drop or answer.wire:
             self.close_connection = True
+            if answer.wire:
+                answer.wire(self.connection)
             self.connection.close()
             return None
         if answer.raw is not None:

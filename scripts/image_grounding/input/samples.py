@@ -2,7 +2,6 @@
 """Input lines to samples: one (image, caption) pair each, read as a stream."""
 
 import hashlib
-import json
 import os
 import re
 import zlib
@@ -10,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from json.encoder import encode_basestring_ascii
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -56,8 +56,10 @@ class Sample:
     @property
     def image_id(self) -> str | int:
         """The line's ``image_id``, or the file name without its ending."""
-        given: str | int | None = self.fields.get("image_id")
-        return _stem(self.image) if given is None or given == "" else given
+        given: str | int | float | None = self.fields.get("image_id")
+        if given is None or given == "":
+            return _stem(self.image)
+        return int(given) if isinstance(given, float) else given  # 7.0 is 7 to the schema
 
     @property
     def image_path(self) -> str:
@@ -81,6 +83,8 @@ def wrong_size(sample: Sample, size: Size) -> str | None:
         sample: the line.
         size: true (width, height) of the upright image in pixels.
     """
+    if "width" not in sample.fields and "height" not in sample.fields:
+        return None
     given = [sample.fields.get(name) for name in ("width", "height")]
     if all(claimed in (None, true) for claimed, true in zip(given, size, strict=True)):
         return None
@@ -93,8 +97,9 @@ def make_sample_id(image_path: str, caption: str, *more: str) -> str:
 
     A readable part from the image's name, then 80 bits of a hash.
     """
-    text = json.dumps([image_path, caption, *more])  # escapes what UTF-8 cannot hold
-    digest = hashlib.sha256(text.encode()).hexdigest()[:20]
+    # As json.dumps writes the list, in a tenth of its time; escapes what UTF-8 cannot hold.
+    text = ", ".join(map(encode_basestring_ascii, (image_path, caption, *more)))
+    digest = hashlib.sha256(f"[{text}]".encode()).hexdigest()[:20]
     return f"{_readable(image_path)}-{digest}"
 
 
@@ -135,6 +140,7 @@ class SampleReader:
         self.path = path
         self.shard = shard
         self.file = InputFile(path)
+        self._folder = path.parent
         self.image_root = image_root
         self._bound = bool(image_root) and not outside
         self._identity = identity
@@ -219,7 +225,7 @@ class SampleReader:
             line=number,
             sample_id=sample_id,
             occurrence=seen[key],
-            image=locate_image(fields["image_path"], self.path.parent, self.image_root),
+            image=locate_image(fields["image_path"], self._folder, self.image_root),
             caption=_encodable(fields["caption"]),
             fields=fields,
             given=self.is_of_records,

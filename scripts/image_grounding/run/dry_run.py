@@ -14,7 +14,7 @@ from image_grounding.images.pixels import open_upright, upright_size
 from image_grounding.input.samples import BadLine, Sample, wrong_size
 from image_grounding.input.selection import Pilot, Selection
 from image_grounding.input.shard import Shard
-from image_grounding.results.checkpoints import load_finished
+from image_grounding.results.checkpoints import Finished, load_finished
 from image_grounding.results.failures import INPUT_REASONS
 from image_grounding.results.folder import ResultsFolder
 from image_grounding.run.estimate import Estimate
@@ -23,13 +23,15 @@ from image_grounding.run.run import input_of
 from image_grounding.run.shard_folder import require_shard
 from image_grounding.run.sharing import neighbours
 from image_grounding.spec import Spec
-from image_grounding.steps.table import chosen_steps
+from image_grounding.steps.step import Earlier
+from image_grounding.steps.table import chosen_steps, given_steps
 from image_grounding.teachers import make_teacher
 
 _AHEAD = 256
 _THREADS = 8
 _SIZES_KEPT = 10_000
 _SAY_EVERY = 100_000
+_NOTHING = Finished({}, Earlier())
 _IMAGE_REASONS = sorted(INPUT_REASONS - {"bad_line"})
 
 
@@ -70,6 +72,7 @@ class DryRun:
         self._stores = [folder.checkpoints(step) for step in steps]
         kept = any(store.count() for store in self._stores)
         self._recall = kept and not spec.workflow.force_reprocess
+        self._given = bool(given_steps(steps))
         teacher = make_teacher(spec, reporter.say)
         self._profile = teacher.profile
         self._asks = teacher.capabilities.needs_endpoint
@@ -155,7 +158,9 @@ class DryRun:
             return SampleError(error.reason, str(error))  # without a traceback, which holds a lot
 
     def _look_at(self, sample: Sample, size: Size | SampleError) -> None:
-        done = load_finished(sample, self._stores, recall=self._recall)
+        done = _NOTHING
+        if self._recall or self._given:
+            done = load_finished(sample, self._stores, recall=self._recall)
         if len(done.checkpoints) == len(self._stores):
             self._finished += 1  # whatever has become of its image
             return

@@ -25,7 +25,8 @@ from image_grounding.input.shard import Shard
 from image_grounding.results.checkpoints import CheckpointStore
 from image_grounding.results.failures import INPUT_REASONS, FailureLog
 from image_grounding.results.folder import ResultsFolder
-from image_grounding.results.outputs import write_annotations
+from image_grounding.results.outputs import Written, write_annotations
+from image_grounding.results.standing import made_from, mark_outputs, standing_outputs
 from image_grounding.run.pipeline import Pipeline
 from image_grounding.run.progress import Reporter
 from image_grounding.run.shard_folder import require_shard
@@ -79,13 +80,14 @@ def run(
             reporter.say(f"shard {shard} holds no line of {source.path}")
         if found := folder.foreign_records():
             reporter.say(f"{found} was not written by this tool; it is replaced at the end")
-        for step in steps:
-            folder.checkpoints(step).create()
+        stores = {step: folder.checkpoints(step) for step in steps}
+        for store in stores.values():
+            store.create()
         failures = folder.open_failures(steps)
         keeper = StateKeeper(folder, reporter, selection, steps)
         try:
             with keeper.kept():
-                return _run(spec, keeper, selection, folder, failures)
+                return _run(spec, keeper, selection, folder, stores, failures)
         finally:
             for log in failures.values():
                 log.close()
@@ -117,20 +119,17 @@ def _run(
     reporter: StateKeeper,
     selection: Selection,
     folder: ResultsFolder,
+    stores: Mapping[AnyStep, CheckpointStore[Any]],
     failures: dict[AnyStep, FailureLog],
 ) -> RunResult:
     started, working_folder = time.monotonic(), os.getcwd()
     teacher = reporter.teacher = make_teacher(spec, reporter.say)
-    stores = {step: folder.checkpoints(step) for step in failures}
     pipeline = asyncio.run(_work(spec, reporter, selection, stores, failures, teacher))
     stopped = pipeline.interrupted or pipeline.stopped_by is not None
-    pilot = selection.pilot is not None
-    whole = not stopped and not pilot
+    whole = not stopped and selection.pilot is None
     # Looked at before the outputs are written, of which the input may be one.
     pipeline.stopped_by = pipeline.stopped_by or selection.source.file.change()
-    written = write_annotations(
-        folder, selection.source, list(failures), failures, whole=whole, pilot=pilot
-    )
+    written = _write(folder, selection, failures, whole=whole)
     for log in failures.values():
         log.settle(whole=whole)
     first = next(iter(failures.values()))
@@ -155,6 +154,26 @@ def _run(
         if log.by_reason:
             reporter.say(f"failed: {log.by_reason_text()}; all of them in {log.path}")
     return RunResult(code, summary, pipeline.stopped_by)
+
+
+def _write(
+    folder: ResultsFolder,
+    selection: Selection,
+    failures: dict[AnyStep, FailureLog],
+    *,
+    whole: bool,
+) -> Written:
+    """Write the outputs where they are not what would be written now."""
+    steps = list(failures)
+    settled = not any(log.by_reason for log in failures.values())
+    source = made_from(folder, selection.source.file.digest, steps) if settled else None
+    if whole and (written := standing_outputs(folder, source, steps)):
+        return written
+    pilot = selection.pilot is not None
+    written = write_annotations(folder, selection.source, steps, failures, whole=whole, pilot=pilot)
+    if whole and not any(log.by_reason for log in failures.values()):
+        mark_outputs(folder, source, steps, written)
+    return written
 
 
 async def _work(

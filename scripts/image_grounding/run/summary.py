@@ -3,6 +3,7 @@
 
 import platform
 from collections.abc import Mapping
+from functools import cache
 from importlib import metadata
 from typing import Any
 
@@ -96,8 +97,9 @@ def _added_up(previous: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str
     }
 
 
-def versions() -> dict[str, str]:
-    """Of what results depend on."""
+@cache
+def versions() -> Mapping[str, str]:
+    """Of what has a hand in the results, by package."""
     found = {"image-grounding": __version__, "python": platform.python_version()}
     for name in _PACKAGES:
         try:

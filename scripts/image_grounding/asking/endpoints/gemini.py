@@ -14,6 +14,7 @@ from google import genai
 from google.genai import errors, types
 
 from image_grounding.asking.endpoints.answers import only_good
+from image_grounding.asking.endpoints.completion import token_count
 from image_grounding.asking.endpoints.connections import calling, open_session
 from image_grounding.asking.endpoints.errors import redact, require_sendable, scrub
 from image_grounding.asking.endpoints.negotiation import Negotiation, Request, Terms
@@ -181,13 +182,7 @@ class GeminiEndpoint:
         finish = Finish.LENGTH if reason == "MAX_TOKENS" else Finish.STOP
         if not text and finish is Finish.STOP:
             raise ServerFaultError(f"the endpoint answered with an empty text ({reason})")
-        counts = answer.usage_metadata
-        usage = Usage(
-            (counts.prompt_token_count if counts else 0) or 0,
-            ((counts.candidates_token_count if counts else 0) or 0)
-            + ((counts.thoughts_token_count if counts else 0) or 0),
-            (counts.cached_content_token_count if counts else 0) or 0,
-        )
+        usage = _usage(answer.usage_metadata)
         return Reply(redact(text, *self._secrets), finish, usage, latency)
 
     async def close(self) -> None:
@@ -195,6 +190,17 @@ class GeminiEndpoint:
         if self._session:
             await self._client.aio.aclose()
             await self._session.close()
+
+
+def _usage(counts: types.GenerateContentResponseUsageMetadata | None) -> Usage:
+    if counts is None:
+        return Usage()
+    written = (counts.candidates_token_count, counts.thoughts_token_count)
+    return Usage(
+        token_count(counts.prompt_token_count),
+        sum(map(token_count, written)),
+        token_count(counts.cached_content_token_count),
+    )
 
 
 def _name(value: Any) -> str:

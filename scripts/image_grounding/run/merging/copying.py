@@ -40,7 +40,8 @@ def copy_finished(sample: Sample, source: Stores, target: Stores) -> int:
             earlier = None
             mine.discard(sample)
         else:
-            mine.save(sample, found)
+            if mine.load(sample, earlier, replies=True) != found:
+                mine.save(sample, found)
             earlier = earlier.plus(theirs.step, found.result)
             copied += 1
     return copied
