@@ -64,6 +64,16 @@ FOUND: dict[str, tuple[str, bytes]] = {
     ),
     "a semicolon for a box": ("replies", b'\0\1\0["":["":;"'),
     "an image id of 0.0": ("lines", b'2{"image_path": "g", "caption": "r", "image_id": 0.0}'),
+    "a report nested deep": ("state", b'\2\0{"run": ' + b"[" * 3000 + b"]" * 3000 + b"}"),
+    "a cost that is no float": (
+        "state",
+        b'\5\0{"usage_of_all_runs": {"runs": 1, "cost": 1' + b"0" * 400 + b"}}",
+    ),
+    "false for the start of a span": (
+        "state",
+        b'\0\7{"image_path": "a", "caption": "c d", "width": 65, "height": 48, "expressions": '
+        b'[{"text": "c", "char_span": [false, 1], "instances": [{"bbox": [1, 1, 2, 3]}]}]}',
+    ),
     "true for a side of a box": (
         "state",
         b'\0\7{"image_path": "a", "caption": "b", "width": 65, "height": 48, "expressions": '

@@ -22,6 +22,8 @@ from image_grounding.errors import InputError, OutputError
 
 # Made once, as json.dumps would for each value; nothing that is written holds itself.
 _ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False).encode
+# Of a whole number that can still be reckoned with as a float.
+_MOST_DIGITS = 300
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # What acts on a terminal or on a reader of lines, or is half a character.
 _UNSAFE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -67,7 +69,7 @@ def strict_json(text: str) -> Any:
     """The value of JSON text; numbers that could be read but not be written again are none.
 
     Raises:
-        json.JSONDecodeError: not JSON, or a number is NaN or too large.
+        ValueError: not JSON, or a number is NaN, too large or too long.
     """
     return _STRICT.decode(text)
 
@@ -83,7 +85,13 @@ def _finite(text: str) -> float:
     return number
 
 
-_STRICT = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
+def _whole(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError("a number is too long")
+    return int(text)
+
+
+_STRICT = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite, parse_int=_whole)
 
 
 def write_atomic(path: Path | str, text: str) -> None:

@@ -47,6 +47,7 @@ class DryRun:
         pilot: which samples; None for all.
         decode: how many images, from the first on, are decoded as the run will; None for all.
         shard: the part of the input; None for all of it.
+        discount: what the tokens cost, as a share of the spec's prices.
 
     Raises:
         InputError: the input cannot be read, has no lines, or the results folder holds another
@@ -61,6 +62,8 @@ class DryRun:
         pilot: Pilot | None = None,
         decode: int | None = 1000,
         shard: Shard | None = None,
+        *,
+        discount: float = 1.0,
     ) -> None:
         steps = chosen_steps(spec.workflow.steps)
         self._spec = spec
@@ -76,7 +79,7 @@ class DryRun:
         teacher = make_teacher(spec, reporter.say)
         self._profile = teacher.profile
         self._asks = teacher.capabilities.needs_endpoint
-        self._estimate = Estimate(spec.vlm)
+        self._estimate = Estimate(spec.vlm, discount)
         self._decode = decode
         self._to_decode: set[int] = set()
         self._whole = 0

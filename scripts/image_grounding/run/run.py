@@ -27,6 +27,7 @@ from image_grounding.results.failures import INPUT_REASONS, FailureLog
 from image_grounding.results.folder import ResultsFolder
 from image_grounding.results.outputs import Written, write_annotations
 from image_grounding.results.standing import made_from, mark_outputs, standing_outputs
+from image_grounding.run.engine import ONLINE, Engine
 from image_grounding.run.pipeline import Pipeline
 from image_grounding.run.progress import Reporter
 from image_grounding.run.shard_folder import require_shard
@@ -34,7 +35,7 @@ from image_grounding.run.state_keeper import StateKeeper
 from image_grounding.run.summary import make_summary
 from image_grounding.spec import Spec
 from image_grounding.steps.table import AnyStep, chosen_steps, given_steps
-from image_grounding.teachers import Teacher, make_teacher
+from image_grounding.teachers import Teacher
 
 _STATUS = {
     Exit.DONE: "done",
@@ -56,7 +57,11 @@ class RunResult:
 
 
 def run(
-    spec: Spec, reporter: Reporter, pilot: Pilot | None = None, shard: Shard | None = None
+    spec: Spec,
+    reporter: Reporter,
+    pilot: Pilot | None = None,
+    shard: Shard | None = None,
+    engine: Engine = ONLINE,
 ) -> RunResult:
     """Do what a spec says, from wherever an earlier run came to.
 
@@ -87,7 +92,7 @@ def run(
         keeper = StateKeeper(folder, reporter, selection, steps)
         try:
             with keeper.kept():
-                return _run(spec, keeper, selection, folder, stores, failures)
+                return _run(spec, keeper, selection, folder, stores, failures, engine)
         finally:
             for log in failures.values():
                 log.close()
@@ -121,12 +126,13 @@ def _run(
     folder: ResultsFolder,
     stores: Mapping[AnyStep, CheckpointStore[Any]],
     failures: dict[AnyStep, FailureLog],
+    engine: Engine,
 ) -> RunResult:
     started, working_folder = time.monotonic(), os.getcwd()
-    teacher = reporter.teacher = make_teacher(spec, reporter.say)
-    pipeline = asyncio.run(_work(spec, reporter, selection, stores, failures, teacher))
+    teacher = reporter.teacher = engine.make_teacher(spec, reporter.say)
+    pipeline = asyncio.run(_work(spec, reporter, selection, stores, failures, teacher, engine))
     stopped = pipeline.interrupted or pipeline.stopped_by is not None
-    whole = not stopped and selection.pilot is None
+    whole = not (stopped or selection.pilot or pipeline.tally.waiting)
     # Looked at before the outputs are written, of which the input may be one.
     pipeline.stopped_by = pipeline.stopped_by or selection.source.file.change()
     written = _write(folder, selection, failures, whole=whole)
@@ -145,8 +151,9 @@ def _run(
         working_folder=working_folder,
         unusable_checkpoints=sum(store.unusable for store in stores.values()),
         selection=selection,
-        status=_status(code, pipeline), seconds=time.monotonic() - started,
+        status=_status(code, pipeline, engine), seconds=time.monotonic() - started,
     )  # fmt: skip
+    summary |= engine.facts()
     folder.write_summary(summary)
     reporter.end(summary["status"], pipeline.stopped_by)
     _say_what_matters(reporter, summary)
@@ -183,7 +190,9 @@ async def _work(
     stores: Mapping[AnyStep, CheckpointStore[Any]],
     failures: dict[AnyStep, FailureLog],
     teacher: Teacher,
+    engine: Engine,
 ) -> Pipeline:
+    await engine.begin()
     pipeline = Pipeline(
         iter(selection),
         teacher,
@@ -197,6 +206,7 @@ async def _work(
     )
     with _interruptible(pipeline, reporter):
         await pipeline.run(reporter)
+        await engine.finish(pipeline)
     return pipeline
 
 
@@ -229,11 +239,15 @@ def _exit_code(pipeline: Pipeline, failures: dict[AnyStep, FailureLog]) -> Exit:
         return Exit.BUG
     if pipeline.stopped_by:
         return pipeline.stopped_by.exit_code
+    if pipeline.tally.waiting:
+        return Exit.WAITING
     failed = any(log.by_reason for log in failures.values())
     return Exit.SOME_FAILED if failed else Exit.DONE
 
 
-def _status(code: Exit, pipeline: Pipeline) -> str:
+def _status(code: Exit, pipeline: Pipeline, engine: Engine) -> str:
+    if code is Exit.WAITING:
+        return engine.waiting_text()
     if isinstance(pipeline.stopped_by, BudgetError) and not pipeline.interrupted:
         return "budget reached"
     changed = isinstance(pipeline.stopped_by, InputChangedError) and not pipeline.interrupted

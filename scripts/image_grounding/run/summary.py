@@ -63,6 +63,8 @@ def make_summary(
             # Of earlier runs, damaged or edited; asked for again.
             "unusable_checkpoints": unusable_checkpoints,
             "repeated_lines": tally.repeated,
+            # Of those not attempted to their end: a batch job holds a question of theirs.
+            "waiting": tally.waiting,
             "not_attempted": lines - tally.done - tally.failed - tally.repeated,
             # Of earlier runs, of samples that this one did not attempt.
             "failed_earlier": sum(log.carried_over for log in failures.values()),
