@@ -10,6 +10,7 @@ twice; the second time three of the processes get a kill -9, one after the other
 again.
 
     python benchmarks/shared_limit.py [--processes 8] [--quota 2400] [--seconds 75]
+    python benchmarks/shared_limit.py --tokens    the same quota as tokens, so many a request
 """
 
 import argparse
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from measure import ROOT, write_input, write_pictures
+from server import USAGE
 
 WINDOW_S = 60.0
 
@@ -64,7 +66,9 @@ class Run:
         self.process.wait()
 
 
-def measure(processes: int, quota: float, seconds: float, kill: bool) -> dict[str, Any]:
+def measure(
+    processes: int, quota: float, seconds: float, *, kill: bool, tokens: bool
+) -> dict[str, Any]:
     """One measurement, with an endpoint of its own."""
     server = [sys.executable, str(ROOT / "benchmarks/server.py"), "--delay", "0.2", "--times"]
     with (
@@ -77,11 +81,14 @@ def measure(processes: int, quota: float, seconds: float, kill: bool) -> dict[st
         write_pictures(folder)
         # Two requests a sample: more than the quota allows in the time, however uneven the shards.
         data = write_input(folder, int(quota / 60 * (seconds + 120)))
+        limit = f"workflow.requests_per_minute={quota}"
+        if tokens:
+            limit = f"workflow.tokens_per_minute={quota * USAGE['total_tokens']}"
         common = [
             f"data.input_jsonl={data}", f"data.image_root={folder}", "vlm.backend=openai",
             f"vlm.openai.base_url={url}", "vlm.openai.model_name=any",
             "vlm.coordinates=norm1000_xyxy", "vlm.coordinates_trusted=true",
-            "workflow.max_workers=16", f"workflow.requests_per_minute={quota}",
+            "workflow.max_workers=16", limit,
             f"workflow.shared_limit={folder / 'limit.json'}",
         ]  # fmt: skip
         runs = [Run(number + 1, processes, folder, common) for number in range(processes)]
@@ -131,9 +138,10 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--quota", type=float, default=2400)
     parser.add_argument("--seconds", type=float, default=75)
+    parser.add_argument("--tokens", action="store_true")
     given = parser.parse_args()
     for kill in (False, True):
-        found = measure(given.processes, given.quota, given.seconds, kill)
+        found = measure(given.processes, given.quota, given.seconds, kill=kill, tokens=given.tokens)
         print(json.dumps(found), flush=True)
 
 

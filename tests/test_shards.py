@@ -16,6 +16,7 @@ from image_grounding.input.samples import BadLine, Sample, SampleReader
 from image_grounding.input.selection import Pilot, Selection
 from image_grounding.input.shard import Shard
 from support.loopback import Loopback
+from support.scripts import run_script
 
 Maker = Callable[..., Project]
 
@@ -77,6 +78,11 @@ def test_where_a_pair_belongs_never_changes() -> None:
 def test_what_is_no_shard(text: str) -> None:
     with pytest.raises(SpecError, match="I/N, with I from 1 to N"):
         Shard.parse(text)
+
+
+def test_a_variable_that_is_not_set_is_no_whole_input() -> None:
+    ran = run_script("run_pipeline.py", "--shard", "", "results_dir=x", "data.input_jsonl=y")
+    assert (ran.code, "--shard takes I/N" in ran.json["error"]) == (2, True)
 
 
 def test_a_pilot_of_a_shard(mixed: Path) -> None:

@@ -55,7 +55,7 @@ def run_tool(
     with reporting_errors():
         spec = load_spec(spec_file, overrides, without_keys=dry)
         by_picture = spec.workflow.captions_per_request > 1
-        part = Shard.parse(shard, by_picture=by_picture) if shard else None
+        part = None if shard is None else Shard.parse(shard, by_picture=by_picture)
         reporter = make_reporter(quiet=quiet)
         for note in spec.notes:
             reporter.say(note)
