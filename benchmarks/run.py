@@ -50,6 +50,7 @@ def _tokens(answers: Answers, name: str) -> float:
 _TRANSPORT = ("transport.py", "--backends", "openai", "--requests", "3000")
 _RECORDS = ("records.py", "--records", "1500")
 _LINES = ("lines.py",)
+_BATCH = ("batch.py", "--records", "2000")
 ROWS = (
     Row("CPU ms a request, whole process", "<= 0.8", ("requests_cpu.py",),
         lambda answers: float(answers[0]["cpu_ms_a_request"])),
@@ -89,6 +90,10 @@ ROWS = (
         ("tokens.py",), lambda answers: _tokens(answers, "captions_together_to_peer")),
     Row("tokens a record / peer, Qwen3-VL, 1920x1080, single pass", "<= 0.6", ("tokens.py",),
         lambda answers: _tokens(answers, "single_pass_to_peer")),
+    Row("2,000 records on three faulty batch queues: lost", "<= 0", _BATCH,
+        lambda answers: float(sum(row["lost"] for row in answers))),
+    Row("2,000 records on three faulty batch queues: paid twice", "<= 0", _BATCH,
+        lambda answers: float(sum(row["paid_twice"] for row in answers))),
     Row("--help of the slowest script, seconds", "<= 0.2", ("startup.py",),
         lambda answers: float(answers[0]["slowest"])),
 )  # fmt: skip
