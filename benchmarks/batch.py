@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 sys.path.append(str(ROOT / "scripts"))
 
+from image_grounding.batch.journal import jobs_in  # noqa: E402
 from support.batch_jobs import run_batch  # noqa: E402
 from support.batch_server import BatchServer  # noqa: E402
 from support.scenes import make_scene  # noqa: E402
@@ -104,23 +105,15 @@ def spoil(server: BatchServer, rng: random.Random) -> None:
 
 def answer_files(folder: Path, server: BatchServer, rng: random.Random) -> None:
     """What somebody does who runs vllm run-batch: some outputs are cut the first time."""
-    for asked in sorted((folder / "results/batch").glob("image-grounding-*.jsonl")):
-        answered = asked.with_name(f"{asked.stem}.output.jsonl")
-        if asked.name.endswith(".output.jsonl") or not _is_handed_over(folder, asked.stem):
+    for job in jobs_in(folder / "results"):
+        asked = folder / "results/batch" / f"{job['tag']}.jsonl"
+        answered = asked.with_name(f"{job['tag']}.output.jsonl")
+        if not (job["is_open"] and job["id"] and asked.exists()):
             continue
         if not answered.exists():
             run_batch(server.floor, asked, answered, part=rng.choice((0.4, 0.9, 1.0, 1.0)))
-        elif rng.random() < 0.5:  # whoever gave up in the middle adds what vLLM had left out
+        else:  # whoever gave up in the middle adds what vLLM had left out
             _complete(server, asked, answered)
-
-
-def _is_handed_over(folder: Path, tag: str) -> bool:
-    status = subprocess.run(
-        [sys.executable, str(ROOT / "scripts/status.py"), str(folder / "results"), "--quiet"],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    jobs = json.loads(status.stdout).get("jobs", ())
-    return any(job["id"] == tag and job["is_open"] for job in jobs)
 
 
 def _complete(server: BatchServer, asked: Path, answered: Path) -> None:
@@ -155,7 +148,7 @@ def measure(queue: str, records: int, seed: int) -> dict[str, Any]:
             code = collector.go(rng)
             if code not in (None, WAITING, 4):
                 break
-            if queue == "vllm" and (folder / "results/run_state.json").exists():
+            if queue == "vllm":
                 answer_files(folder, server, rng)
         lines = (folder / "results/annotations.jsonl").read_bytes().splitlines()
         found = {json.loads(line)["caption"] for line in lines}

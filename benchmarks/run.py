@@ -52,6 +52,7 @@ _FEW = ("records.py", "--workers", "4", "--records", "600")
 _MANY = ("records.py", "--workers", "32", "128", "--records", "4000")
 _SLOW = ("records.py", "--workers", "16", "64", "--records", "1200", "--slow-every", "20")
 _LINES = ("lines.py",)
+_BATCH = ("batch.py", "--records", "2000")
 ROWS = (
     Row("CPU ms a request, whole process", "<= 0.8", ("requests_cpu.py",),
         lambda answers: float(answers[0]["cpu_ms_a_request"])),
@@ -97,6 +98,10 @@ ROWS = (
         ("shared_limit.py",), _records(1, "share")),
     Row("eight runs on one quota: seconds over it, both times", "<= 0", ("shared_limit.py",),
         lambda answers: float(sum(answer["seconds_over"] for answer in answers))),
+    Row("2,000 records on three faulty batch queues: lost", "<= 0", _BATCH,
+        lambda answers: float(sum(row["lost"] for row in answers))),
+    Row("2,000 records on three faulty batch queues: paid twice", "<= 0", _BATCH,
+        lambda answers: float(sum(row["paid_twice"] for row in answers))),
     Row("--help of the slowest script, seconds", "<= 0.2", ("startup.py",),
         lambda answers: float(answers[0]["slowest"])),
 )  # fmt: skip
