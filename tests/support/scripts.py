@@ -6,6 +6,7 @@ fork of a server that has imported them already; what a start itself does is tes
 ``test_scripts.py`` and ``test_bundle.py`` with processes that begin from nothing.
 """
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -15,8 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -69,32 +71,70 @@ def run_script(
     name: str, *arguments: str, cwd: Path | None = None, timeout: float = 120, **environment: str
 ) -> Ran:
     """Run a script of ``scripts/`` from another folder."""
-    command = [str(SCRIPTS / name), *arguments]
-    folder = str(cwd or "/")
-    variables = clean_environment(**environment)
     if any(one.startswith("PYTHON") for one in environment):  # read when a Python begins
         done = subprocess.run(
-            [sys.executable, *command],
-            cwd=folder,
-            env=variables,
+            [sys.executable, str(SCRIPTS / name), *arguments],
+            cwd=str(cwd or "/"),
+            env=clean_environment(**environment),
             capture_output=True,
             text=True,
             timeout=timeout,
             stdin=subprocess.DEVNULL,
         )
         return Ran(done.returncode, done.stdout, done.stderr)
+    with start_script(name, *arguments, cwd=cwd, **environment) as started:
+        ran = started.wait(timeout)
+        assert ran.code >= 0, f"{name} was killed, or did not end in {timeout} s: {ran.err}"
+        return ran
+
+
+@dataclass(frozen=True)
+class Started:
+    """A script at work, whose streams are files."""
+
+    process: BaseProcess
+    streams: Mapping[str, str]
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        assert self.process.pid
+        return self.process.pid
+
+    def wait(self, timeout: float = 120) -> Ran:
+        """Wait for its end, which is brought about after ``timeout`` seconds.
+
+        The code is below 0 where a signal ended it.
+        """
+        self.process.join(timeout)
+        if self.process.exitcode is None:
+            self.process.kill()
+            self.process.join()
+        assert self.process.exitcode is not None
+        out, err = (
+            Path(self.streams[stream]).read_text(encoding="utf-8") for stream in ("out", "err")
+        )
+        return Ran(self.process.exitcode, out, err)
+
+
+@contextlib.contextmanager
+def start_script(
+    name: str,
+    *arguments: str,
+    cwd: Path | None = None,
+    first: Callable[[], None] | None = None,
+    **environment: str,
+) -> Iterator[Started]:
+    """Start a script of ``scripts/``; ``first`` is called in its process before it begins.
+
+    The process hears the signals that a shell's would.
+    """
+    command = [str(SCRIPTS / name), *arguments]
     with tempfile.TemporaryDirectory() as streams:
         paths = {stream: os.path.join(streams, stream) for stream in _STREAMS}
-        process = _FORKS.Process(target=_be, args=(command, folder, variables, paths))
-        process.start()
-        process.join(timeout)
-        if process.exitcode is None:
-            process.kill()
-            process.join()
-        out, err = (Path(paths[stream]).read_text(encoding="utf-8") for stream in ("out", "err"))
-        assert process.exitcode is not None
-        assert process.exitcode >= 0, f"{name} was killed, or did not end in {timeout} s: {err}"
-        return Ran(process.exitcode, out, err)
+        given = (command, str(cwd or "/"), clean_environment(**environment), paths, first)
+        process = _fork(_be, *given)
+        yield Started(process, paths)
 
 
 def start_at_terminal(
@@ -114,11 +154,26 @@ def start_at_terminal(
     command = [str(SCRIPTS / name), *arguments]
     paths = {"in": os.ttyname(terminal), "out": str(out), "err": os.ttyname(terminal)}
     variables = clean_environment(**environment)
-    process = _FORKS.Process(target=_be_at_terminal, args=(command, str(cwd), variables, paths))
-    process.start()
+    process = _fork(_be_at_terminal, command, str(cwd), variables, paths)
     while not out.exists() and process.is_alive():  # stdin is opened before stdout
         time.sleep(0.005)
     os.close(terminal)
+    return process
+
+
+def _fork(target: Callable[..., None], *arguments: Any) -> BaseProcess:
+    """Start a fork of the server, which begins with the first one."""
+    before = os.environ.get("PYTHONPATH")
+    # The server does not take over the path of its parent, in which support is.
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    try:
+        forkserver.ensure_running()
+    finally:
+        del os.environ["PYTHONPATH"]
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
+    process = _FORKS.Process(target=target, args=arguments)
+    process.start()
     return process
 
 
@@ -127,14 +182,20 @@ def _be_at_terminal(
 ) -> None:
     """Become the script, in a fork that a terminal's Ctrl-C reaches."""
     os.setsid()  # the next terminal that is opened is its own
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     _be(command, folder, variables, paths)
 
 
 def _be(
-    command: list[str], folder: str, variables: Mapping[str, str], paths: Mapping[str, str]
+    command: list[str],
+    folder: str,
+    variables: Mapping[str, str],
+    paths: Mapping[str, str],
+    first: Callable[[], None] | None = None,
 ) -> None:
     """Become the script, in a fork."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     for number, stream in enumerate(_STREAMS):
         flags = os.O_CREAT | (os.O_WRONLY if number else os.O_RDONLY)
         os.dup2(os.open(paths[stream], flags, 0o600), number)
@@ -145,4 +206,6 @@ def _be(
     sys.argv = command
     here = {str(ROOT), str(ROOT / "tests")}
     sys.path[:] = [str(SCRIPTS), *(path for path in sys.path if path not in here)]
+    if first:
+        first()
     runpy.run_path(command[0], run_name="__main__")
