@@ -5,6 +5,7 @@ import gc
 import io
 from pathlib import Path
 
+from google.genai import types
 from rich.console import Console
 from rich.table import Table
 
@@ -16,6 +17,12 @@ from image_grounding.results.folder import ResultsFolder
 from image_grounding.spec import load_spec
 from image_grounding.steps.table import all_steps
 
+_OF_GEMINI = (
+    *("HttpRetryOptions", "HttpOptions", "GenerateContentConfig", "GenerateContentResponse"),
+    *("_GenerateContentParameters", "Part", "Blob", "ThinkingConfig", "HttpResponse"),
+    *("Candidate", "Content", "GenerateContentResponseUsageMetadata"),
+)
+
 _spec = load_spec(None, ["results_dir=unused", "data.input_jsonl=unused"])
 make_probes(transport_for(UNKNOWN, UNKNOWN.convention, _spec.vlm))
 for step in all_steps():
@@ -25,6 +32,8 @@ read_grounding("a red car: [1, 2, 3, 4]", ["a red car"])
 _table = Table("a", "b", title="c")
 _table.add_row("1", "2")
 Console(file=io.StringIO()).print(_table)
+for _name in _OF_GEMINI:  # google-genai leaves them until they are needed, and they take long
+    getattr(types, _name).model_rebuild()
 # What is there by now lives as long as its forks: none of them is to look through all of it.
 gc.collect()
 gc.freeze()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``failures.jsonl``: what did not succeed, written as it happens."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,7 +82,10 @@ class FailureLog:
         Raises:
             OutputError: the file cannot be written; the entries stay.
         """
-        self._file.close()
+        try:
+            self._file.close()
+        except OSError as error:  # what the disk did not take before, it does not take now
+            raise self._cannot_write(error) from None
         if not self._before:
             return
         seen: set[tuple[str, str]] = set()  # runs that were killed may have repeated an entry
@@ -103,8 +107,9 @@ class FailureLog:
         )
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file; what it did not take was an error when it was written."""
+        with contextlib.suppress(OSError):
+            self._file.close()
 
     def _ends_well(self) -> bool:
         with self.path.open("rb") as file:

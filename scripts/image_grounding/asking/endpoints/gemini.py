@@ -21,6 +21,7 @@ from image_grounding.asking.endpoints.readiness import GOOGLE
 from image_grounding.asking.endpoints.retired import retirement
 from image_grounding.errors import BlockedError, KeyRefusedError, ServerFaultError
 from image_grounding.families.image_tokens import LOW_RESOLUTION
+from image_grounding.files import encodable
 from image_grounding.images.encoding import EncodedImage
 from image_grounding.spec import Gemini
 from image_grounding.spec.model import AutoBool
@@ -188,7 +189,7 @@ class GeminiEndpoint:
             + ((counts.thoughts_token_count if counts else 0) or 0),
             (counts.cached_content_token_count if counts else 0) or 0,
         )
-        return Reply(redact(text, *self._secrets), finish, usage, latency)
+        return Reply(encodable(redact(text, *self._secrets)), finish, usage, latency)
 
     async def close(self) -> None:
         """Let connections go."""
