@@ -194,7 +194,7 @@ def _be(
 ) -> None:
     """Become the script, in a fork."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
     for number, stream in enumerate(_STREAMS):
         flags = os.O_CREAT | (os.O_WRONLY if number else os.O_RDONLY)

@@ -3,6 +3,7 @@
 
 import gc
 import io
+from dataclasses import replace
 from pathlib import Path
 
 from google.genai import types
@@ -24,7 +25,9 @@ _OF_GEMINI = (
 )
 
 _spec = load_spec(None, ["results_dir=unused", "data.input_jsonl=unused"])
-make_probes(transport_for(UNKNOWN, UNKNOWN.convention, _spec.vlm))
+for _backend in ("openai", "gemini"):
+    _vlm = replace(_spec.vlm, backend=_backend)
+    make_probes(transport_for(UNKNOWN, UNKNOWN.convention, _vlm))
 for step in all_steps():
     ResultsFolder(Path("unused")).checkpoints(step)
 read_extraction("{}")
