@@ -11,8 +11,8 @@ from functools import cache, partial
 
 from faults.fault import BOTH, GEMINI, Fault, Inject, fails, goes_on
 from faults.injections import always, both, given, once
+from support.http_answer import answer
 from support.loopback import Answer
-from support.wire import answer
 
 row = partial(Fault, "answer")
 MIB = 2**20

@@ -9,8 +9,8 @@ from functools import partial
 from faults.fault import BOTH, OPENAI, Fault, Inject, Outcome, fails, goes_on, stops
 from faults.injections import always, at, both, everything, given, once
 from faults.stage import KEY, Stage
+from support.http_answer import answer
 from support.loopback import Answer, Call, Loopback
-from support.wire import answer
 
 row = partial(Fault, "endpoint")
 ONE = given("workflow.max_attempts=1")

@@ -7,8 +7,8 @@ from functools import partial
 from faults.fault import BOTH, GEMINI, Fault, Inject, Outcome, fails, refuses, stops
 from faults.injections import always, both, everything, given
 from faults.stage import KEY
+from support.http_answer import answer
 from support.loopback import Answer
-from support.wire import answer
 
 row = partial(Fault, "secret")
 ONE = given("workflow.max_attempts=1")
