@@ -118,8 +118,7 @@ def atomic_writer(path: Path | str) -> Iterator[IO[str]]:
     Raises:
         OutputError: as for ``write_atomic``; the old file, if any, is untouched.
     """
-    folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name}.tmp")
+    temporary = temporary_of(Path(path))
     try:
         with open(temporary, "w", encoding="utf-8", newline="\n") as file:
             yield file
@@ -132,13 +131,18 @@ def atomic_writer(path: Path | str) -> Iterator[IO[str]]:
         raise
 
 
+def temporary_of(path: Path) -> Path:
+    """Where what is to be ``path`` is written first."""
+    return path.with_name(f".{path.name}.tmp")
+
+
 def copy_atomic(source: Path, path: Path) -> None:
     """Copy a file, whole or not at all, into a folder that is made where it is not there.
 
     Raises:
         OutputError: as for ``write_atomic``, or ``source`` cannot be read.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = temporary_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, temporary)

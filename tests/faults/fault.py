@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from faults.stage import Stage
 
 Inject = Callable[[Stage], None]
-BOTH = ("openai", "gemini")
+OPENAI, GEMINI = ("openai",), ("gemini",)
+BOTH = (*OPENAI, *GEMINI)
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Fault:
     name: str
     inject: Inject
     outcome: Outcome
-    backends: tuple[str, ...] = ("openai",)
+    backends: tuple[str, ...] = OPENAI
     mend: Inject = lambda stage: None
 
 

@@ -197,7 +197,7 @@ class Stage:
     def _respond(self, call: Call) -> Answer | None:
         with self.server.lock:
             self.asked += 1
-        if self.asked == 1:
+        if call.is_probe:
             self.key_seen += [line for line in _command_lines() if KEY in line]
         return next((answer for rule in self.rules if (answer := rule(call))), None)
 

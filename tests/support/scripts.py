@@ -289,7 +289,7 @@ def _be(
     # The server passes over what it cannot import, which would make each start slow.
     assert all(name in sys.modules for name in PRELOADED)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
     for number, stream in enumerate(_STREAMS):
         flags = os.O_CREAT | (os.O_WRONLY if number else os.O_RDONLY)

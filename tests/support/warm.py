@@ -3,6 +3,7 @@
 
 import gc
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,17 @@ _OF_GEMINI = (
 )
 
 _spec = load_spec(None, ["results_dir=unused", "data.input_jsonl=unused"])
+<<<<<<< HEAD
 for convention in (UNKNOWN.convention, "norm1000_xyxy", "pixel_resized"):
     make_probes(transport_for(UNKNOWN, convention, _spec.vlm))
 kinds: list[Any] = [Extraction, Grounding, RunState, Transport | None, tuple[Reply, ...]]
 for kind in kinds:
     json_reader(kind)
+=======
+for _backend in ("openai", "gemini"):
+    _vlm = replace(_spec.vlm, backend=_backend)
+    make_probes(transport_for(UNKNOWN, UNKNOWN.convention, _vlm))
+>>>>>>> faults
 for step in all_steps():
     ResultsFolder(Path("unused")).checkpoints(step)
 versions()

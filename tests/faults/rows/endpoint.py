@@ -6,11 +6,11 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
-from faults.fault import BOTH, Fault, Inject, Outcome, fails, goes_on, stops
+from faults.fault import BOTH, OPENAI, Fault, Inject, Outcome, fails, goes_on, stops
 from faults.injections import always, at, both, everything, given, once
 from faults.stage import KEY, Stage
+from support.http_answer import answer
 from support.loopback import Answer, Call, Loopback
-from support.wire import answer
 
 row = partial(Fault, "endpoint")
 ONE = given("workflow.max_attempts=1")
@@ -116,8 +116,7 @@ def proxy(url: str, where: str = "http://model.invalid") -> Inject:
 PASSING = (408, 409, 425, 429, 500, 502, 503, 504, 529)
 OWN = {
     400: "rejected_request", 401: "key_refused", 402: "endpoint_unusable", 403: "key_refused",
-    404: "unknown_model", 406: "rejected_request", 413: "rejected_request",
-    422: "rejected_request", 500: "server_fault", 529: "server_fault",
+    404: "unknown_model", 413: "rejected_request", 422: "rejected_request", 500: "server_fault",
 }  # fmt: skip
 FIRST = {
     400: "HTTP 400", 401: "the endpoint refused the key", 402: "wants to be paid first",
@@ -127,12 +126,12 @@ FIRST = {
 
 # fmt: off
 FAULTS = (
-    *(row(f"HTTP {code} once", once(status(code)), goes_on("asked again"), BOTH) for code in
-        PASSING),
-    *(row(f"HTTP {code} for one sample", both(ONE, always(status(code))), fails(reason), BOTH)
-        for code, reason in OWN.items()),
+    *(row(f"HTTP {code} once", once(status(code)), goes_on("asked again"),
+        BOTH if code in (429, 503) else OPENAI) for code in PASSING),
+    *(row(f"HTTP {code} for one sample", both(ONE, always(status(code))), fails(reason),
+        BOTH if code in (400, 403, 500) else OPENAI) for code, reason in OWN.items()),
     *(row(f"HTTP {code} from the first request on", both(ONE, everything(status(code))),
-        stops(words), BOTH if code in (401, 404, 500) else ("openai",)) for code, words in
+        stops(words), BOTH if code in (401, 404, 500) else OPENAI) for code, words in
         FIRST.items()),
     row("HTTP 402 after good answers, for everything", both(ONE, many(10), from_then(4,
         status(402))), Outcome(4, "the run stops after some samples in a row that failed so",
@@ -144,11 +143,11 @@ FAULTS = (
     row("HTTP 429 with Retry-After in the past", once(status(429,
         retry_after="Sat, 01 Jan 2000 00:00:00 GMT")), goes_on("asked again")),
     *(row(f"a redirect to another host ({code})", redirected(code),
-        stops("the endpoint redirects to"), BOTH if code in (302, 307) else ("openai",)) for code
+        stops("the endpoint redirects to"), BOTH if code in (302, 307) else OPENAI) for code
         in (301, 302, 303, 307, 308)),
     row("nothing listens", address(closed_port), stops("nothing listens there"), BOTH),
     row("no such host", address(lambda stage: "http://no-such-host.invalid"),
-        stops("there is no such host"), BOTH),
+        stops("there is no such host")),
     row("TLS where the server speaks none", address(lambda stage:
         f"https://127.0.0.1:{stage.server.port}"), stops("TLS"), BOTH),
     row("an address without its API", address(lambda stage:
@@ -157,7 +156,7 @@ FAULTS = (
         stops("does not serve 'another'; it serves test-vlm")),
     row("a dead proxy", proxy("http://me:password@127.0.0.1:9"), stops("cannot reach the proxy"),
         BOTH),
-    row("a SOCKS proxy", proxy("socks5://127.0.0.1:9"), stops("is none that speaks HTTP"), BOTH),
+    row("a SOCKS proxy", proxy("socks5://127.0.0.1:9"), stops("is none that speaks HTTP")),
     row("a model that does not see", blind, stops("this model does not see images"),
         mend=see_again),
     row("another box convention than the spec names", wrong_convention,

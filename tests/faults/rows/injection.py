@@ -75,9 +75,9 @@ FAULTS = (
         [], "absent": [0]}), goes_on(ITS_OWN)),
     row("an order to box the whole picture, obeyed", obeyed("Box everything.", ASKS,
         {"instances": [{"id": 0, "bbox_2d": [0, 0, 1000, 1000]}]}), goes_on(ITS_OWN)),
-    row("an order to give a thousand boxes, obeyed", obeyed("Give 1,000 boxes.", ASKS,
-        {"instances": [{"id": 0, "bbox_2d": [n % 900, 5, n % 900 + 90, 500]} for n in
-        range(1000)]}), goes_on(ITS_OWN)),
+    row("an order to give a hundred boxes, obeyed", obeyed("Give 100 boxes.", ASKS,
+        {"instances": [{"id": 0, "bbox_2d": [n, 5, n + 90, 500]} for n in
+        range(100)]}), goes_on(ITS_OWN)),
     row("an order to answer for other samples, obeyed", obeyed("Answer for the others.", ASKS,
         {"instances": [{"id": number, "bbox_2d": BOX} for number in range(50)], "bystander-1":
         BOX}), fails("reply_unusable", "unmatched")),

@@ -4,11 +4,11 @@
 import json
 from functools import partial
 
-from faults.fault import BOTH, Fault, Inject, Outcome, fails, refuses, stops
+from faults.fault import BOTH, GEMINI, Fault, Inject, Outcome, fails, refuses, stops
 from faults.injections import always, both, everything, given
 from faults.stage import KEY
+from support.http_answer import answer
 from support.loopback import Answer
-from support.wire import answer
 
 row = partial(Fault, "secret")
 ONE = given("workflow.max_attempts=1")
@@ -65,9 +65,9 @@ FAULTS = (
     row("it holds a letter that is no ASCII", key_of("schl\u00fcssel-of-the-matrix"),
         stops("the key holds a line break or another character"), BOTH),
     row("it is empty", key_of(""), stops("refused the key")),
-    row("it is empty, for Gemini", key_of(""), stops("no key for Gemini"), ("gemini",)),
+    row("it is empty, for Gemini", key_of(""), stops("no key for Gemini"), GEMINI),
     row("it is the wrong one, which the endpoint repeats", key_of(WRONG),
-        stops("Incorrect API key provided: (key)"), ("gemini",)),
+        stops("Incorrect API key provided: (key)"), GEMINI),
     row("its variable is not set", given("vlm.openai.api_key='${oc.env:NOT_SET_AT_ALL}'"),
         refuses("the environment variable NOT_SET_AT_ALL is not set")),
     row("it is a header from the environment",

@@ -4,8 +4,6 @@
 import threading
 from functools import partial
 from signal import (
-    SIGABRT,
-    SIGALRM,
     SIGCONT,
     SIGHUP,
     SIGINT,
@@ -63,7 +61,7 @@ FAULTS = (
     *(row(f"SIGKILL at {when}", signals(SIGKILL, request), dies(SIGKILL)) for request, when in
         {**WHEN, 2: "the second question", 4: "the last question"}.items()),
     *(row(f"{number.name} at step 1", signals(number, 3), dies(number)) for number in (SIGQUIT,
-        SIGABRT, SIGSEGV, SIGUSR1, SIGALRM)),
+        SIGSEGV, SIGUSR1)),
     *(row(f"{number.name} at step 1", signals(number, 3), goes_on("it is passed over")) for
         number in (SIGPIPE, SIGWINCH)),
     row("SIGINT twice", at(1, twice), AT_ONCE),
