@@ -97,7 +97,7 @@ def spoil(server: BatchServer, rng: random.Random) -> None:
     """Switch the faults on."""
     faults = server.faults
     faults.expired = faults.missing = faults.duplicated = 0.05
-    faults.strangers, faults.reorder = 3, True
+    faults.foreign, faults.reorder = 3, True
     faults.too_late = lambda number: number % 11 == 4
     faults.refusal = lambda number: "Enqueued token limit reached" if number % 13 == 6 else None
     faults.failing = lambda key, body: (503, "overloaded") if rng.random() < 0.02 else None

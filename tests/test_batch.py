@@ -138,7 +138,7 @@ def test_nothing_is_lost_in_what_comes_back(queue: BatchServer, make_project: Ma
     """Expired, missing, repeated, mixed and foreign lines."""
     project = make_project(12, size=(64, 48))
     queue.faults.expired = queue.faults.missing = queue.faults.duplicated = 0.25
-    queue.faults.strangers, queue.faults.reorder = 3, True
+    queue.faults.foreign, queue.faults.reorder = 3, True
     ran = until_done(project, queue, "workflow.max_attempts=20", most=60)
     assert ran.code == 0, ran.err
     assert paid_once(queue)
@@ -146,9 +146,9 @@ def test_nothing_is_lost_in_what_comes_back(queue: BatchServer, make_project: Ma
     assert ran.json["usage_of_all_runs"]["requests"] > 2 * 12
 
 
-def test_strangers_are_named(queue: BatchServer, make_project: Maker) -> None:
+def test_foreign_lines_are_named(queue: BatchServer, make_project: Maker) -> None:
     project = make_project(1, size=(64, 48))
-    queue.faults.strangers = 2
+    queue.faults.foreign = 2
     batch(project, queue)
     assert "2 lines of the job batch_000001 belong to no question" in batch(project, queue).err
 
@@ -281,6 +281,8 @@ def test_other_settings_meanwhile(queue: BatchServer, make_project: Maker) -> No
     ran = batch(project, queue, "vlm.openai.model_name=another-vlm")
     assert ran.code == 2
     assert "batch jobs of another spec are under way" in ran.err
+    ran = run_script("run_pipeline.py", *project.overrides(queue), "--engine", "batch-files")
+    assert (ran.code, "queue 'openai', not 'batch-files'" in ran.err) == (2, True)
     ran = batch(project, queue, "vlm.coordinates=norm1_xyxy", "vlm.coordinates_trusted=true")
     assert ran.code == 4
     assert "were made for boxes in norm1000_xyxy, which are norm1_xyxy now" in ran.err
@@ -351,6 +353,22 @@ def test_asking_at_once_beside_it(queue: BatchServer, make_project: Maker) -> No
     assert "warning: 1 batch jobs are under way in" in ran.err
 
 
+@pytest.mark.parametrize("look", ["true", "false"])
+def test_a_picture_that_is_broken(look: str, queue: BatchServer, make_project: Maker) -> None:
+    """Behind its header, so that it shows when it is to be sent; or in step 0 without pictures."""
+    project = make_project(2, size=(64, 48))
+    path = project.folder / "scene0.png"
+    path.write_bytes(path.read_bytes()[:-20])
+    more = f"vlm.image.step_0={look}"
+    ran = until_done(project, queue, more)
+    assert ran.code == 3, ran.err
+    failures = [project.failures(step) for step in ("0", "1")]
+    assert [len(entries) for entries in failures] == [1, 0]
+    assert outputs(project.results) == at_once(project, queue, more)
+    online = read_jsonl(project.folder / "online/step_0_expression_extraction/failures.jsonl")
+    assert failures[0] == online
+
+
 def test_a_single_pass(queue: BatchServer, make_project: Maker) -> None:
     project = make_project(2, size=(64, 48))
     ran = until_done(project, queue, "workflow.single_pass=true")
@@ -411,6 +429,15 @@ def test_a_connection_that_breaks(
     assert [job.total for job in queue.jobs] == [2]
     assert until_done(project, queue).code == 0
     assert paid_once(queue)
+
+
+def test_results_that_are_gone(queue: BatchServer, make_project: Maker) -> None:
+    project = make_project(1, size=(64, 48))
+    batch(project, queue)
+    queue.paths["/v1/files/output_file_id-batch_000001/content"] = (404, b"{}")
+    ran = batch(project, queue)
+    assert "warning: the results of the job batch_000001 are gone" in ran.err
+    assert until_done(project, queue).code == 0
 
 
 def test_a_job_that_the_queue_forgot(queue: BatchServer, make_project: Maker) -> None:

@@ -84,7 +84,7 @@ def test_nothing_is_lost_in_what_comes_back(queue: BatchServer, make_project: Ma
     """A job that expires as a whole; failing, missing, repeated, mixed and foreign lines."""
     project = make_project(10, size=(64, 48))
     queue.faults.expired = queue.faults.missing = queue.faults.duplicated = 0.2
-    queue.faults.strangers, queue.faults.reorder = 2, True
+    queue.faults.foreign, queue.faults.reorder = 2, True
     queue.faults.too_late = lambda number: number == 1
     ran = until_done(project, queue, "workflow.max_attempts=20")
     assert ran.code == 0, ran.err

@@ -71,7 +71,7 @@ def get(floor: Floor, path: str, query: str) -> Any:
     job = floor.jobs.get(path.removeprefix("/v1beta/batches/"))
     if job is None:
         return None
-    floor.look(job, lambda one: _work(floor, one))
+    floor.look(job, lambda job: _work(floor, job))
     if job.kind == "completed":
         rows = ({"key": key, **outcome} for key, outcome in job.good)
         lines = "".join(json.dumps(row) + "\n" for row in rows)

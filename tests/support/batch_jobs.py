@@ -26,7 +26,7 @@ class Faults:
         expired: share of the lines that the job's end leaves without an answer, said so.
         missing: share that is in no file at all.
         duplicated: share that stands there twice.
-        strangers: lines of nobody, in each job.
+        foreign: lines of no question, in each job.
         reorder: lines come in another order.
         failing: a line's error, by its key and its body.
         text: what the model says in place of what it sees, by key; None for that.
@@ -38,7 +38,7 @@ class Faults:
     expired: float = 0.0
     missing: float = 0.0
     duplicated: float = 0.0
-    strangers: int = 0
+    foreign: int = 0
     reorder: bool = False
     failing: Failing = lambda key, body: None
     text: Callable[[str, str], str | None] = lambda key, prompt: None
@@ -119,17 +119,15 @@ class Floor:
     def say(self, key: str, prompt: str, picture: bytes | None) -> str:
         """The model's answer to a question, which is paid for."""
         self.answered[key] += 1
-        told = self.faults.text(key, prompt)
-        if told is not None:
-            return told
+        given = self.faults.text(key, prompt)
+        if given is not None:
+            return given
         return self.model.answer(prompt, decode(picture) if picture is not None else None)
 
     def _disturb(self, job: Job) -> None:
         draw = self._random.random
         job.good += [line for line in job.good if draw() < self.faults.duplicated]
-        job.good += [
-            (f"nobody-{number}", job.good[0][1]) for number in range(self.faults.strangers)
-        ]
+        job.good += [(f"foreign-{number}", job.good[0][1]) for number in range(self.faults.foreign)]
         if self.faults.reorder:
             self._random.shuffle(job.good)
 

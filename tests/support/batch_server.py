@@ -56,11 +56,11 @@ class _BatchHandler(_Handler):
 
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
-        if self._is_mine(path) and self._may("GET", path):
+        if self._is_mine(path) and path not in self.server_state.paths and self._may("GET", path):
             with self.server_state.lock:
                 answer = self._get(path)
             self._answer("GET", path, answer)
-        elif not self._is_mine(path):
+        elif not self._is_mine(path) or path in self.server_state.paths:
             super().do_GET()
 
     def do_POST(self) -> None:
@@ -136,7 +136,7 @@ class _BatchHandler(_Handler):
         job = floor.jobs.get(path.rpartition("/")[2])
         if job is None:
             return _not_found()
-        floor.look(job, lambda one: work_openai(floor, one))
+        floor.look(job, lambda job: work_openai(floor, job))
         return self._plain(job)
 
     def _post(self, path: str, body: bytes) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 from image_grounding.batch.collecting import Tally, collect
 from image_grounding.batch.handing import patiently
 from image_grounding.batch.journal import Job, Journal
-from image_grounding.batch.making import QueueOptions, make_queue
+from image_grounding.batch.making import QueueOptions, make_queue, require_same
 from image_grounding.batch.queue import Queue
 from image_grounding.batch.requests import path_of
 from image_grounding.errors import (
@@ -39,6 +39,7 @@ def cancel_jobs(spec: Spec, say: Callable[[str], None], options: QueueOptions) -
     if not spec.results_dir.is_dir():
         raise InputError(f"no such results: {spec.results_dir}")
     with Journal(spec.results_dir) as journal, ResultsFolder(spec.results_dir).lock():
+        require_same(spec, options, journal, "queue", "base_url")
         before = len(journal.jobs(only_open=True))
         asyncio.run(_cancel(spec, journal, say, options))
         left = len(journal.jobs(only_open=True))

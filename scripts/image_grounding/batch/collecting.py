@@ -2,9 +2,10 @@
 """Results come from the queue: jobs are looked at, and the lines of those that ended are kept."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from pathlib import Path
 
 from image_grounding.asking.meter import Meter
 from image_grounding.batch.handing import patiently
@@ -112,7 +113,11 @@ async def _take(
     """Keep the results of a job; whether there was anything new."""
     id_ = job.id or ""
     held = journal.held(job.tag)
-    paths = await patiently(lambda: queue.fetch(id_, job.tag, journal.folder), attempts)
+    paths: Sequence[Path] = ()
+    try:
+        paths = await patiently(lambda: queue.fetch(id_, job.tag, journal.folder), attempts)
+    except UnknownModelError:
+        say(f"warning: the results of the job {job.id} are gone; what it held is asked again")
     done: Counter[bool] = Counter()
 
     def count(result: Result) -> None:
@@ -120,11 +125,11 @@ async def _take(
         tally.count(result)
 
     lines = chain.from_iterable(map(queue.read, paths))
-    strangers = journal.collect(job.tag, lines, ended=state.ended, count=count)
+    foreign = journal.collect(job.tag, lines, ended=state.ended, count=count)
     if not (state.done or state.failed):  # not every queue says how many
         journal.seen(job.tag, replace(state, done=done[True], failed=done[False]))
-    if strangers:
-        say(f"warning: {strangers} lines of the job {job.id} belong to no question; left out")
+    if foreign:
+        say(f"warning: {foreign} lines of the job {job.id} belong to no question; left out")
     if state.ended:
         for path in paths:
             queue.served(path)

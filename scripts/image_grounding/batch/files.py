@@ -37,7 +37,7 @@ class FileQueue:
         self._folder = folder
         self._model = model
         self._say = say
-        self._told: set[str] = set()
+        self._announced: set[str] = set()
 
     async def line(self, key: str, request: Request, image: EncodedImage | None) -> bytes:
         """See ``Queue.line``; the picture is in the request."""
@@ -49,12 +49,12 @@ class FileQueue:
 
     async def submit(self, tag: str, file: str) -> str:
         """See ``Queue.submit``; says what is to be run."""
-        self._tell(tag)
+        self._announce(tag)
         return tag
 
-    def _tell(self, tag: str) -> None:
-        if tag not in self._told:
-            self._told.add(tag)
+    def _announce(self, tag: str) -> None:
+        if tag not in self._announced:
+            self._announced.add(tag)
             files = ("-i", path_of(self._folder, tag), "-o", self._output(tag))
             words = shlex.join(map(str, (*files, "--model", self._model)))
             self._say(f"run: vllm run-batch {words}")
@@ -69,7 +69,7 @@ class FileQueue:
         if not asked.is_file():
             return JobState("cancelled", ended=True)
         if not answered.is_file():
-            self._tell(job)
+            self._announce(job)
             return JobState("written")
         wanted = set(keys_in(asked))
         found = {line.get("custom_id") for line in objects(answered)}

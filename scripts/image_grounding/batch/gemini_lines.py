@@ -39,7 +39,7 @@ def request_line(key: str, body: Mapping[str, Any], picture: str | None) -> byte
     request = {
         "contents": [{**content, "parts": [_part(part, picture) for part in content["parts"]]}],
         "generationConfig": {
-            _camel(name): {_camel(one): of for one, of in value.items()}
+            _camel(name): {_camel(part): of for part, of in value.items()}
             if name == "thinking_config"
             else value
             for name, value in body["config"].items()
@@ -96,10 +96,10 @@ def _trimmed(response: Any) -> dict[str, Any]:
     parts = (candidate.get("content") or {}).get("parts") or []
     usage = response.get("usageMetadata") or {}
     blocked = (response.get("promptFeedback") or {}).get("blockReason")
-    told = {"finishReason": candidate.get("finishReason")} if candidate.get("finishReason") else {}
+    reason = candidate.get("finishReason")
     texts = [{name: part[name] for name in ("text", "thought") if name in part} for part in parts]
     return {
-        "candidates": [{**told, "content": {"parts": texts}}] if candidate else [],
+        "candidates": [{"finishReason": reason, "content": {"parts": texts}}] if candidate else [],
         "usageMetadata": {name: usage[name] for name in (*_COUNTS, _CACHED) if name in usage},
         **({"promptFeedback": {"blockReason": blocked}} if blocked else {}),
     }

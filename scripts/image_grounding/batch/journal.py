@@ -182,16 +182,16 @@ class Journal:
             count: called with each that is new.
 
         Returns:
-            How many lines belong to no question of the job.
+            How many lines belong to no question that was ever asked.
         """
         answered: dict[str, bool] = {}
-        strangers = 0
+        foreign = 0
         with self._transaction():
             for result in results:
                 is_reply = isinstance(result.outcome, Reply)
                 before = answered.get(result.key)
                 if before is None and not self._holds(tag, result.key):
-                    strangers += not self._knows(result.key)
+                    foreign += not self._knows(result.key)
                 elif before is None or (is_reply and not before):
                     answered[result.key] = is_reply
                     self._db.execute(
@@ -210,7 +210,7 @@ class Journal:
                     (json.dumps(error), tag),
                 )
                 self._update(tag, is_open=False)
-        return strangers
+        return foreign
 
     # -- pictures --------------------------------------------------------------------------------
 
@@ -252,11 +252,16 @@ class Journal:
             rows = self._db.execute(sql.SCHEMAS)
             return [row[0] for row in rows]
 
-    def begin(self, identity: Mapping[str, Any]) -> None:
-        """The first of several runs begins: jobs of earlier ones are history."""
+    def is_bound(self) -> bool:
+        """Whether anything is under way, or has come back that may still have to be read."""
+        with self._errors():
+            return self._db.execute(sql.BOUND).fetchone() is not None
+
+    def begin(self, name: str, identity: Mapping[str, Any]) -> None:
+        """The first of several runs begins, and is kept; jobs of earlier ones are history."""
         with self._transaction():
             self._db.execute("DELETE FROM jobs WHERE NOT is_open")
-        self.keep("identity", identity)
+        self.keep(name, identity)
 
     def clear(self) -> None:
         """Forget all questions and facts: the samples are through, their checkpoints have all."""

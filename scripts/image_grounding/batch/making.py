@@ -13,8 +13,10 @@ from image_grounding.errors import SpecError
 from image_grounding.spec import Spec
 from image_grounding.spec.capabilities import capabilities_of
 from image_grounding.spec.secrets import secrets_of
-from image_grounding.teachers.vlm import VlmTeacher
+from image_grounding.steps.prompts import SINGLE_PASS_VERSION, VERSION
 
+# The name of what is kept of ``identity_of``.
+IDENTITY = "identity"
 # OpenAI's, November 2026; the file's limit with some room for what counts as a megabyte.
 _OPENAI = Limits(50_000, 190 * 10**6)
 # Google's is 2 GB a file and none on requests; results of so many are fetched at once.
@@ -84,12 +86,36 @@ def make_queue(
     return OpenAIQueue(spec.vlm.openai, _OPENAI)
 
 
-def identity_of(spec: Spec, options: QueueOptions, teacher: VlmTeacher) -> dict[str, Any]:
+def identity_of(spec: Spec, options: QueueOptions) -> dict[str, Any]:
     """What must stay the same until all jobs are collected and read."""
     return {
-        "queue": "files" if options.files else spec.vlm.backend,
+        "queue": "batch-files" if options.files else spec.vlm.backend,
         "base_url": safe_address(spec.vlm.base_url),
         "model": spec.vlm.model,
-        "prompt_version": teacher.provenance()["prompt_version"],
+        "prompt_version": SINGLE_PASS_VERSION if spec.workflow.in_single_pass else VERSION,
         "steps": list(spec.workflow.steps),
     }
+
+
+def require_same(spec: Spec, options: QueueOptions, journal: Journal, *names: str) -> None:
+    """See that the jobs under way are those of this spec.
+
+    Args:
+        spec: of the run.
+        options: which queue.
+        journal: of the results folder.
+        names: of the identity, what must agree; all of it where none is named.
+
+    Raises:
+        SpecError: they are another one's.
+    """
+    kept, now = journal.fact(IDENTITY), identity_of(spec, options)
+    if kept is None or not journal.is_bound():
+        return
+    differ = [name for name in names or now if kept.get(name) != now[name]]
+    if differ:
+        listed = ", ".join(f"{name} {kept.get(name)!r}, not {now[name]!r}" for name in differ)
+        raise SpecError(
+            f"batch jobs of another spec are under way in {spec.results_dir}: {listed}; "
+            "finish them with that spec, or take another results_dir"
+        )

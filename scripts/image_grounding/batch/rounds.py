@@ -10,7 +10,14 @@ from typing import Any
 from image_grounding.batch.collecting import Collected, Tally, collect, look_at
 from image_grounding.batch.handing import Desk, recover
 from image_grounding.batch.journal import Job, Journal
-from image_grounding.batch.making import QueueOptions, identity_of, make_queue, require_possible
+from image_grounding.batch.making import (
+    IDENTITY,
+    QueueOptions,
+    identity_of,
+    make_queue,
+    require_possible,
+    require_same,
+)
 from image_grounding.batch.queue import Queue
 from image_grounding.batch.teacher import QueueTeacher
 from image_grounding.errors import (
@@ -32,7 +39,7 @@ from image_grounding.steps.table import chosen_steps
 from image_grounding.teachers import Teacher
 from image_grounding.teachers.vlm import VlmTeacher
 
-_IDENTITY, _WALKED = "identity", "walked"
+_WALKED = "walked"
 # Kept once the whole input is asked for: a pilot among it leaves its replies there.
 _WHOLE = "whole"
 _REMEDY_REFUSED = (
@@ -67,6 +74,7 @@ def run_batch(
     """
     require_possible(spec, options)
     with Journal(spec.results_dir) as journal:
+        require_same(spec, options, journal)
         engine = BatchEngine(spec, reporter.say, journal, options)
         while True:
             result = engine.go(reporter, pilot, shard)
@@ -107,6 +115,8 @@ class BatchEngine:
         self._pilot = pilot
         folder = ResultsFolder(self._spec.results_dir)
         with folder.lock():
+            if not self._journal.is_bound():
+                self._journal.clear()
             collected = asyncio.run(self._collect())
         # What is full has room again when one of its jobs has ended.
         self._is_full = bool(collected.refused and self._open())
@@ -173,7 +183,8 @@ class BatchEngine:
                 "request files are answered where nothing can be measured: name the box convention "
                 "with vlm.coordinates (check_endpoint.py measures it at a server of this model)"
             )
-        self._check_identity(identity_of(spec, self._options, inner))
+        if self._journal.fact(IDENTITY) is None:
+            self._journal.begin(IDENTITY, identity_of(spec, self._options))
         if self._pilot is None:
             self._journal.keep(_WHOLE, True)
         self._queue = make_queue(spec, self._options, self._journal, say)
@@ -181,21 +192,6 @@ class BatchEngine:
             inner, spec, self._journal, self._queue, self._tally, measures=measures
         )
         return self._teacher
-
-    def _check_identity(self, identity: dict[str, Any]) -> None:
-        kept = self._journal.fact(_IDENTITY)
-        if kept is None:
-            self._journal.begin(identity)
-        elif kept != identity:
-            differ = ", ".join(
-                f"{name} {kept.get(name)!r}, not {identity.get(name)!r}"
-                for name in identity
-                if kept.get(name) != identity[name]
-            )
-            raise SpecError(
-                f"batch jobs of another spec are under way in {self._spec.results_dir}: {differ}; "
-                "finish them with that spec, or take another results_dir"
-            )
 
     async def begin(self) -> None:
         """See ``Engine.begin``."""

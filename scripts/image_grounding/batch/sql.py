@@ -31,6 +31,9 @@ LOOK_UP = "SELECT job, asked, terms, reply, error FROM questions WHERE key = ?"
 HOLDS = "SELECT 1 FROM questions WHERE key = ? AND job = ?"
 KNOWS = "SELECT 1 FROM questions WHERE key = ?"
 HELD = "SELECT count(*) FROM questions WHERE job = ?"
+BOUND = """
+SELECT 1 FROM jobs WHERE is_open UNION ALL SELECT 1 FROM questions WHERE reply NOT NULL LIMIT 1
+"""
 SCHEMAS = "SELECT DISTINCT schema FROM questions WHERE reply NOT NULL AND schema NOT NULL"
 # A question is given to a job, asked once more.
 ASK = """

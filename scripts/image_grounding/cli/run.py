@@ -70,7 +70,7 @@ With --dry-run: 0 every line can be used; 2 none can; 3 some cannot.
 @click.option(
     "--poll-seconds",
     "poll_s",
-    type=click.FloatRange(0, 86400),
+    type=click.FloatRange(0.01, 86400),
     default=60.0,
     show_default=True,
     metavar="S",
