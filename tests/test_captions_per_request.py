@@ -16,6 +16,7 @@ from conftest import Project, write_jsonl
 from image_grounding.replies import ReplyStatus, read_extraction
 from image_grounding.steps.question import Reply
 from image_grounding.steps.together import parts_of
+from support.kept import checkpoints, replace_checkpoints
 from support.loopback import Answer, Call, Loopback
 from support.model import Model
 from test_resume import after_calls, ids, start
@@ -66,11 +67,10 @@ def outputs(project: Project) -> list[bytes]:
     return [path.read_bytes() for path in sorted(project.results.rglob("annotations.jsonl"))]
 
 
-def checkpoints(project: Project) -> dict[Path, Any]:
+def step_0(project: Project) -> dict[str, Any]:
     """What is kept of step 0, but for the version of the prompt; replies by what they say."""
-    kept = {}
-    for path in project.results.glob("step_0_*/.ckpt/*.json"):
-        value = kept[path] = json.loads(path.read_text())
+    kept = checkpoints(project.results, "0")
+    for value in kept.values():
         del value["provenance"]["prompt_version"]
         for reply in value["replies"]:
             reply["text"] = json.loads(reply["text"])
@@ -96,14 +96,14 @@ def test_the_same_for_fewer_requests(form: str, make_five: Maker) -> None:
     with Loopback() as server:
         assert project.run(server).code == 0
         assert asked(server) == {"0": 10, "1": 10}
-        wanted, kept = outputs(project), checkpoints(project)
+        wanted, kept = outputs(project), step_0(project)
         server.model = Model(form=form)
         ran = project.run(server, TOGETHER, AFRESH)
         assert ran.code == 0, ran.err
         pictures = {call.image for call in server.calls if call.step == "0s"}
         assert asked(server) == {"0s": 2, "1": 10}
         assert len(pictures) == 2
-        assert (outputs(project), checkpoints(project)) == (wanted, kept)
+        assert (outputs(project), step_0(project)) == (wanted, kept)
         assert ran.json["teacher"]["prompt_version"] == "1-captions"
         assert ran.json["counts"]["annotated_by_step"] == {"0": 10, "1": 10}
         assert ran.json["usage"]["requests"] == 12 + 1  # and the probe
@@ -175,7 +175,7 @@ def test_what_is_in_doubt_is_asked_alone(server: Loopback, make_five: Maker) -> 
     # A rejected request is tried without a schema, too.
     spec = ('workflow.steps=["0"]', "vlm.structured_output=false")
     assert project.run(server, *spec).code == 0
-    wanted, kept = outputs(project), checkpoints(project)
+    wanted, kept = outputs(project), step_0(project)
     asked(server)
 
     def picture_of(call: Call) -> int:
@@ -196,7 +196,7 @@ def test_what_is_in_doubt_is_asked_alone(server: Loopback, make_five: Maker) -> 
     assert found == [count for _, count in REPLIES]
     assert asked(server) == {"0s": len(REPLIES), "0": sum(found)}
     assert ran.json["usage"]["asked_again"] == sum(found)
-    assert (outputs(project), checkpoints(project)) == (wanted, kept)
+    assert (outputs(project), step_0(project)) == (wanted, kept)
 
 
 def test_a_caption_that_fails_spoils_no_other(server: Loopback, make_five: Maker) -> None:
@@ -220,8 +220,9 @@ def test_only_what_is_missing_is_asked_for(server: Loopback, make_five: Maker) -
     project = make_five()
     assert project.run(server).code == 0
     wanted = outputs(project)
-    for path in sorted(project.results.glob("step_*/.ckpt/*.json"))[1:4]:
-        path.unlink()
+    kept = sorted(checkpoints(project.results, "0").items())
+    lines = [json.dumps(value) for _, value in kept[:1] + kept[4:]]
+    replace_checkpoints(project.results, "0", lines)
     asked(server)
     dry = project.run(server, TOGETHER, "--dry-run").json["estimate"]
     assert dry["requests_by_step"] == {"0": 1, "1": 3}

@@ -2,8 +2,6 @@
 """An endpoint that goes away in mid-run and comes back: no sample fails of it."""
 
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +12,7 @@ import pytest
 from conftest import Project, read_jsonl, write_jsonl
 from support.loopback import Answer, Call, Loopback
 from support.scenes import make_scene
-from support.scripts import SCRIPTS, clean_environment
+from support.scripts import start_script
 
 SAMPLES = 104
 # Shorter than a test may take, longer than all attempts of a sample together.
@@ -97,10 +95,7 @@ def test_killed_in_the_outage(server: Loopback, project: Project) -> None:
         process.send_signal(signal.SIGKILL)
 
     server.fault = once(60, outage)
-    process = subprocess.Popen(
-        [sys.executable, str(SCRIPTS / "run_pipeline.py"), *project.overrides(server)],
-        env=clean_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    process = start_script("run_pipeline.py", *project.overrides(server))
     assert process.wait(timeout=60) == -signal.SIGKILL
     server.come_back()
     asked = len(server.calls)

@@ -4,11 +4,11 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from conftest import Project
+from support.kept import checkpoints, give_each_a_file, replace_checkpoints
 from support.loopback import Answer, Call, Loopback
 from support.model import Model
 from support.scripts import run_script
@@ -17,21 +17,16 @@ Maker = Callable[..., Project]
 AGAIN = "workflow.reread=true"
 
 
-def checkpoints(project: Project, step: str) -> list[dict[str, Any]]:
-    (folder,) = project.results.glob(f"step_{step}_*/.ckpt")
-    return [json.loads(path.read_text()) for path in sorted(folder.iterdir())]
-
-
 def test_what_the_model_wrote_is_kept(server: Loopback, make_project: Maker) -> None:
     project = make_project(1)
     excuse = iter(["I am not sure."])
     server.fault = lambda call: Answer(text=next(excuse)) if len(server.calls) == 1 else None
     assert project.run(server).code == 0
-    (step_0,) = checkpoints(project, "0")
+    (step_0,) = checkpoints(project.results, "0").values()
     first, second = step_0["replies"]
     assert (first["text"], first["finish"]) == ("I am not sure.", "stop")
     assert "cleaned_caption" in second["text"]
-    (step_1,) = checkpoints(project, "1")
+    (step_1,) = checkpoints(project.results, "1").values()
     assert json.loads(step_1["replies"][0]["text"])["instances"]
 
 
@@ -75,11 +70,9 @@ def test_only_what_replies_leave_open_is_asked_for(server: Loopback, make_projec
     project = make_project(2)
     assert project.run(server).code == 0
     wanted = project.annotations()
-    (folder,) = project.results.glob("step_1_*/.ckpt")
-    path = sorted(folder.iterdir())[0]
-    kept = json.loads(path.read_text())
-    kept["replies"][0]["text"] = "nothing that can be read"
-    path.write_text(json.dumps(kept))
+    kept = checkpoints(project.results, "1")
+    next(iter(kept.values()))["replies"][0]["text"] = "nothing that can be read"
+    replace_checkpoints(project.results, "1", [json.dumps(value) for value in kept.values()])
     server.calls.clear()
     ran = project.run(server, AGAIN)
     assert ran.code == 0, ran.err
@@ -90,10 +83,11 @@ def test_only_what_replies_leave_open_is_asked_for(server: Loopback, make_projec
 def test_results_without_replies_are_asked_for(server: Loopback, make_project: Maker) -> None:
     project = make_project(2)
     assert project.run(server).code == 0
-    for path in Path(project.results).glob("step_*/.ckpt/*.json"):
-        kept = json.loads(path.read_text())
-        del kept["replies"], kept["transport"]
-        path.write_text(json.dumps({**kept, "format": 1}))
+    for step in "01":
+        for path in give_each_a_file(project.results, step):
+            kept = json.loads(path.read_text())
+            del kept["replies"], kept["transport"]
+            path.write_text(json.dumps({**kept, "format": 1}))
     server.calls.clear()
     assert project.run(server).code == 0
     assert server.calls == [], "an older form is still read"
@@ -111,7 +105,7 @@ def test_a_key_in_a_reply_is_not_kept(server: Loopback, make_project: Maker) -> 
     server.fault = lambda call: with_key(call) if call.step == "0" else None
     ran = project.run(server, "vlm.openai.api_key=${oc.env:A_KEY}", A_KEY=key)
     assert ran.code == 0, ran.err
-    (step_0,) = checkpoints(project, "0")
+    (step_0,) = checkpoints(project.results, "0").values()
     assert "cleaned_caption" in step_0["replies"][0]["text"]
     for path in project.results.rglob("*.json*"):
         assert key not in path.read_text()

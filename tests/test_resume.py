@@ -14,30 +14,16 @@ from typing import Any
 import pytest
 
 from conftest import Project, read_jsonl, write_jsonl
+from support.kept import checkpoints, give_each_a_file, replace_checkpoints
 from support.loopback import Answer, Call, Loopback
 from support.scenes import make_scene
-from support.scripts import SCRIPTS, clean_environment
+from support.scripts import SCRIPTS, Started, clean_environment, run_script, start_script
 
 Maker = Callable[..., Project]
 
 
-def hear_signals() -> None:
-    """Whatever those who started the tests ignore, as nohup and a shell's "&" do."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-
-
-def start(project: Project, server: Loopback, *more: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, str(SCRIPTS / "run_pipeline.py"), *project.overrides(server, *more)],
-        cwd="/",
-        env=clean_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        preexec_fn=hear_signals,
-    )
+def start(project: Project, server: Loopback, *more: str) -> Started:
+    return start_script("run_pipeline.py", *project.overrides(server, *more))
 
 
 def after_calls(server: Loopback, count: int, then: Callable[[], None]) -> None:
@@ -78,10 +64,7 @@ def test_killed_in_the_middle(server: Loopback, make_project: Maker) -> None:
     after_calls(server, 31, process.kill)
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
-    finished = {
-        step: len(list((project.results / folder / ".ckpt").glob("*.json")))
-        for step, folder in (("0", "step_0_expression_extraction"), ("1", "step_1_grounding"))
-    }
+    finished = {step: len(checkpoints(project.results, step)) for step in "01"}
     assert 0 < finished["1"] < 30
     server.fault = lambda call: None
     server.calls.clear()
@@ -156,9 +139,7 @@ def test_nobody_reads_the_messages(how: str, server: Loopback, make_project: Mak
 def test_nobody_reads_the_result(server: Loopback, make_project: Maker) -> None:
     project = make_project(2, size=(64, 48))
     process = start(project, server)
-    assert process.stdout is not None
     process.stdout.close()
-    process.stdout = None
     _, err = process.communicate(timeout=60)
     assert (process.returncode, "Traceback" in err, "Broken" in err) == (0, False, False), err
     assert len(project.annotations()) == 2
@@ -177,7 +158,6 @@ def test_interrupted_twice_ends_at_once(server: Loopback, make_project: Maker) -
         assert process.poll() is None
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
-    assert process.stderr is not None
     while "once more" not in process.stderr.readline():
         pass
     process.send_signal(signal.SIGINT)
@@ -379,11 +359,31 @@ def test_a_broken_checkpoint_is_no_checkpoint(
 ) -> None:
     project = make_project(1)
     project.run(server)
-    (path,) = (project.results / "step_1_grounding" / ".ckpt").glob("*.json")
-    path.write_text(text)
+    replace_checkpoints(project.results, "1", [text])
     server.calls.clear()
     assert project.run(server).code == 0
     assert len(server.calls) == 1
+    give_each_a_file(project.results, "1")[0].write_text(text)
+    assert project.run(server).code == 0
+    assert len(server.calls) == 2
+
+
+def test_checkpoints_in_files_of_their_own(server: Loopback, make_project: Maker) -> None:
+    """As they once were; a run adds to them and takes from them."""
+    project = make_project(3)
+    assert project.run(server).code == 0
+    wanted = project.annotations()
+    files = [*give_each_a_file(project.results, "0"), *give_each_a_file(project.results, "1")]
+    server.calls.clear()
+    assert project.run(server).code == 0
+    assert (server.calls, project.annotations()) == ([], wanted)
+    files[-1].unlink()
+    assert project.run(server).code == 0
+    assert [call.step for call in server.calls] == ["1"]
+    assert len(checkpoints(project.results, "1")) == 1
+    assert project.annotations() == wanted
+    status = run_script("status.py", str(project.results)).json
+    assert status["checkpoints"] == {"0": 3, "1": 3}
 
 
 def test_finished_samples_outlive_their_pictures(server: Loopback, make_project: Maker) -> None:
@@ -400,7 +400,7 @@ def test_no_leftovers(server: Loopback, make_project: Maker) -> None:
     project.run(server)
     names = {path.name for path in project.results.iterdir()}
     assert names == {
-        ".lock", "annotations.jsonl", "run_state.json", "run_summary.json",
+        ".lock", ".outputs.json", "annotations.jsonl", "run_state.json", "run_summary.json",
         "step_0_expression_extraction", "step_1_grounding",
     }  # fmt: skip
     assert not list(project.results.rglob("*.tmp"))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import gzip
+import hashlib
 import json
 import os
 import random
@@ -468,3 +469,10 @@ def test_step_0_records_that_differ_in_ids_alone_are_one_sample(file):
 def test_step_0_records_with_garbage_for_expressions_are_read(file, garbage):
     samples = read(file, line(expressions=garbage) + "\n" + line(), identity=EXTRACTION.identity)
     assert [type(sample) for sample in samples] == [Sample, Sample]
+
+
+@given(texts=st.lists(st.text(st.characters(codec=None), max_size=20), min_size=2, max_size=3))
+def test_a_sample_id_is_a_hash_of_json(texts):
+    """Ids that were made by ``json.dumps`` stay what they are."""
+    digest = hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+    assert make_sample_id(*texts).endswith(f"-{digest[:20]}")

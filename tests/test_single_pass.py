@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from conftest import Project, read_jsonl, write_jsonl
+from support.kept import checkpoints
 from support.loopback import Answer, Call, Loopback
 from support.model import Model
 from support.vision import decode
@@ -261,7 +262,7 @@ def test_kept_replies_are_read_again(make_project: Maker) -> None:
 def test_both_steps_keep_the_reply(server: Loopback, make_project: Maker) -> None:
     project = make_project(1)
     assert project.run(server, SINGLE).code == 0
-    kept = [json.loads(path.read_text()) for path in project.results.glob("step_*/.ckpt/*.json")]
+    kept = [value for step in "01" for value in checkpoints(project.results, step).values()]
     (first,), (second,) = (one["replies"] for one in kept)
     assert first == second
     records = read_jsonl(project.results / "step_0_expression_extraction" / "annotations.jsonl")

@@ -10,6 +10,7 @@ import pytest
 
 from conftest import Project, write_jsonl
 from image_grounding.files import exclusive
+from support.kept import checkpoints, edit_checkpoints, replace_checkpoints
 from support.loopback import Answer, Loopback
 from support.results import make_line, write_results
 from support.scripts import run_script
@@ -17,11 +18,6 @@ from support.scripts import run_script
 Maker = Callable[..., Project]
 DEEP = "[" * 100_000 + "]" * 100_000
 STEP_0, STEP_1 = "step_0_expression_extraction", "step_1_grounding"
-
-
-def checkpoint(project: Project, step: str) -> Path:
-    (path,) = (project.results / step / ".ckpt").glob("*.json")
-    return path
 
 
 def box(value: Any) -> Callable[[Any], None]:
@@ -54,25 +50,25 @@ def top(name: str, value: Any) -> Callable[[Any], None]:
 
 NAN = float("nan")
 EDITS: dict[str, tuple[str, Callable[[Any], None]]] = {
-    "five numbers": (STEP_1, box([1, 2, 30, 40, 50])),
-    "NaN in a box": (STEP_1, box([1, 2, NAN, 40])),
-    "beyond the image": (STEP_1, box([1, 2, 30, 4000])),
-    "no area": (STEP_1, box([30, 2, 30, 40])),
-    "corners swapped": (STEP_1, box([30, 2, 1, 40])),
-    "score of 7": (STEP_1, score(7)),
-    "score of NaN": (STEP_1, score(NAN)),
-    "an expression without boxes list": (STEP_1, lambda kept: kept["result"]["instances"].pop()),
-    "a count below 0": (STEP_1, lambda kept: kept["result"].update(dropped={"x": -3})),
-    "provenance of lists": (STEP_1, top("provenance", {"model": ["a"]})),
-    "provenance of NaN": (STEP_1, top("provenance", {"model": NAN})),
-    "a picture of no pixels": (STEP_1, lambda kept: kept["transport"].update(max_pixels=0)),
-    "no width": (STEP_1, top("width", 0)),
-    "a huge width": (STEP_1, top("width", 10**30)),
-    "span outside": (STEP_0, expression("char_span", [0, 9000])),
-    "span of another text": (STEP_0, expression("char_span", [0, 1])),
-    "span backwards": (STEP_0, expression("char_span", [9, 3])),
-    "no text": (STEP_0, expression("text", "")),
-    "number as text": (STEP_0, expression("text", 7)),
+    "five numbers": ("1", box([1, 2, 30, 40, 50])),
+    "NaN in a box": ("1", box([1, 2, NAN, 40])),
+    "beyond the image": ("1", box([1, 2, 30, 4000])),
+    "no area": ("1", box([30, 2, 30, 40])),
+    "corners swapped": ("1", box([30, 2, 1, 40])),
+    "score of 7": ("1", score(7)),
+    "score of NaN": ("1", score(NAN)),
+    "an expression without boxes list": ("1", lambda kept: kept["result"]["instances"].pop()),
+    "a count below 0": ("1", lambda kept: kept["result"].update(dropped={"x": -3})),
+    "provenance of lists": ("1", top("provenance", {"model": ["a"]})),
+    "provenance of NaN": ("1", top("provenance", {"model": NAN})),
+    "a picture of no pixels": ("1", lambda kept: kept["transport"].update(max_pixels=0)),
+    "no width": ("1", top("width", 0)),
+    "a huge width": ("1", top("width", 10**30)),
+    "span outside": ("0", expression("char_span", [0, 9000])),
+    "span of another text": ("0", expression("char_span", [0, 1])),
+    "span backwards": ("0", expression("char_span", [9, 3])),
+    "no text": ("0", expression("text", "")),
+    "number as text": ("0", expression("text", 7)),
 }
 
 
@@ -81,32 +77,37 @@ def test_checkpoints_that_do_not_hold(server: Loopback, make_project: Maker) -> 
     project = make_project(len(EDITS), size=(64, 48))
     assert project.run(server).code == 0
     before = project.annotations()
-    for record, (step, edit) in zip(before, EDITS.values(), strict=True):
-        path = project.results / step / ".ckpt" / f"{record['sample_id']}.json"
-        kept = json.loads(path.read_text())
-        edit(kept)
-        path.write_text(json.dumps(kept))
+    edits = {record["sample_id"]: edit for record, edit in zip(before, EDITS.values(), strict=True)}
+    for number in "01":
+
+        def edited(sample_id: str, kept: Any, number: str = number) -> Any:
+            step, edit = edits[sample_id]
+            if step == number:
+                edit(kept)
+            return kept
+
+        edit_checkpoints(project.results, number, edited)
     server.calls.clear()
     ran = project.run(server)
     assert (ran.code, project.annotations()) == (0, before), ran.err
     images = [(project.folder / record["image_path"]).read_bytes() for record in before]
     names = dict(zip(images, EDITS, strict=True))  # so small that they travel as they are
     assert sorted((names[call.image], call.step) for call in server.calls) == sorted(
-        (name, number)
-        for name, (step, _) in EDITS.items()
-        for number in ["0", "1"][step == STEP_1 :]
+        (name, number) for name, (step, _) in EDITS.items() for number in "01"[int(step) :]
     )
     assert ran.json["counts"]["unusable_checkpoints"] == len(EDITS)
     assert f"could not be used, and were asked for again: {len(EDITS)}" in ran.err
 
 
-@pytest.mark.parametrize("step", [STEP_0, STEP_1])
+@pytest.mark.parametrize("step", ["0", "1"])
 def test_a_checkpoint_nested_deep(step: str, server: Loopback, make_project: Maker) -> None:
     project = make_project(1, size=(64, 48))
     assert project.run(server).code == 0
-    path = checkpoint(project, step)
-    for text in (DEEP, path.read_text().replace('"result":', f'"more": {DEEP}, "result":')):
-        path.write_text(text)
+    (kept,) = checkpoints(project.results, step).values()
+    inside = json.dumps(kept).replace('"result":', f'"more": {DEEP}, "result":')
+    start = f'{{"sample_id": "{kept["sample_id"]}", "more": {DEEP}}}'
+    for text in (DEEP, inside, start):
+        replace_checkpoints(project.results, step, [text])
         assert project.run(server).code == 0
         assert len(project.annotations()) == 1
 

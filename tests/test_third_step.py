@@ -2,8 +2,6 @@
 """A step that the package does not know goes the whole way: one value is all it takes."""
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from conftest import Project, read_jsonl
+from support.kept import checkpoints
 from support.loopback import Answer, Call, Loopback
-from support.scripts import Ran, clean_environment
+from support.scripts import Ran, run_script, start_script
 
 Maker = Callable[..., Project]
 SCRIPT = Path(__file__).parent / "support" / "toy_step.py"
@@ -23,20 +22,8 @@ def is_toy(call: Call) -> bool:
     return call.prompt.startswith("TOY:")
 
 
-def start(project: Project, server: Loopback, *more: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, str(SCRIPT), *project.overrides(server, *more), "--quiet"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=clean_environment(),
-    )
-
-
 def run(project: Project, server: Loopback, *more: str) -> Ran:
-    process = start(project, server, *more)
-    out, err = process.communicate()
-    return Ran(process.returncode, out, err)
+    return run_script(SCRIPT, *project.overrides(server, *more), "--quiet")
 
 
 @pytest.fixture
@@ -88,13 +75,13 @@ def test_its_failures_are_its_own(server: Loopback, make_project: Maker) -> None
 def test_killed_and_resumed(toys: Loopback, make_project: Maker) -> None:
     project = make_project(4, size=(96, 64))
     toys.delay = 0.2
-    process = start(project, toys, ALL, "workflow.max_workers=1")
-    checkpoints = project.results / "step_2_toy" / ".ckpt"
-    while not list(checkpoints.glob("*.json")) and process.poll() is None:
+    one_by_one = project.overrides(toys, ALL, "workflow.max_workers=1")
+    process = start_script(SCRIPT, *one_by_one)
+    while not checkpoints(project.results, "2") and process.poll() is None:
         time.sleep(0.01)
     process.kill()
     process.communicate()
-    kept = len(list(checkpoints.glob("*.json")))
+    kept = len(checkpoints(project.results, "2"))
     assert 1 <= kept < 4
     toys.delay = 0.0
     toys.calls.clear()

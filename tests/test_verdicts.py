@@ -4,8 +4,6 @@
 import json
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +14,11 @@ from PIL import Image
 from conftest import Project
 from image_grounding.inspection.checks.edges import EdgeVotes, PictureSample
 from image_grounding.results.reading import Results
+from support.kept import checkpoints
 from support.loopback import Answer, Call, Loopback
 from support.results import make_line, misread, write_results
 from support.scenes import Scene
-from support.scripts import SCRIPTS, Ran, clean_environment, run_script
+from support.scripts import Ran, run_script, start_script
 
 Maker = Callable[..., Project]
 DOG, CAT = (100, 100, 300, 300), (350, 120, 420, 200)
@@ -157,12 +156,8 @@ def test_a_summary_that_says_nothing_of_it(tmp_path: Path, counts: Any) -> None:
 
 def kill_after(project: Project, server: Loopback, count: int) -> None:
     """Run, and kill the run once ``count`` samples are finished."""
-    process = subprocess.Popen(
-        [sys.executable, str(SCRIPTS / "run_pipeline.py"),
-         *project.overrides(server, "workflow.max_workers=1")],
-        cwd="/", env=clean_environment(), stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    one_by_one = project.overrides(server, "workflow.max_workers=1")
+    process = start_script("run_pipeline.py", *one_by_one)
 
     def fault(call: Call) -> Answer | None:
         if call.step and kept_samples(project) >= count:
@@ -175,7 +170,7 @@ def kill_after(project: Project, server: Loopback, count: int) -> None:
 
 
 def kept_samples(project: Project) -> int:
-    return len(list((project.results / "step_1_grounding" / ".ckpt").glob("*.json")))
+    return len(checkpoints(project.results, "1"))
 
 
 @pytest.mark.parametrize("script", ["inspect.py", "evaluate.py"])

@@ -2,8 +2,6 @@
 """A server that is exchanged in mid-run is noticed; what was read wrongly is asked for again."""
 
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +13,7 @@ from conftest import Project, write_jsonl
 from image_grounding.boxes.geometry import box_iou
 from support.loopback import Answer, Call, Loopback
 from support.scenes import Scene, make_scene
-from support.scripts import SCRIPTS, clean_environment
+from support.scripts import start_script
 
 SAMPLES = 230
 SCENE: Scene = make_scene((160, 112), seed=4)
@@ -133,13 +131,8 @@ def test_an_interrupted_check_costs_no_sample(server: Loopback, project: Project
         return None
 
     server.fault = hold_checks
-    command = [sys.executable, str(SCRIPTS / "run_pipeline.py"), "--quiet"]
-    process = subprocess.Popen(
-        [*command, *project.overrides(server, "workflow.max_workers=8")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=clean_environment(),
-    )
+    overrides = project.overrides(server, "workflow.max_workers=8")
+    process = start_script("run_pipeline.py", "--quiet", *overrides)
     process.communicate()
     assert process.returncode == 130
     assert project.failures() == []

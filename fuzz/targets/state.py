@@ -102,7 +102,7 @@ def _recall(made: Folder) -> None:
             clean_json(dict(kept.provenance))
         for store in stores:
             store.load(sample, done.earlier, replies=True) if store.step in done.earlier else None
-        for reply in kept_replies(made.path, sample.sample_id, 1):
+        for reply in kept_replies(made.path, [sample.sample_id])[0]:
             check_writable(reply.text)
     for store in stores:
         assert 0 <= store.count() <= 100 and store.unusable >= 0

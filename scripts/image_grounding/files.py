@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+import shutil
 import stat
 import zlib
 from collections.abc import Iterator
@@ -19,8 +20,8 @@ import filelock
 
 from image_grounding.errors import InputError, OutputError
 
-# Made once; json.dumps would make an encoder for each value.
-_ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+# Made once, as json.dumps would for each value; nothing that is written holds itself.
+_ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False).encode
 # Of a whole number that can still be reckoned with as a float.
 _MOST_DIGITS = 300
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -46,7 +47,11 @@ def clean_json(value: Any, *, indent: int | None = None) -> str:
 
     Controls stay, escaped; half of a surrogate pair, which is no text, becomes U+FFFD.
     """
-    text = json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
+    text = (
+        _ENCODE(value)
+        if indent is None
+        else json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
+    )
     return _UNSAFE.sub(_escaped, text) if _UNSAFE.search(text) else text
 
 
@@ -118,6 +123,21 @@ def atomic_writer(path: Path | str) -> Iterator[IO[str]]:
         if isinstance(error, OSError):
             raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
         raise
+
+
+def copy_atomic(source: Path, path: Path) -> None:
+    """Copy a file, whole or not at all, into a folder that is made where it is not there.
+
+    Raises:
+        OutputError: as for ``write_atomic``, or ``source`` cannot be read.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def require_file(path: Path, *, once: bool = False) -> None:

@@ -15,15 +15,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import forkserver, reduction
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "scripts"
-_TOOLS = ("check", "evaluate", "export", "inspect", "run", "setup")
+_TOOLS = ("check", "evaluate", "export", "inspect", "merge", "run", "setup")
 _STREAMS = ("in", "out", "err")
 
 _FORKS = multiprocessing.get_context("forkserver")
@@ -43,6 +45,25 @@ PRELOADED = [
     "support.warm",
 ]
 _FORKS.set_forkserver_preload(PRELOADED)
+
+
+def _start_server() -> None:
+    """Start the server that scripts are forks of; it finds what it loads in PYTHONPATH alone."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(SCRIPTS), str(ROOT / "tests")])
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.environ.pop("PYTHONPATH")
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
+
+
+def _fork(target: Callable[..., None], *arguments: Any) -> BaseProcess:
+    _start_server()
+    process = _FORKS.Process(target=target, args=arguments)
+    process.start()
+    return process
 
 
 @dataclass(frozen=True)
@@ -66,9 +87,13 @@ def clean_environment(**extra: str) -> dict[str, str]:
 
 
 def run_script(
-    name: str, *arguments: str, cwd: Path | None = None, timeout: float = 120, **environment: str
+    name: str | Path,
+    *arguments: str,
+    cwd: Path | None = None,
+    timeout: float = 120,
+    **environment: str,
 ) -> Ran:
-    """Run a script of ``scripts/`` from another folder."""
+    """Run a script of ``scripts/``, or another one by its path, from another folder."""
     command = [str(SCRIPTS / name), *arguments]
     folder = str(cwd or "/")
     variables = clean_environment(**environment)
@@ -85,8 +110,7 @@ def run_script(
         return Ran(done.returncode, done.stdout, done.stderr)
     with tempfile.TemporaryDirectory() as streams:
         paths = {stream: os.path.join(streams, stream) for stream in _STREAMS}
-        process = _FORKS.Process(target=_be, args=(command, folder, variables, paths))
-        process.start()
+        process = _fork(_be, command, folder, variables, paths)
         process.join(timeout)
         if process.exitcode is None:
             process.kill()
@@ -95,6 +119,91 @@ def run_script(
         assert process.exitcode is not None
         assert process.exitcode >= 0, f"{name} was killed, or did not end in {timeout} s: {err}"
         return Ran(process.exitcode, out, err)
+
+
+class Started:
+    """A script at work, as ``subprocess.Popen`` has it.
+
+    Attributes:
+        stdout: what it writes there.
+        stderr: what it writes there.
+    """
+
+    def __init__(self, process: BaseProcess, stdout: IO[str], stderr: IO[str]) -> None:
+        self._process = process
+        self.stdout, self.stderr = stdout, stderr
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def wait(self, timeout: float = 60) -> int:
+        self._process.join(timeout)
+        assert self._process.exitcode is not None, f"it did not end in {timeout} s"
+        return self._process.exitcode
+
+    def communicate(self, timeout: float = 60) -> tuple[str, str]:
+        """All that it writes until it ends."""
+        with ThreadPoolExecutor(2) as readers:
+            out, err = (
+                readers.submit(lambda stream=stream: "" if stream.closed else stream.read())
+                for stream in (self.stdout, self.stderr)
+            )
+            try:
+                self.wait(timeout)
+            finally:
+                self.kill()
+        return out.result(), err.result()
+
+
+def start_script(name: str | Path, *arguments: str) -> Started:
+    """Start a script of ``scripts/``, or another one by its path, from another folder."""
+    reading, writing = zip(os.pipe(), os.pipe(), strict=True)
+    command = [str(SCRIPTS / name), *arguments]
+    streams = [_Descriptor(number) for number in writing]
+    process = _fork(_be_started, command, clean_environment(), streams)
+    for number in writing:
+        os.close(number)
+    out, err = (os.fdopen(number, encoding="utf-8") for number in reading)
+    return Started(process, out, err)
+
+
+@dataclass(frozen=True)
+class _Descriptor:
+    """A descriptor that a fork gets along with its arguments."""
+
+    number: int
+
+    def __reduce__(self) -> tuple[Callable[[Any], int], tuple[Any]]:
+        return _detached, (reduction.DupFd(self.number),)
+
+
+def _detached(passed: Any) -> int:
+    number: int = passed.detach()
+    return number
+
+
+def _be_started(command: list[str], variables: Mapping[str, str], streams: list[int]) -> None:
+    """Become the script, in a fork that signals reach whatever the tests' own start ignores."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    out, err = (f"/proc/self/fd/{number}" for number in streams)
+    _be(command, "/", variables, {"in": os.devnull, "out": out, "err": err}, streams)
 
 
 def start_at_terminal(
@@ -114,8 +223,7 @@ def start_at_terminal(
     command = [str(SCRIPTS / name), *arguments]
     paths = {"in": os.ttyname(terminal), "out": str(out), "err": os.ttyname(terminal)}
     variables = clean_environment(**environment)
-    process = _FORKS.Process(target=_be_at_terminal, args=(command, str(cwd), variables, paths))
-    process.start()
+    process = _fork(_be_at_terminal, command, str(cwd), variables, paths)
     while not out.exists() and process.is_alive():  # stdin is opened before stdout
         time.sleep(0.005)
     os.close(terminal)
@@ -132,12 +240,22 @@ def _be_at_terminal(
 
 
 def _be(
-    command: list[str], folder: str, variables: Mapping[str, str], paths: Mapping[str, str]
+    command: list[str],
+    folder: str,
+    variables: Mapping[str, str],
+    paths: Mapping[str, str],
+    passed: Sequence[int] = (),
 ) -> None:
-    """Become the script, in a fork."""
+    """Become the script, in a fork; descriptors that were passed are not left open."""
+    # The server passes over what it cannot import, which would make each start slow.
+    assert all(name in sys.modules for name in PRELOADED)
     for number, stream in enumerate(_STREAMS):
         flags = os.O_CREAT | (os.O_WRONLY if number else os.O_RDONLY)
-        os.dup2(os.open(paths[stream], flags, 0o600), number)
+        opened = os.open(paths[stream], flags, 0o600)
+        os.dup2(opened, number)
+        os.close(opened)
+    for descriptor in passed:
+        os.close(descriptor)
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     os.chdir(folder)
     os.environ.clear()

@@ -3,22 +3,34 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from image_grounding.asking.transport import transport_for
+from image_grounding.boxes.frames import Transport
 from image_grounding.families.families import UNKNOWN
 from image_grounding.measuring.probes import make_probes
+from image_grounding.plain import json_reader
 from image_grounding.replies import read_extraction, read_grounding
 from image_grounding.results.folder import ResultsFolder
+from image_grounding.results.run_state import RunState
+from image_grounding.run.summary import versions
 from image_grounding.spec import load_spec
+from image_grounding.steps.annotations import Extraction, Grounding
+from image_grounding.steps.question import Reply
 from image_grounding.steps.table import all_steps
 
 _spec = load_spec(None, ["results_dir=unused", "data.input_jsonl=unused"])
-make_probes(transport_for(UNKNOWN, UNKNOWN.convention, _spec.vlm))
+for convention in (UNKNOWN.convention, "norm1000_xyxy", "pixel_resized"):
+    make_probes(transport_for(UNKNOWN, convention, _spec.vlm))
+kinds: list[Any] = [Extraction, Grounding, RunState, Transport | None, tuple[Reply, ...]]
+for kind in kinds:
+    json_reader(kind)
 for step in all_steps():
     ResultsFolder(Path("unused")).checkpoints(step)
+versions()
 read_extraction("{}")
 read_grounding("a red car: [1, 2, 3, 4]", ["a red car"])
 _table = Table("a", "b", title="c")

@@ -9,7 +9,10 @@ from image_grounding import __version__
 from image_grounding.cli.common import Tool, print_json
 from image_grounding.errors import Exit
 
-_TOOLS = ("make-input", "setup", "check", "run", "status", "inspect", "export", "evaluate")
+_TOOLS = (
+    *("make-input", "setup", "check", "run", "status", "merge"),
+    *("inspect", "export", "evaluate", "checkpoints"),
+)
 
 
 class _Tools(Tool, click.Group):

@@ -3,6 +3,7 @@
 
 import contextlib
 import gzip
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -31,6 +32,12 @@ class InputFile:
         self.path = path
         self._copy: BinaryIO | None = None
         self._seen: _Identity | None = None
+        self._hash = hashlib.sha256()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the copy's bytes, in hexadecimal."""
+        return self._hash.hexdigest()
 
     @contextlib.contextmanager
     def lines(self) -> Iterator[BufferedIOBase]:
@@ -70,6 +77,7 @@ class InputFile:
             self._seen = _identity(os.fstat(source.fileno()))
             while block := source.read(_BLOCK):
                 _write(self._copy, block, folder)
+                self._hash.update(block)
             if _identity(os.fstat(source.fileno())) != self._seen:
                 raise InputChangedError(f"the input {self.path} changed while it was read")
             try:

@@ -1,21 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One small file for each finished step of each sample; what is in them is never asked again."""
+"""What is kept of each finished step of each sample, and never asked for again."""
 
 import contextlib
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from image_grounding.boxes.frames import Size, Transport
 from image_grounding.errors import OutputError
-from image_grounding.files import to_json, write_atomic
+from image_grounding.files import to_json
 from image_grounding.images.source import MAX_FILE_PIXELS, is_unchanged
 from image_grounding.input.samples import Sample
 from image_grounding.plain import from_plain, json_reader, to_plain
+from image_grounding.results.segments import Segments
 from image_grounding.steps.question import Finish, Reply
 from image_grounding.steps.step import Earlier, Step
 from image_grounding.steps.table import AnyStep, given_steps
@@ -89,31 +91,44 @@ class Finished:
 class CheckpointStore(Generic[R]):
     """The checkpoints of one step, in ``.ckpt`` of its folder.
 
-    Attributes:
-        unusable: how many were met so far that hold no result; they count as not there.
+    What is saved is found by the stores that are made later.
     """
 
     def __init__(self, step: Step[R], step_folder: Path) -> None:
         self.step = step
         self._kept = json_reader(cast(Any, _Kept)[step.result_type])
-        self.unusable = 0
+        self._unusable = 0
         self._folder = step_folder / ".ckpt"
-        self._start = f"{self._folder}{os.sep}"
+        self._segments = Segments(self._folder)
+
+    @property
+    def unusable(self) -> int:
+        """How many were met so far that hold no result; they count as not there."""
+        return self._unusable + self._segments.damaged
 
     def create(self) -> None:
-        """Make the folder; raises OutputError where that cannot be done."""
-        try:
+        """Make the folder and tidy it up; raises OutputError where that cannot be done."""
+        with self._writing():
             self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"cannot write to {self._folder}: {error.strerror}") from None
+            self._segments.tidy()
 
     def count(self) -> int:
-        """How many there are, whether they still hold or not."""
-        try:
-            with os.scandir(self._folder) as entries:
-                return sum(1 for entry in entries if entry.name.endswith(".json"))
-        except OSError:
-            return 0
+        """How many there are now, whether they still hold or not."""
+        files = sum(1 for name in self._files if self._segments.get(name) is None)
+        return self._segments.refresh() + files
+
+    def state(self) -> list[tuple[str, int]] | None:
+        """Something that is the same as long as the checkpoints are; None where there is none."""
+        return None if self._files else self._segments.sizes()
+
+    def texts(self) -> Iterator[tuple[str, str]]:
+        """The sample id and JSON of each, in the order in which they were saved."""
+        for sample_id in self._files:
+            if self._segments.get(sample_id) is None and (text := self._text(sample_id)):
+                yield sample_id, text.decode("utf-8", "replace")
+        for sample_id in self._segments.ids():
+            if text := self._text(sample_id):
+                yield sample_id, text.decode("utf-8", "replace")
 
     def load(
         self, sample: Sample, earlier: Earlier, *, replies: bool = False
@@ -125,9 +140,11 @@ class CheckpointStore(Generic[R]):
             earlier: its earlier results.
             replies: with the kept replies.
         """
+        text = self._text(sample.sample_id)
+        if text is None:
+            return None
         try:
-            with open(self._path(sample), "rb") as file:
-                kept = self._kept.validate_json(file.read())
+            kept = self._kept.validate_json(text)
             basis = self.step.basis(sample, earlier)
             if kept.format not in _READABLE or kept.basis != basis:
                 return None
@@ -142,18 +159,16 @@ class CheckpointStore(Generic[R]):
             )
             if not _is_sound(self.step, found, earlier):
                 raise ValueError
-        except OSError:
-            return None
         except ValueError:
-            self.unusable += 1
+            self._unusable += 1
             return None
         return found if is_unchanged(sample.image, found.image) else None
 
     def save(self, sample: Sample, checkpoint: Checkpoint[R]) -> None:
         """Write a checkpoint, whole or not at all; raises OutputError."""
         values = {
-            "format": _FORMAT,
             "sample_id": sample.sample_id,
+            "format": _FORMAT,
             "basis": checkpoint.basis,
             "image": checkpoint.image,
             "width": checkpoint.size[0],
@@ -163,26 +178,50 @@ class CheckpointStore(Generic[R]):
             "replies": [_kept(reply) for reply in checkpoint.replies],
             "transport": to_plain(_TRANSPORT, checkpoint.transport),
         }
-        write_atomic(self._path(sample), to_json(values))
+        with self._writing():
+            self._segments.put(to_json(values))
 
     def reply_texts(self, sample_id: str) -> list[str]:
         """What the model wrote about a sample; empty where it was not kept or is unreadable."""
-        path = self._folder / f"{sample_id}.json"
+        text = self._text(sample_id)
+        if text is None or len(text) > _MOST_BYTES:
+            return []
         try:
-            if path.stat().st_size > _MOST_BYTES:
-                return []
-            replies = json.loads(path.read_text(encoding="utf-8"))["replies"]
+            replies = json.loads(text)["replies"]
             return [reply["text"] for reply in replies if isinstance(reply["text"], str)]
-        except (OSError, ValueError, RecursionError, LookupError, TypeError):
+        except (ValueError, RecursionError, LookupError, TypeError):
             return []
 
     def discard(self, sample: Sample) -> None:
-        """Forget a checkpoint that does not hold any more."""
-        with contextlib.suppress(OSError):
-            os.unlink(self._path(sample))
+        """Forget a checkpoint that does not hold any more; raises OutputError."""
+        with self._writing():
+            self._segments.discard(sample.sample_id)
+            if sample.sample_id in self._files:
+                (self._folder / f"{sample.sample_id}.json").unlink(missing_ok=True)
 
-    def _path(self, sample: Sample) -> str:
-        return f"{self._start}{sample.sample_id}.json"
+    @cached_property
+    def _files(self) -> frozenset[str]:
+        """Samples with a file of their own, as all had once."""
+        try:
+            names = os.listdir(self._folder)
+        except OSError:
+            return frozenset()
+        return frozenset(name[:-5] for name in names if name.endswith(".json"))
+
+    def _text(self, sample_id: str) -> bytes | None:
+        text = self._segments.get(sample_id)
+        if text is None and sample_id in self._files:
+            with contextlib.suppress(OSError):
+                return (self._folder / f"{sample_id}.json").read_bytes()
+        return text
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            message = f"cannot write to {self._folder}: {error.strerror or error}"
+            raise OutputError(message) from None
 
 
 def _kept(reply: Reply) -> dict[str, Any]:

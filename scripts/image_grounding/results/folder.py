@@ -20,6 +20,7 @@ FAILURES_NAME = "failures.jsonl"
 SUMMARY_NAME = "run_summary.json"
 STATE_NAME = "run_state.json"
 CONVENTION_NAME = "box_convention.json"
+_MARK_NAME = ".outputs.json"
 
 
 class ResultsFolder:
@@ -85,6 +86,17 @@ class ResultsFolder:
     def write_conventions(self, entries: Sequence[Mapping[str, Any]]) -> None:
         """Keep measured box conventions; raises OutputError."""
         self._write(CONVENTION_NAME, {"measurements": list(entries)})
+
+    def read_mark(self, kind: type[R]) -> R | None:
+        """What the outputs were made from, see ``standing``; None where none can be read."""
+        try:
+            return from_plain(kind, self._read(_MARK_NAME))
+        except ValueError:
+            return None
+
+    def write_mark(self, kind: type[R], mark: R) -> None:
+        """Keep what the outputs were made from; raises OutputError."""
+        self._write(_MARK_NAME, to_plain(kind, mark))
 
     def _read(self, name: str) -> dict[str, Any]:
         try:

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What can be known of the run in a results folder from outside; reads only."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from image_grounding.errors import InputError
+from image_grounding.results.checkpoints import CheckpointStore
 from image_grounding.results.folder import ResultsFolder
 from image_grounding.results.run_state import RUNNING, RunState
 from image_grounding.steps.table import all_steps
@@ -24,7 +26,7 @@ def status_of(path: Path) -> dict[str, Any]:
         raise InputError(f"no such results: {path}")
     folder = ResultsFolder(path)
     state = folder.read_state()
-    kept = {step.number: folder.checkpoints(step).count() for step in all_steps()}
+    kept = {store.step.number: store.count() for store in _stores(path)}
     if state is None:
         raise InputError(f"no run has left its state in {path}")
     status = _status(state)
@@ -42,6 +44,7 @@ def status_of(path: Path) -> dict[str, Any]:
         "updated": state.updated,
         "steps": list(state.steps),
         "selection": state.selection,
+        "shard": state.shard,
         "lines": state.lines,
         "finished": finished,
         "from_checkpoints": state.from_checkpoints,
@@ -58,6 +61,12 @@ def status_of(path: Path) -> dict[str, Any]:
         "error": state.error,
         "results_dir": str(path),
     }
+
+
+@lru_cache(maxsize=1)
+def _stores(path: Path) -> tuple[CheckpointStore[Any], ...]:
+    """The checkpoints of all steps; who looks again reads only what was added."""
+    return tuple(ResultsFolder(path).checkpoints(step) for step in all_steps())
 
 
 def _status(state: RunState) -> str:
