@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-# make demo   both steps on the sample photos with the embedded annotator, then the report
-# make test   style, types and all tests
-# make clean  remove the environment and the demo's results
+# make demo         both steps on the sample photos with the embedded annotator, then the report
+# make test         style, types and all tests
+# make test-faults  every row of references/reliability.md, injected for real
+# make reliability  that table, from the rows
+# make clean        remove the environment and the demo's results
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 DEMO := demo_results
 
-.PHONY: demo test clean
+.PHONY: demo test test-faults reliability clean
 
 demo: $(VENV)/demo-ready
 	$(BIN)/python scripts/run_pipeline.py -e specs/local.yaml results_dir=$(DEMO) \
@@ -23,6 +25,12 @@ test: $(VENV)/test-ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+test-faults: $(VENV)/test-ready
+	$(BIN)/python -m pytest -n auto --dist worksteal tests/faults
+
+reliability: $(VENV)/test-ready
+	PYTHONPATH=tests $(BIN)/python -m faults.document
 
 $(VENV)/demo-ready: $(VENV)/made
 	$(PIP) -e '.[local]'

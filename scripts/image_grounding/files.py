@@ -60,6 +60,13 @@ def _escaped(found: re.Match[str]) -> str:
     return "\ufffd" if 0xD800 <= code <= 0xDFFF else f"\\u{code:04x}"
 
 
+def encodable(text: str) -> str:
+    """``text`` with pairs of surrogates joined and halves of one replaced by U+FFFD."""
+    if _SURROGATE.search(text):
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
 def clean_text(text: str) -> str:
     """``text`` for files that hold it as it is: U+FFFD in the place of controls and half pairs."""
     return _NO_TEXT.sub("\ufffd", text)

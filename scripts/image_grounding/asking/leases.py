@@ -26,8 +26,9 @@ LATEST_S = 0.25
 LEASE_S = 0.1
 # Other runs count as gone when what they leased passed by so long ago.
 _GONE_S = 60.0
-# What begins later was written by a clock that has been set back since.
-_FARTHEST_S = 600.0
+# What begins later, and later than so many leases take, was written by a clock that has been set
+# back since.
+_FARTHEST_S, _MOST_LEASES = 600.0, 1000
 _PATIENCE_S, _POLL_S = 120.0, 0.005
 
 
@@ -45,10 +46,11 @@ class Flow:
 
     def lease(self, units: float, now: float) -> float:
         """Give out so many units; when the first of them may be used."""
+        seconds = units * 60 / (self.per_minute * SHARE)
         start = max(self.next, now - LATEST_S)
-        if start > now + _FARTHEST_S:
+        if start > now + max(_FARTHEST_S, _MOST_LEASES * seconds):
             start = now
-        self.next = start + units * 60 / (self.per_minute * SHARE)
+        self.next = start + seconds
         return start
 
     def is_idle(self, now: float) -> bool:

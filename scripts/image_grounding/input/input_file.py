@@ -115,8 +115,11 @@ def _nameless(folder: Path) -> Iterator[BinaryIO]:
         file = cast(BinaryIO, tempfile.TemporaryFile(dir=folder))  # noqa: SIM115
     except OSError as error:
         raise OutputError(f"cannot write to {folder}: {error.strerror or error}") from None
-    with file:
+    try:
         yield file
+    finally:
+        with contextlib.suppress(OSError):  # a full disk does not take what is left of it, either
+            file.close()
 
 
 def _write(file: BinaryIO, block: bytes, folder: Path) -> None:

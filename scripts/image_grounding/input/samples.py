@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from image_grounding.boxes.frames import Size
 from image_grounding.errors import InputError, SampleError
-from image_grounding.files import only_cr, strict_json
+from image_grounding.files import encodable, only_cr, strict_json
 from image_grounding.input.input_file import InputFile
 from image_grounding.input.shard import Shard
 from image_grounding.resources import load_schema
@@ -226,19 +226,10 @@ class SampleReader:
             sample_id=sample_id,
             occurrence=seen[key],
             image=locate_image(fields["image_path"], self._folder, self.image_root),
-            caption=_encodable(fields["caption"]),
+            caption=encodable(fields["caption"]),
             fields=fields,
             given=self.is_of_records,
         )
-
-
-def _encodable(text: str) -> str:
-    """``text`` with pairs of surrogates joined and the others replaced."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
 
 
 def _key(sample_id: str) -> int:

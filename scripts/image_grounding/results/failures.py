@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``failures.jsonl``: what did not succeed, written as it happens."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -83,7 +84,10 @@ class FailureLog:
         Raises:
             OutputError: the file cannot be written; the entries stay.
         """
-        self._file.close()
+        try:
+            self._file.close()
+        except OSError as error:  # what the disk did not take before, it does not take now
+            raise self._cannot_write(error) from None
         seen: set[tuple[str, str]] = set()  # runs that were killed may have repeated an entry
         places: list[tuple[int, int]] = []  # (line of the input, position in the file)
         for entry, position in _entries(self.path):
@@ -109,8 +113,9 @@ class FailureLog:
         )
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file; what it did not take was an error when it was written."""
+        with contextlib.suppress(OSError):
+            self._file.close()
 
     def _ends_well(self) -> bool:
         with self.path.open("rb") as file:

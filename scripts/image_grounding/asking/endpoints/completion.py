@@ -6,6 +6,7 @@ from typing import Any
 
 from image_grounding.asking.endpoints.errors import error_text, redact, scrub, status_error
 from image_grounding.errors import BlockedError, EndpointError, ServerFaultError
+from image_grounding.files import encodable
 from image_grounding.steps.question import Finish, Reply, Usage
 
 # Tokens of a request, or seconds to wait: more than this no server can mean.
@@ -47,7 +48,7 @@ def read_completion(answer: Any, latency: float, secrets: Sequence[str]) -> Repl
         raise BlockedError(f"the provider's filter blocked the answer ({why})")
     if not text and finish is Finish.STOP:
         raise _empty(message)
-    return Reply(redact(text, *secrets), finish, _usage(answer), latency)
+    return Reply(encodable(redact(text, *secrets)), finish, _usage(answer), latency)
 
 
 def _usage(answer: dict[str, Any]) -> Usage:

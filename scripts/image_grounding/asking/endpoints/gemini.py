@@ -22,6 +22,7 @@ from image_grounding.asking.endpoints.readiness import GOOGLE
 from image_grounding.asking.endpoints.retired import retirement
 from image_grounding.errors import BlockedError, KeyRefusedError, ServerFaultError
 from image_grounding.families.image_tokens import LOW_RESOLUTION
+from image_grounding.files import encodable
 from image_grounding.images.encoding import EncodedImage
 from image_grounding.spec import Gemini
 from image_grounding.spec.model import AutoBool
@@ -214,7 +215,7 @@ def read_answer(
     if not text and finish is Finish.STOP:
         raise ServerFaultError(f"the endpoint answered with an empty text ({reason})")
     usage = _usage(answer.usage_metadata)
-    return Reply(redact(text, *secrets), finish, usage, latency)
+    return Reply(encodable(redact(text, *secrets)), finish, usage, latency)
 
 
 def _usage(counts: types.GenerateContentResponseUsageMetadata | None) -> Usage:
