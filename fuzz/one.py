@@ -57,7 +57,8 @@ def main() -> None:
 
     options = [
         f"-max_total_time={given.seconds}", f"-dict={words}", "-max_len=8192", "-timeout=20",
-        "-rss_limit_mb=3000", "-print_final_stats=1", f"-artifact_prefix={found}/died-",
+        "-rss_limit_mb=3000", "-print_final_stats=1", "-report_slow_units=1000",
+        f"-artifact_prefix={found}/died-",
     ]  # fmt: skip
     atheris.Setup([sys.argv[0], *options, str(corpus)], check, custom_mutator=mutate)
     atheris.Fuzz()

@@ -69,6 +69,11 @@ FOUND: dict[str, tuple[str, bytes]] = {
         "state",
         b'\5\0{"usage_of_all_runs": {"runs": 1, "cost": 1' + b"0" * 400 + b"}}",
     ),
+    "an id that leads out of a folder": (
+        "state",
+        b'\6\3{"sample_id": "../../x-0123456789abcdef0123", "format": 2}\n',
+    ),
+    "an id that is no text": ("state", b'\6\3{"sample_id": "\xff-0123456789abcdef0123"}\n'),
     "false for the start of a span": (
         "state",
         b'\0\7{"image_path": "a", "caption": "c d", "width": 65, "height": 48, "expressions": '

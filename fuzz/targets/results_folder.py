@@ -20,6 +20,7 @@ from image_grounding.results.folder import ResultsFolder
 from image_grounding.results.outputs import write_annotations
 from image_grounding.results.reading import Results
 from image_grounding.results.run_state import Process, RunState, now_text
+from image_grounding.results.standing import made_from, mark_outputs
 from image_grounding.spec import Vlm, load_spec
 from image_grounding.steps.annotations import Expression, Extraction, Grounding, Instance
 from image_grounding.steps.extraction import EXTRACTION
@@ -112,7 +113,8 @@ def make_folder(place: Path) -> Folder:
         for sample in samples:
             store.save(sample, checkpoints_of(sample)[number])
     logs = results.open_failures(STEPS)
-    write_annotations(results, samples, STEPS, logs, whole=True)
+    written = write_annotations(results, samples, STEPS, logs, whole=True)
+    mark_outputs(results, made_from(results, "d", STEPS), STEPS, written)
     for log in logs.values():
         log.add(line=7, reason="timeout", message="late", sample_id="x-1", image_path="x.png")
         log.close()

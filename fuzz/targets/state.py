@@ -23,6 +23,8 @@ from image_grounding.results.checkpoints import load_finished
 from image_grounding.results.outputs import write_annotations
 from image_grounding.results.reading import Record, Results
 from image_grounding.results.records import make_record
+from image_grounding.results.standing import made_from, standing_outputs
+from image_grounding.results.unpacking import unpack
 from image_grounding.run.status import status_of
 from image_grounding.run.summary import _added_up
 from image_grounding.spec import Limits, load_limits
@@ -40,7 +42,7 @@ _OUT = "of_the_tools"
 def target(folder: Path) -> Target:
     """The target, with a results folder in ``folder``."""
     made = make_folder(folder)
-    names = sorted(made.files)
+    names = sorted(made.files, key=lambda name: (name.startswith("."), name))
     seeds = [
         bytes([number, reader]) + made.files[name]
         for number, name in enumerate(names)
@@ -68,13 +70,14 @@ def target(folder: Path) -> Target:
 def _readers(name: str) -> tuple[Callable[[Folder], None], ...]:
     """Who reads a file."""
     if ".ckpt" in name:
-        return (_recall, _write_outputs, _keep_again)
+        return (_recall, _write_outputs, _keep_again, _unpack)
     if name.endswith("failures.jsonl"):
         return (_failures, _records, _inspect)
     exports = tuple(_exporting(name) for name in sorted(FORMATS))
     return {
         "annotations.jsonl": (_records, _inspect, _review, *exports),
         "box_convention.json": (_measurement,),
+        ".outputs.json": (_standing,),
         "report.json": (_review,),
         "review.json": (_review,),
         "run_state.json": (_status,),
@@ -142,6 +145,23 @@ def _keep_again(made: Folder) -> None:
         assert [kept.result for kept in found.values()] == [
             kept.result for kept in checkpoints_of(sample)
         ], "what was kept is not recalled"
+
+
+def _unpack(made: Folder) -> None:
+    """Nothing is written outside of the folder that is named, whatever an id is."""
+    out = made.path.parent / _OUT / "a" / "b"
+    counts = unpack(made.path, out)
+    inside = [path for path in (made.path.parent / _OUT).rglob("*.json")]
+    assert len(inside) == sum(counts.values())
+    assert {path.parent.parent for path in inside} == {out}
+
+
+def _standing(made: Folder) -> None:
+    """What a mark says of the outputs, a summary may repeat."""
+    written = standing_outputs(made.results, made_from(made.results, "d", STEPS), STEPS)
+    if written:
+        assert all(0 <= count < 10**9 for count in written.records.values())
+        check_writable([dict(written.dropped_boxes), written.clipped_boxes])
 
 
 def _failures(made: Folder) -> None:

@@ -218,5 +218,6 @@ def _line_start(sample_id: str) -> bytes:
 
 
 def _id_of(line: bytes) -> bytes:
-    """The id in a line; empty where it does not begin as ours."""
-    return line[len(_START) : line.find(b'"', len(_START))] if line.startswith(_START) else b""
+    """The id in a line; empty where it does not begin as ours: an id may become a file's name."""
+    found = line[len(_START) : line.find(b'"', len(_START))] if line.startswith(_START) else b""
+    return found if found.replace(b"-", b"").isalnum() else b""
