@@ -32,17 +32,12 @@ _OF_GEMINI = (
 )
 
 _spec = load_spec(None, ["results_dir=unused", "data.input_jsonl=unused"])
-<<<<<<< HEAD
-for convention in (UNKNOWN.convention, "norm1000_xyxy", "pixel_resized"):
-    make_probes(transport_for(UNKNOWN, convention, _spec.vlm))
+for backend in ("openai", "gemini"):
+    for convention in (UNKNOWN.convention, "norm1000_xyxy", "pixel_resized"):
+        make_probes(transport_for(UNKNOWN, convention, replace(_spec.vlm, backend=backend)))
 kinds: list[Any] = [Extraction, Grounding, RunState, Transport | None, tuple[Reply, ...]]
 for kind in kinds:
     json_reader(kind)
-=======
-for _backend in ("openai", "gemini"):
-    _vlm = replace(_spec.vlm, backend=_backend)
-    make_probes(transport_for(UNKNOWN, UNKNOWN.convention, _vlm))
->>>>>>> faults
 for step in all_steps():
     ResultsFolder(Path("unused")).checkpoints(step)
 versions()
