@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # make demo         both steps on the sample photos with the embedded annotator, then the report
-# make test         style, types and all tests
-# make test-faults  every row of references/reliability.md, injected for real
+# make test         style, types and tests
+# make test-faults  kills, outages, odd bytes, every row of references/reliability.md, for real
 # make reliability  that table, from the rows
 # make clean        remove the environment and the demo's results
 

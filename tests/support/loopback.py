@@ -332,3 +332,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Silent."""
+
+
+def after_calls(server: Loopback, count: int, then: Callable[[], None]) -> None:
+    """Do something to the client when the server has seen ``count`` requests."""
+
+    def fault(call: Call) -> Answer | None:
+        if call.number == count:
+            then()
+        return None
+
+    server.fault = fault
