@@ -342,5 +342,5 @@ def test_a_part_reads_as_an_ordinary_reply() -> None:
     none, part = parts_of(Reply(json.dumps([entry])), ["a cat", "Look: a \ud83d dog"])
     assert none is None and part
     found = read_extraction(part.text)
-    assert (found.status, found.cleaned_caption) == (ReplyStatus.OK, "a \ud83d dog")
-    assert [raw.text for raw in found.expressions] == ["a \ud83d dog"]
+    assert (found.status, found.cleaned_caption) == (ReplyStatus.OK, "a \ufffd dog")
+    assert [raw.text for raw in found.expressions] == ["a \ufffd dog"]
