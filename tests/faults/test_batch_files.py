@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from conftest import Project
+from faults.test_batch import WAITING, at_once, outputs
 from support.batch_jobs import Floor, run_batch
 from support.loopback import Loopback
 from support.model import Model
 from support.scripts import Ran, run_script
-from test_batch import WAITING, at_once, outputs
 
 Maker = Callable[..., Project]
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from conftest import Project, read_jsonl, write_jsonl
+from faults.test_batch import WAITING, outputs, paid_once
 from support.batch_server import BatchServer
 from support.model import Model
 from support.scripts import Ran, run_script
-from test_batch import WAITING, outputs, paid_once
 
 Maker = Callable[..., Project]
 KEY = "AIza-key-of-this-test-0123456789"
