@@ -63,7 +63,8 @@ def test_a_server_that_restarts_costs_no_sample(
     assert "the endpoint does not answer (cannot reach" in ran.err
     assert "the endpoint answers again, after" in ran.err
     # What the outage cost is what was in flight, and one question at a time since.
-    assert ran.json["usage"]["errors"]["unreachable"] < SAMPLES / 2
+    usage = ran.json["usage"]
+    assert usage["errors"]["unreachable"] < usage["concurrency"]["most"] + 12
     assert len(server.calls) >= 2 * SAMPLES
 
 
