@@ -11,8 +11,6 @@ others as a run would have left them. Every figure is of a process of its own.
 import argparse
 import hashlib
 import json
-import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -29,27 +27,29 @@ from image_grounding.input.samples import make_sample_id  # noqa: E402
 from support.loopback import Loopback  # noqa: E402
 from support.scenes import make_scene  # noqa: E402
 
+# In a small process between: memory counts from that of the process that starts another one.
+_MEASURE = """
+import resource, subprocess, sys
+code = subprocess.call([sys.executable, *sys.argv[1:]])
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss, file=sys.stderr)
+sys.exit(code)
+"""
 STEPS = ("step_0_expression_extraction", "step_1_grounding")
 
 
 def measured(script: str, *arguments: str) -> dict[str, Any]:
     """A script's JSON answer, CPU and wall seconds, and the most memory that it took."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.monotonic()
-    command = [sys.executable, str(ROOT / "scripts" / script), *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout
-        assert process.stderr
-        out, err = process.stdout.read(), process.stderr.read()
-        _, status, used = os.wait4(process.pid, 0)
-    assert status == 0, err.decode()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    command = [sys.executable, "-c", _MEASURE, str(ROOT / "scripts" / script), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    cpu, kilobytes = map(float, done.stderr.splitlines()[-1].split())
     return {
-        "answer": json.loads(out),
+        "answer": json.loads(done.stdout),
         "cpu_s": round(cpu, 2),
         "wall_s": round(time.monotonic() - started, 2),
-        "mb": round(used.ru_maxrss / 1024, 1),
+        "mb": round(kilobytes / 1024, 1),
     }
 
 
