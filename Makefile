@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # make demo   both steps on the sample photos with the embedded annotator, then the report
 # make test   style, types and all tests
+# make test-extras  tests of what the heavy extras do: buckets
 # make clean  remove the environment and the demo's results
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 DEMO := demo_results
 
-.PHONY: demo test clean
+.PHONY: demo test test-extras clean
 
 demo: $(VENV)/demo-ready
 	$(BIN)/python scripts/run_pipeline.py -e specs/local.yaml results_dir=$(DEMO) \
@@ -24,12 +25,19 @@ test: $(VENV)/test-ready
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
+test-extras: $(VENV)/extras-ready
+	$(BIN)/python -m pytest tests/extras
+
 $(VENV)/demo-ready: $(VENV)/made
 	$(PIP) -e '.[local]'
 	@touch $@
 
 $(VENV)/test-ready: $(VENV)/made
 	$(PIP) -e '.[local,parquet,plots,dev]'
+	@touch $@
+
+$(VENV)/extras-ready: $(VENV)/test-ready
+	$(PIP) -e '.[s3,test-extras]'
 	@touch $@
 
 $(VENV)/made: pyproject.toml constraints.txt

@@ -130,6 +130,10 @@ class CheckpointStore(Generic[R]):
             if text := self._text(sample_id):
                 yield sample_id, text.decode("utf-8", "replace")
 
+    def has(self, sample_id: str) -> bool:
+        """Whether there is one, whether it still holds or not."""
+        return self._text(sample_id) is not None
+
     def load(
         self, sample: Sample, earlier: Earlier, *, replies: bool = False
     ) -> Checkpoint[R] | None:

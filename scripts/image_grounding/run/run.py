@@ -18,6 +18,7 @@ from image_grounding.errors import (
     ImageGroundingError,
     InputChangedError,
     InputError,
+    SpecError,
 )
 from image_grounding.input.samples import SampleReader
 from image_grounding.input.selection import Pilot, Selection
@@ -32,6 +33,7 @@ from image_grounding.run.state_keeper import StateKeeper
 from image_grounding.run.summary import make_summary
 from image_grounding.spec import Spec
 from image_grounding.steps.table import AnyStep, chosen_steps, given_steps
+from image_grounding.storage.address import is_address, is_web, problem_with
 from image_grounding.teachers import Teacher, make_teacher
 
 _STATUS = {
@@ -89,10 +91,11 @@ def input_of(spec: Spec, steps: Sequence[AnyStep]) -> SampleReader:
 
     Raises:
         InputError: that step has no records yet.
+        SpecError: nothing can be read at an address that the spec names.
     """
     given = given_steps(steps)
     if not given:
-        return _reader(spec, Path(spec.data.input_jsonl))
+        return _reader(spec, _input(spec))
     path = ResultsFolder(spec.results_dir).records(given[-1])
     if not path.is_file():
         first, before = steps[0].number, given[-1].number
@@ -100,9 +103,25 @@ def input_of(spec: Spec, steps: Sequence[AnyStep]) -> SampleReader:
     return _reader(spec, path, identity=given[-1].identity)
 
 
-def _reader(spec: Spec, path: Path, **more: Any) -> SampleReader:
+def _input(spec: Spec) -> Path | str:
+    source = spec.data.input_jsonl
+    if not is_address(source):
+        return Path(source)
+    problem = "only pictures are read from web servers" if is_web(source) else problem_with(source)
+    if problem:
+        raise SpecError(f"data.input_jsonl: {problem}")
+    return source
+
+
+def _reader(spec: Spec, path: Path | str, **more: Any) -> SampleReader:
     data = spec.data
-    return SampleReader(path, data.image_root, outside=data.allow_outside_root, **more)
+    if is_address(data.image_root) and (problem := problem_with(data.image_root)):
+        raise SpecError(f"data.image_root: {problem}")
+    if is_address(str(spec.results_dir)):
+        raise SpecError("results_dir must be a folder, not an address")
+    return SampleReader(
+        path, data.root, outside=data.allow_outside_root, addresses=data.allow_urls, **more
+    )
 
 
 def _run(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, cast, get_type_hints
 
 from image_grounding.spec.secrets import SHORTEST, secrets_of
+from image_grounding.storage.address import root_of
 
 Backend = Literal["gemini", "openai", "local"]
 AutoBool = Literal["auto", True, False]
@@ -22,6 +23,12 @@ class Data:
     input_jsonl: str
     image_root: str
     allow_outside_root: bool
+    allow_urls: bool
+
+    @property
+    def root(self) -> str:
+        """Where relative image paths start, as far as the spec says: beside an input in a store."""
+        return root_of(self.image_root, self.input_jsonl)
 
 
 @dataclass(frozen=True)
