@@ -279,3 +279,28 @@ def test_settings_of_the_store_come_from_its_own_variables(
     nobody = {name: "" for name in KEYS} | {"FSSPEC_S3": json.dumps({"anon": True})}
     ran = run(project, server, bucket, **nobody)
     assert ran.json["counts"]["annotated"] == 5, ran.err
+
+
+def test_the_wizard_takes_addresses(project: Project, bucket: Bucket) -> None:
+    given = ("--endpoint", "local", "--results-dir", "results", "--output", "spec.yaml")
+    captions = ("--input", f"s3://{BUCKET}/captions.jsonl")
+    ran = run_script(
+        "setup_wizard.py", *captions, "--image-root", f"s3://{BUCKET}/photos", *given,
+        cwd=project.folder, **bucket.environment,
+    )  # fmt: skip
+    assert (ran.code, ran.json["warnings"]) == (0, []), ran.err
+    bucket.put("captions.jsonl", project.input.read_bytes())
+    dry = run_script("run_pipeline.py", "-e", "spec.yaml", "--dry-run", cwd=project.folder,
+                     **bucket.environment)  # fmt: skip
+    assert (dry.code, dry.json["samples"]) == (0, 5), dry.err
+    wrong = run_script("setup_wizard.py", *captions, *given[:2], "--results-dir", "s3://b/r",
+                       cwd=project.folder)  # fmt: skip
+    assert wrong.code == 2
+    assert "results_dir must be a folder, not an address" in wrong.out
+
+
+def test_results_are_written_to_a_folder(
+    project: Project, server: Loopback, bucket: Bucket
+) -> None:
+    ran = run(project, server, bucket, f"results_dir=s3://{BUCKET}/results")
+    assert (ran.code, ran.json["error"]) == (2, "results_dir must be a folder, not an address")

@@ -117,8 +117,6 @@ def _reader(spec: Spec, path: Path | str, **more: Any) -> SampleReader:
     data = spec.data
     if is_address(data.image_root) and (problem := problem_with(data.image_root)):
         raise SpecError(f"data.image_root: {problem}")
-    if is_address(str(spec.results_dir)):
-        raise SpecError("results_dir must be a folder, not an address")
     return SampleReader(
         path, data.root, outside=data.allow_outside_root, addresses=data.allow_urls, **more
     )

@@ -37,6 +37,7 @@ from image_grounding.spec.secrets import (
     mark_secrets,
     redact,
 )
+from image_grounding.storage.address import is_address
 
 _SPEC_ENDINGS = (".yaml", ".yml")
 _PREFIX = "image_grounding"
@@ -71,6 +72,8 @@ def load_spec(
     problems = violations(values)
     if problems:
         raise SpecError("\n".join(problems))
+    if is_address(values["results_dir"]):
+        raise SpecError("results_dir must be a folder, not an address")
     own = values[_PREFIX]
     if own["workflow"]["max_cost"] is not None and None in own["vlm"]["prices"].values():
         raise SpecError("workflow.max_cost needs vlm.prices.input and vlm.prices.output")
