@@ -10,6 +10,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from moto.backends import get_backend
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -61,6 +62,7 @@ class _Quiet(WSGIRequestHandler):
 @contextmanager
 def serving() -> Iterator[Bucket]:
     """A server with one empty bucket."""
+    get_backend("s3").reset()  # what it holds is the process's
     app = DomainDispatcherApplication(create_backend_app)
     bucket: Bucket | None = None
 

@@ -187,7 +187,7 @@ class DryRun:
             "status": status[self.exit_code],
             "dry_run": True,
             "input": str(self._selection.source.path),
-            "results_dir": str(self._spec.results_dir),
+            "results_dir": self._spec.results,
             "steps": [store.step.number for store in self._stores],
             "selection": pilot.plain() if pilot else None,
             "lines": self._lines,

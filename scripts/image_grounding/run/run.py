@@ -29,6 +29,7 @@ from image_grounding.results.outputs import Written, write_annotations
 from image_grounding.results.standing import made_from, mark_outputs, standing_outputs
 from image_grounding.run.pipeline import Pipeline
 from image_grounding.run.progress import Reporter
+from image_grounding.run.remote import folder_of
 from image_grounding.run.state_keeper import StateKeeper
 from image_grounding.run.summary import make_summary
 from image_grounding.spec import Spec
@@ -67,7 +68,7 @@ def run(spec: Spec, reporter: Reporter, pilot: Pilot | None = None) -> RunResult
         SpecError: the backend's packages are missing.
     """
     steps = chosen_steps(spec.workflow.steps)
-    folder = ResultsFolder(spec.results_dir)
+    folder = folder_of(spec)
     source = input_of(spec, steps)
     with source.file.held(spec.results_dir), folder.lock():
         selection = Selection(source, pilot)
@@ -159,7 +160,7 @@ def _run(
     _say_what_matters(reporter, summary)
     for log in failures.values():
         if log.by_reason:
-            reporter.say(f"failed: {log.by_reason_text()}; all of them in {log.path}")
+            reporter.say(f"failed: {log.by_reason_text()}; all of them in {spec.place(log.path)}")
     return RunResult(code, summary, pipeline.stopped_by)
 
 

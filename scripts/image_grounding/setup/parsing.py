@@ -92,7 +92,7 @@ def parse_results_dir(text: str, state: State) -> str:
     """A folder that is there and can be written, or can be made."""
     path = parse_path(text, state)
     if is_address(resolved(path)):
-        raise Refused("results_dir must be a folder, not an address")
+        raise Refused("a folder here; an address can be written into the spec by hand")
     above = abspath(resolved(path))
     while not exists(above):
         above = dirname(above)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is at an address: how large it is, which version, its bytes. Blocking, from any thread."""
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -40,6 +41,11 @@ def look(address: str) -> Facts:
         raise _ours(error, address) from None
     if found.get("type") == "directory":
         raise FileNotFoundError(address)
+    return facts_in(found)
+
+
+def facts_in(found: Mapping[str, Any]) -> Facts:
+    """The facts in what fsspec says of an object."""
     version = next((str(found[name]) for name in _VERSIONS if found.get(name)), None)
     return Facts(found.get("size"), version)
 
@@ -105,6 +111,31 @@ def _filesystem(scheme: str) -> Any:
 def _path(address: str) -> str:
     """As fsspec knows it: with its scheme in small letters."""
     return f"{scheme_of(address)}://{address.partition('://')[2]}"
+
+
+def filesystem(address: str) -> Any:
+    """The fsspec file system of an address's store, for who wraps its calls in ``translated``."""
+    return _filesystem(scheme_of(address))
+
+
+@contextlib.contextmanager
+def translated(address: str, *, writing: bool = False) -> Iterator[None]:
+    """What goes wrong with an object, as ours.
+
+    Raises:
+        FileNotFoundError: there is none, or no such bucket.
+        FileExistsError: there is one already.
+        StoreError: all else.
+    """
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except Exception as error:
+        found = _ours(error, address)
+        if writing and isinstance(found, FileNotFoundError):
+            found = StoreError(f"the store does not take {shown(address)}: there is no such bucket")
+        raise found from None
 
 
 def _ours(error: Exception, address: str) -> Exception:

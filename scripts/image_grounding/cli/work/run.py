@@ -18,6 +18,7 @@ from image_grounding.errors import Exit
 from image_grounding.input.selection import Pilot
 from image_grounding.run.dry_run import DryRun
 from image_grounding.run.progress import make_reporter
+from image_grounding.run.remote import results_there, results_to_look_at
 from image_grounding.run.run import run
 from image_grounding.spec import load_spec
 
@@ -48,8 +49,12 @@ def run_tool(
             reporter.say(note)
         if dry:
             whole = None if decode == "all" else int(decode)
-            sys.exit(_look(DryRun(spec, reporter, pilot, whole), quiet))
-        result = run(spec, reporter, pilot)
+            with results_to_look_at(spec) as there:
+                sys.exit(_look(DryRun(there, reporter, pilot, whole), quiet))
+        with results_there(spec, reporter.say):
+            result = run(spec, reporter, pilot)
+            if table and not quiet:
+                show_records(spec.results_dir / "annotations.jsonl", table)
         # The rest of it is in run_summary.json; what a program reads now stays short.
         short = {k: value for k, value in result.summary.items() if k not in _ONLY_IN_FILE}
         summary = {"exit_code": int(result.exit_code), **short}
@@ -57,8 +62,6 @@ def run_tool(
             summary |= error_facts(result.error)
             if not quiet:
                 say_error(result.error)
-        if table and not quiet:
-            show_records(spec.results_dir / "annotations.jsonl", table)
         print_json(summary)
     sys.exit(result.exit_code)
 
