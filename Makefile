@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-# make demo   both steps on the sample photos with the embedded annotator, then the report
-# make test   style, types and all tests
+# make demo         both steps on the sample photos with the embedded annotator, then the report
+# make test         style, types and tests
+# make test-faults  kills, outages, odd bytes, every row of references/reliability.md, for real
 # make test-extras  tests of what the heavy extras do: buckets
-# make clean  remove the environment and the demo's results
+# make reliability  the table of references/reliability.md, from the rows
+# make clean        remove the environment and the demo's results
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +12,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 DEMO := demo_results
 
-.PHONY: demo test test-extras clean
+.PHONY: demo test test-faults test-extras reliability clean
 
 demo: $(VENV)/demo-ready
 	$(BIN)/python scripts/run_pipeline.py -e specs/local.yaml results_dir=$(DEMO) \
@@ -25,8 +27,14 @@ test: $(VENV)/test-ready
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
+test-faults: $(VENV)/test-ready
+	$(BIN)/python -m pytest -n auto --dist worksteal tests/faults
+
 test-extras: $(VENV)/extras-ready
 	$(BIN)/python -m pytest tests/extras
+
+reliability: $(VENV)/test-ready
+	PYTHONPATH=tests $(BIN)/python -m faults.document
 
 $(VENV)/demo-ready: $(VENV)/made
 	$(PIP) -e '.[local]'

@@ -48,8 +48,11 @@ def _tokens(answers: Answers, name: str) -> float:
 
 
 _TRANSPORT = ("transport.py", "--backends", "openai", "--requests", "3000")
-_RECORDS = ("records.py", "--records", "1500")
+_FEW = ("records.py", "--workers", "4", "--records", "600")
+_MANY = ("records.py", "--workers", "32", "128", "--records", "4000")
+_SLOW = ("records.py", "--workers", "16", "64", "--records", "1200", "--slow-every", "20")
 _LINES = ("lines.py",)
+_BATCH = ("batch.py", "--records", "2000")
 ROWS = (
     Row("CPU ms a request, whole process", "<= 0.8", ("requests_cpu.py",),
         lambda answers: float(answers[0]["cpu_ms_a_request"])),
@@ -57,16 +60,16 @@ ROWS = (
         _transport("0", "rate_to_bare")),
     Row("requests a second / bare aiohttp, 200 ms", ">= 0.95", _TRANSPORT,
         _transport("0.2", "rate_to_bare")),
-    Row("records a second / plain threads, 4 workers", ">= 1.15", _RECORDS, _records(0, "speed")),
-    Row("records a second / plain threads, 32 workers", ">= 2", _RECORDS, _records(1, "speed")),
-    Row("records a second / plain threads, 128 workers", ">= 4", _RECORDS, _records(2, "speed")),
-    Row("CPU a record / plain threads, 32 workers", "<= 0.4", _RECORDS, _records(1, "cpu")),
+    Row("records a second / plain threads, 4 workers", ">= 1.15", _FEW, _records(0, "speed")),
+    Row("records a second / plain threads, 32 workers", ">= 2", _MANY, _records(0, "speed")),
+    Row("records a second / plain threads, 128 workers", ">= 4", _MANY, _records(1, "speed")),
+    Row("CPU a record / plain threads, 32 workers", "<= 0.4", _MANY, _records(0, "cpu")),
     Row("auto, capacity 8: share of it", ">= 0.9", ("capacity.py",), _records(0, "share")),
     Row("auto, capacity 64: share of it", ">= 0.9", ("capacity.py",), _records(1, "share")),
     Row("auto, capacity 64: refused", "< 0.01", ("capacity.py",), _records(1, "refused")),
-    Row("one answer in 20 ten times as slow: wall / plain threads", "<= 0.7",
-        ("records.py", "--workers", "16", "--records", "600", "--slow-every", "20"),
+    Row("one answer in 20 ten times as slow, 16 workers: wall / plain threads", "<= 0.7", _SLOW,
         lambda answers: round(1 / answers[0]["speed"], 2)),
+    Row("the same, 64 workers", "<= 0.7", _SLOW, lambda answers: round(1 / answers[1]["speed"], 2)),
     Row("60 captions of one photo: wall / ideal", "<= 1.3", ("pictures.py",),
         lambda answers: float(answers[0]["wall_to_ideal"])),
     Row("dry run of 100,000 lines, seconds", "<= 4", _LINES,
@@ -89,6 +92,16 @@ ROWS = (
         ("tokens.py",), lambda answers: _tokens(answers, "captions_together_to_peer")),
     Row("tokens a record / peer, Qwen3-VL, 1920x1080, single pass", "<= 0.6", ("tokens.py",),
         lambda answers: _tokens(answers, "single_pass_to_peer")),
+    Row("eight runs on one quota: share of it", ">= 0.95", ("shared_limit.py",),
+        _records(0, "share")),
+    Row("eight runs on one quota, three killed with -9: share of it", ">= 0.95",
+        ("shared_limit.py",), _records(1, "share")),
+    Row("eight runs on one quota: seconds over it, both times", "<= 0", ("shared_limit.py",),
+        lambda answers: float(sum(answer["seconds_over"] for answer in answers))),
+    Row("2,000 records on three faulty batch queues: lost", "<= 0", _BATCH,
+        lambda answers: float(sum(row["lost"] for row in answers))),
+    Row("2,000 records on three faulty batch queues: paid twice", "<= 0", _BATCH,
+        lambda answers: float(sum(row["paid_twice"] for row in answers))),
     Row("--help of the slowest script, seconds", "<= 0.2", ("startup.py",),
         lambda answers: float(answers[0]["slowest"])),
 )  # fmt: skip

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """An OpenAI-compatible endpoint for benchmarks: right in form, instant, and it sees nothing.
 
-It answers after a fixed delay, every ``slow_every``-th request after ten times of it.
+It answers after a fixed delay, every ``slow_every``-th request after ten times of it. With
+``--times`` it prints at its end when each request was there, in seconds of the monotonic clock.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import asyncio
 import json
 import re
 import sys
+import time
 from typing import Any
 
 USAGE = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
@@ -46,6 +48,7 @@ class Server(asyncio.Protocol):
     delay = 0.0
     slow_every = 0
     requests = 0
+    times: list[float] | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Begin with nothing read."""
@@ -70,6 +73,8 @@ class Server(asyncio.Protocol):
             known = json.dumps({"object": "list", "data": [{"id": "any", "object": "model"}]})
             return self.write(known.encode())
         Server.requests += 1
+        if self.times is not None:
+            self.times.append(time.monotonic())
         slow = self.slow_every and Server.requests % self.slow_every == 0
         delay = self.delay * (10 if slow else 1)
         asyncio.get_running_loop().call_later(delay, self.write, reply_to(body))
@@ -89,6 +94,8 @@ async def serve() -> None:
     server = await loop.create_server(Server, "127.0.0.1", 0, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
+    if Server.times is not None:
+        print(json.dumps(Server.times), flush=True)
 
 
 def main() -> None:
@@ -96,7 +103,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--delay", type=float, default=0.0)
     parser.add_argument("--slow-every", type=int, default=0)
+    parser.add_argument("--times", action="store_true")
     given = parser.parse_args()
+    Server.times = [] if given.times else None
     Server.delay, Server.slow_every = given.delay, given.slow_every
     asyncio.run(serve())
 

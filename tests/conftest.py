@@ -15,7 +15,7 @@ import pytest
 from support.browser import LEFT_OUT, REQUIRED, find_browser, running_browser
 from support.loopback import Loopback
 from support.scenes import Scene, make_scene
-from support.scripts import ROOT, SCRIPTS, Ran, run_script
+from support.scripts import ROOT, SCRIPTS, Ran, Started, run_script, start_script
 
 sys.path.append(str(SCRIPTS))
 # The suite starts a great many processes; without bytecode each would compile the SDKs anew.
@@ -108,8 +108,21 @@ class Project:
     def run(self, server: Loopback, *more: str, **environment: str) -> Ran:
         return run_script("run_pipeline.py", *self.overrides(server, *more), **environment)
 
+    def start(self, server: Loopback, *more: str) -> Started:
+        """Start a run, and go on while it is at work."""
+        return start_script("run_pipeline.py", *self.overrides(server, *more))
+
     def annotations(self) -> list[dict[str, Any]]:
         return read_jsonl(self.results / "annotations.jsonl")
+
+    def ids(self) -> list[str]:
+        """The ids of all boxes in the annotations."""
+        return [
+            instance["bbox_id"]
+            for record in self.annotations()
+            for expression in record["expressions"]
+            for instance in expression["instances"]
+        ]
 
     def failures(self, step: str = "1") -> list[dict[str, Any]]:
         folder = {"0": "step_0_expression_extraction", "1": "step_1_grounding"}[step]

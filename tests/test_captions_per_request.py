@@ -17,9 +17,8 @@ from image_grounding.replies import ReplyStatus, read_extraction
 from image_grounding.steps.question import Reply
 from image_grounding.steps.together import parts_of
 from support.kept import checkpoints, replace_checkpoints
-from support.loopback import Answer, Call, Loopback
+from support.loopback import Answer, Call, Loopback, after_calls
 from support.model import Model
-from test_resume import after_calls, ids, start
 
 Maker = Callable[..., Project]
 Entries = list[dict[str, Any]]
@@ -248,7 +247,7 @@ def test_kept_replies_are_read_again(server: Loopback, make_five: Maker) -> None
 
 def test_killed_in_the_middle(server: Loopback, make_five: Maker) -> None:
     project = make_five(8)
-    process = start(project, server, TOGETHER)
+    process = project.start(server, TOGETHER)
     after_calls(server, 20, process.kill)
     process.communicate()
     server.fault = lambda call: None
@@ -258,7 +257,7 @@ def test_killed_in_the_middle(server: Loopback, make_five: Maker) -> None:
     assert ran.json["counts"]["from_checkpoints"] > 0
     assert asked(server)["1"] < 40
     assert len(project.annotations()) == 40
-    assert len(set(ids(project))) == len(ids(project))
+    assert len(set(project.ids())) == len(project.ids())
 
 
 def test_a_budget_keeps_what_is_paid_for(server: Loopback, make_five: Maker) -> None:
@@ -343,5 +342,5 @@ def test_a_part_reads_as_an_ordinary_reply() -> None:
     none, part = parts_of(Reply(json.dumps([entry])), ["a cat", "Look: a \ud83d dog"])
     assert none is None and part
     found = read_extraction(part.text)
-    assert (found.status, found.cleaned_caption) == (ReplyStatus.OK, "a \ud83d dog")
-    assert [raw.text for raw in found.expressions] == ["a \ud83d dog"]
+    assert (found.status, found.cleaned_caption) == (ReplyStatus.OK, "a \ufffd dog")
+    assert [raw.text for raw in found.expressions] == ["a \ufffd dog"]

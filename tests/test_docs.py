@@ -85,8 +85,9 @@ def test_skill_names_every_reference_with_when_to_read_it() -> None:
 @pytest.mark.parametrize("path", REFERENCES, ids=named)
 def test_references_are_short_and_say_when(path: Path) -> None:
     text = TEXTS[path]
-    looked_up = path.name == "troubleshooting.md"  # not read from end to end
-    assert text.count("\n") < (400 if looked_up else 200)
+    # Not read from end to end: searched, or one section of it.
+    most = {"troubleshooting.md": 400, "scaling.md": 400, "reliability.md": 600}.get(path.name, 200)
+    assert text.count("\n") < most
     assert re.match(r"# .+\n\nRead this ", text)
 
 

@@ -476,14 +476,14 @@ def test_replies_take_little_of_the_page(good):
         keep(good, "step_1_grounding", f"s{number}", [{"text": "y" * 10_000}] * 9)
     for texts in replies_of(good, sample=40).values():
         assert [text for _, text in texts] == [f"{'y' * 4000}… (10,000 characters)"] * 4
-    together = sum(len(reply.text) for reply in kept_replies(good, "s0", 1000))
+    together = sum(len(reply.text) for reply in kept_replies(good, ["s0"] * 1000)[0])
     assert together < 1_200
 
 
 def test_replies_are_looked_for_in_the_results_alone(good):
     keep(good, "step_1_grounding", "../../secret", [{"text": "no reply"}])
     for name in ("../../secret", str(good / "step_1_grounding" / ".ckpt" / "../../secret")):
-        assert kept_replies(good, name, 1) == ()
+        assert kept_replies(good, [name]) == [()]
 
 
 def test_cards_know_their_images(good):

@@ -147,6 +147,54 @@ def test_a_pause_lets_those_inside_finish() -> None:
     assert time.monotonic() >= gate.opened_at
 
 
+def test_who_waits_in_a_place_is_not_in_flight() -> None:
+    gate, let_go = Gate(2), asyncio.Event()
+
+    async def wait() -> None:
+        await let_go.wait()
+
+    async def one() -> None:
+        async with gate.slot(ready=wait):
+            await asyncio.sleep(0)
+
+    async def go() -> None:
+        async with gate.slot():
+            waiting = [asyncio.create_task(one()) for _ in range(2)]
+            for _ in range(3):
+                await asyncio.sleep(0)
+            assert gate.in_flight == 1
+            let_in = asyncio.create_task(crowd(gate, 1))
+            await asyncio.sleep(0)
+            assert not let_in.done(), "the place is kept"
+            waiting[0].cancel()
+            await asyncio.gather(waiting[0], return_exceptions=True)
+            assert gate.in_flight == 1
+        let_go.set()
+        await asyncio.gather(waiting[1], let_in)
+        assert gate.in_flight == 0
+        assert await crowd(gate, 5) == 2, "no place is lost"
+
+    asyncio.run(go())
+
+
+def test_a_pause_that_begins_in_a_place_counts() -> None:
+    """And what was due before it is due no more."""
+    gate, asked = Gate(2), list[float]()
+
+    async def ready() -> None:
+        asked.append(time.monotonic())
+        if len(asked) == 1:
+            gate.pause(0.03)
+
+    async def go() -> None:
+        async with gate.slot(ready=ready):
+            assert time.monotonic() >= gate.opened_at
+
+    asyncio.run(go())
+    assert len(asked) == 2
+    assert asked[1] >= gate.opened_at
+
+
 def taken(bucket: Bucket, units: list[float]) -> list[int]:
     """The order in which takers get their units."""
     order: list[int] = []

@@ -9,10 +9,9 @@ import pytest
 
 from conftest import Project, read_jsonl, write_jsonl
 from support.kept import checkpoints
-from support.loopback import Answer, Call, Loopback
+from support.loopback import Answer, Call, Loopback, after_calls
 from support.model import Model
 from support.vision import decode
-from test_resume import after_calls, ids, start
 
 Maker = Callable[..., Project]
 Change = Callable[[dict[str, Any]], None]
@@ -219,7 +218,7 @@ def test_a_failure_of_step_1(server: Loopback, make_project: Maker) -> None:
 
 def test_killed_in_the_middle(server: Loopback, make_project: Maker) -> None:
     project = make_project(20, size=(96, 64))
-    process = start(project, server, SINGLE)
+    process = project.start(server, SINGLE)
     after_calls(server, 9, process.kill)
     process.communicate()
     server.fault = lambda call: None
@@ -230,7 +229,7 @@ def test_killed_in_the_middle(server: Loopback, make_project: Maker) -> None:
     kept = ran.json["counts"]["from_checkpoints"]
     assert kept > 0 and len(server.calls) == first + 20 - kept
     assert len(project.annotations()) == 20
-    assert len(set(ids(project))) == len(ids(project))
+    assert len(set(project.ids())) == len(project.ids())
 
 
 def test_a_budget_counts_samples(server: Loopback, make_project: Maker) -> None:

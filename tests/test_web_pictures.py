@@ -176,7 +176,7 @@ def test_addresses_that_name_no_picture(project: Project, server: Loopback, web:
     ])  # fmt: skip
     ran = run(project, server, ALLOWED)
     assert ran.code == 2, project.failures("0")
-    assert reasons(project) == [*["bad_line"] * 5, "image_missing"]
+    assert reasons(project) == ["image_missing", *["bad_line"] * 5]
     assert "user:password" not in "".join(entry["message"] for entry in project.failures("0"))
     assert len(web.seen) == 1
 

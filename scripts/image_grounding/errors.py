@@ -13,6 +13,7 @@ class Exit(IntEnum):
     USAGE = 2
     SOME_FAILED = 3
     ENDPOINT = 4
+    WAITING = 5
     INTERRUPTED = 130
 
 
@@ -189,6 +190,12 @@ class StoreUnusableError(RunEndingError):
     )
 
 
+class QueueError(RunEndingError):
+    """Questions could not be handed over to a batch queue."""
+
+    reason = "batch_queue"
+
+
 class BudgetError(RunEndingError):
     """The run has taken what it may.
 
@@ -206,6 +213,17 @@ class BudgetError(RunEndingError):
     def __init__(self, message: str, *, limit: str) -> None:
         super().__init__(message)
         self.reason = limit
+
+
+class SharedLimitError(RunEndingError):
+    """The file of ``workflow.shared_limit`` gives no leases."""
+
+    exit_code = Exit.USAGE
+    reason = "shared_limit"
+    remedy = (
+        "give all runs that share a quota the same limits and the same shared_limit, a file that "
+        "all of them can write; what is finished is kept: the same command again goes on"
+    )
 
 
 class RejectedRequestError(EndpointError):
@@ -256,6 +274,17 @@ class EndpointTimeoutError(EndpointError):
     reason = "timeout"
     transient = True
     remedy = "raise vlm.*.timeout, or lower workflow.max_workers so that requests wait less"
+
+
+class JobEndedError(EndpointError):
+    """A batch job ended, or expired, before it answered a request."""
+
+    reason = "job_ended"
+    transient = True
+    remedy = (
+        "the same command asks again; where it comes back, the queue is too busy for so large "
+        "jobs: --job-requests makes them smaller"
+    )
 
 
 class BlockedError(EndpointError):

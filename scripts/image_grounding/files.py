@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+import shutil
 import stat
 import zlib
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from image_grounding.errors import InputError, OutputError
 
 # Made once, as json.dumps would for each value; nothing that is written holds itself.
 _ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False).encode
+# Of a whole number that can still be reckoned with as a float.
+_MOST_DIGITS = 300
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # What acts on a terminal or on a reader of lines, or is half a character.
 _UNSAFE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -57,6 +60,13 @@ def _escaped(found: re.Match[str]) -> str:
     return "\ufffd" if 0xD800 <= code <= 0xDFFF else f"\\u{code:04x}"
 
 
+def encodable(text: str) -> str:
+    """``text`` with pairs of surrogates joined and halves of one replaced by U+FFFD."""
+    if _SURROGATE.search(text):
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
 def clean_text(text: str) -> str:
     """``text`` for files that hold it as it is: U+FFFD in the place of controls and half pairs."""
     return _NO_TEXT.sub("\ufffd", text)
@@ -66,7 +76,7 @@ def strict_json(text: str) -> Any:
     """The value of JSON text; numbers that could be read but not be written again are none.
 
     Raises:
-        json.JSONDecodeError: not JSON, or a number is NaN or too large.
+        ValueError: not JSON, or a number is NaN, too large or too long.
     """
     return _STRICT.decode(text)
 
@@ -82,7 +92,13 @@ def _finite(text: str) -> float:
     return number
 
 
-_STRICT = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
+def _whole(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError("a number is too long")
+    return int(text)
+
+
+_STRICT = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite, parse_int=_whole)
 
 
 def write_atomic(path: Path | str, text: str) -> None:
@@ -102,8 +118,7 @@ def atomic_writer(path: Path | str) -> Iterator[IO[str]]:
     Raises:
         OutputError: as for ``write_atomic``; the old file, if any, is untouched.
     """
-    folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name}.tmp")
+    temporary = temporary_of(Path(path))
     try:
         with open(temporary, "w", encoding="utf-8", newline="\n") as file:
             yield file
@@ -114,6 +129,26 @@ def atomic_writer(path: Path | str) -> Iterator[IO[str]]:
         if isinstance(error, OSError):
             raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
         raise
+
+
+def temporary_of(path: Path) -> Path:
+    """Where what is to be ``path`` is written first."""
+    return path.with_name(f".{path.name}.tmp")
+
+
+def copy_atomic(source: Path, path: Path) -> None:
+    """Copy a file, whole or not at all, into a folder that is made where it is not there.
+
+    Raises:
+        OutputError: as for ``write_atomic``, or ``source`` cannot be read.
+    """
+    temporary = temporary_of(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def require_file(path: Path, *, once: bool = False) -> None:

@@ -197,6 +197,6 @@ def _move(text: str, index: int, step: int) -> int:
 def as_span(value: Any) -> tuple[int, int] | None:
     """``[start, end]`` as a span, or None for anything else."""
     match value:
-        case [int(start), int(end)] if 0 <= start < end and end is not True:
+        case [int(start), int(end)] if bool not in (type(start), type(end)) and 0 <= start < end:
             return (start, end)
     return None

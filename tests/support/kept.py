@@ -27,7 +27,8 @@ def replace_checkpoints(results: Path, step: str, lines: list[str]) -> None:
     for path in folder.iterdir():
         path.unlink()
     text = "".join(f"{line}\n" for line in lines)
-    (folder / "segment-00001.jsonl").write_text(text, encoding="utf-8")
+    path = folder / "segment-00001.jsonl"
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def edit_checkpoints(results: Path, step: str, edit: Callable[[str, Any], Any]) -> None:

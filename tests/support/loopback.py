@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -55,8 +55,9 @@ class Call:
 class Answer:
     """What to answer instead of what the model says.
 
-    ``cut`` keeps that share of the model's text; ``text`` replaces it; ``raw`` is a whole body;
-    ``drop`` closes the connection.
+    ``cut`` keeps that share of the model's text; ``text`` replaces it; ``raw`` is a whole body of
+    the type ``kind``; ``parts`` makes the bytes that go to the socket, which is closed then;
+    ``drop`` closes the connection, and so does ``wire`` when it has written what it likes.
     """
 
     status: int = 200
@@ -65,7 +66,10 @@ class Answer:
     cut: float | None = None
     text: str | None = None
     raw: bytes | None = None
+    kind: str | None = None
+    parts: Callable[[], Iterable[bytes]] | None = None
     drop: bool = False
+    wire: Callable[[socket.socket], None] | None = None
     finish: str | None = None
     patch: dict[str, Any] | None = None
 
@@ -87,6 +91,7 @@ class Loopback:
         self.needs_image = False
         self.calls: list[Call] = []
         self.probes: list[Call] = []  # what tries the model out is not among the calls
+        self.replies: list[tuple[Call, str]] = []  # what the model wrote, also in ``text``
         self.gets: list[str] = []
         self.in_flight = 0
         self.most_in_flight = 0
@@ -206,7 +211,7 @@ class _Handler(BaseHTTPRequestHandler):
             }],
             "usage": {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120},
         }  # fmt: skip
-        self._send(200, {**reply, **(answer.patch or {})})
+        self._send(200, {**reply, **(answer.patch or {})}, kind=answer.kind)
 
     def _gemini(self, body: dict[str, Any]) -> None:
         state = self.server_state
@@ -240,7 +245,7 @@ class _Handler(BaseHTTPRequestHandler):
                               "thoughtsTokenCount": 5, "totalTokenCount": 120},
             "modelVersion": name,
         }  # fmt: skip
-        self._send(200, {**reply, **(answer.patch or {})})
+        self._send(200, {**reply, **(answer.patch or {})}, kind=answer.kind)
 
     def _ask(
         self, protocol: str, prompt: str, data: bytes | None, mime: str | None, body: dict[str, Any]
@@ -265,12 +270,20 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         time.sleep(state.delay)
         answer = state.fault(call) or Answer()
-        if answer.drop:
+        if answer.drop or answer.wire:
             self.close_connection = True
+            if answer.wire:
+                answer.wire(self.connection)
             self.connection.close()
             return None
+        if answer.parts is not None:
+            self.close_connection = True
+            with contextlib.suppress(OSError):
+                for part in answer.parts():
+                    self.connection.sendall(part)
+            return None
         if answer.raw is not None:
-            self._send(answer.status, answer.raw, answer.headers)
+            self._send(answer.status, answer.raw, answer.headers, answer.kind)
             return None
         if answer.status != 200:
             error = {"error": {"message": answer.message, "code": answer.status}}
@@ -284,6 +297,7 @@ class _Handler(BaseHTTPRequestHandler):
         text = answer.text if answer.text is not None else state.model.answer(prompt, image)
         if answer.cut is not None:
             text = text[: int(len(text) * answer.cut)]
+        state.replies.append((call, text))
         return call, text, answer
 
     def _key_is_right(self) -> bool:
@@ -298,9 +312,15 @@ class _Handler(BaseHTTPRequestHandler):
         # Real services echo the key that they refuse.
         self._send(401, {"error": {"message": f"Incorrect API key provided: {given}", "code": 401}})
 
-    def _send(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
+    def _send(
+        self,
+        status: int,
+        body: Any,
+        headers: dict[str, str] | None = None,
+        kind: str | None = None,
+    ) -> None:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        kind = "text/html" if data.startswith(b"<") else "application/json"
+        kind = kind or ("text/html" if data.startswith(b"<") else "application/json")
         self.send_response(status)
         self.send_header("content-type", kind)
         self.send_header("content-length", str(len(data)))
@@ -312,3 +332,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Silent."""
+
+
+def after_calls(server: Loopback, count: int, then: Callable[[], None]) -> None:
+    """Do something to the client when the server has seen ``count`` requests."""
+
+    def fault(call: Call) -> Answer | None:
+        if call.number == count:
+            then()
+        return None
+
+    server.fault = fault

@@ -6,6 +6,7 @@ fork of a server that has imported them already; what a start itself does is tes
 ``test_scripts.py`` and ``test_bundle.py`` with processes that begin from nothing.
 """
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import forkserver, reduction
@@ -25,7 +26,7 @@ from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "scripts"
-_TOOLS = ("check", "evaluate", "export", "inspect", "run", "setup")
+_TOOLS = ("check", "evaluate", "export", "inspect", "merge", "run", "setup")
 _STREAMS = ("in", "out", "err")
 
 _FORKS = multiprocessing.get_context("forkserver")
@@ -94,31 +95,69 @@ def run_script(
     **environment: str,
 ) -> Ran:
     """Run a script of ``scripts/``, or another one by its path, from another folder."""
-    command = [str(SCRIPTS / name), *arguments]
-    folder = str(cwd or "/")
-    variables = clean_environment(**environment)
     if any(one.startswith("PYTHON") for one in environment):  # read when a Python begins
         done = subprocess.run(
-            [sys.executable, *command],
-            cwd=folder,
-            env=variables,
+            [sys.executable, str(SCRIPTS / name), *arguments],
+            cwd=str(cwd or "/"),
+            env=clean_environment(**environment),
             capture_output=True,
             text=True,
             timeout=timeout,
             stdin=subprocess.DEVNULL,
         )
         return Ran(done.returncode, done.stdout, done.stderr)
+    with running_script(name, *arguments, cwd=cwd, **environment) as running:
+        ran = running.wait(timeout)
+        assert ran.code >= 0, f"{name} was killed, or did not end in {timeout} s: {ran.err}"
+        return ran
+
+
+@dataclass(frozen=True)
+class Running:
+    """A script at work, whose streams are files."""
+
+    process: BaseProcess
+    streams: Mapping[str, str]
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        assert self.process.pid
+        return self.process.pid
+
+    def wait(self, timeout: float = 120) -> Ran:
+        """Wait for its end, which is brought about after ``timeout`` seconds.
+
+        The code is below 0 where a signal ended it.
+        """
+        self.process.join(timeout)
+        if self.process.exitcode is None:
+            self.process.kill()
+            self.process.join()
+        assert self.process.exitcode is not None
+        out, err = (
+            Path(self.streams[stream]).read_text(encoding="utf-8") for stream in ("out", "err")
+        )
+        return Ran(self.process.exitcode, out, err)
+
+
+@contextlib.contextmanager
+def running_script(
+    name: str | Path,
+    *arguments: str,
+    cwd: Path | None = None,
+    first: Callable[[], None] | None = None,
+    **environment: str,
+) -> Iterator[Running]:
+    """Start a script of ``scripts/``; ``first`` is called in its process before it begins.
+
+    The process hears the signals that a shell's would.
+    """
+    command = [str(SCRIPTS / name), *arguments]
     with tempfile.TemporaryDirectory() as streams:
         paths = {stream: os.path.join(streams, stream) for stream in _STREAMS}
-        process = _fork(_be, command, folder, variables, paths)
-        process.join(timeout)
-        if process.exitcode is None:
-            process.kill()
-            process.join()
-        out, err = (Path(paths[stream]).read_text(encoding="utf-8") for stream in ("out", "err"))
-        assert process.exitcode is not None
-        assert process.exitcode >= 0, f"{name} was killed, or did not end in {timeout} s: {err}"
-        return Ran(process.exitcode, out, err)
+        given = (command, str(cwd or "/"), clean_environment(**environment), paths, (), first)
+        yield Running(_fork(_be, *given), paths)
 
 
 class Started:
@@ -198,10 +237,7 @@ def _detached(passed: Any) -> int:
 
 
 def _be_started(command: list[str], variables: Mapping[str, str], streams: list[int]) -> None:
-    """Become the script, in a fork that signals reach whatever the tests' own start ignores."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
+    """Become the script, whose output goes to descriptors."""
     out, err = (f"/proc/self/fd/{number}" for number in streams)
     _be(command, "/", variables, {"in": os.devnull, "out": out, "err": err}, streams)
 
@@ -235,7 +271,6 @@ def _be_at_terminal(
 ) -> None:
     """Become the script, in a fork that a terminal's Ctrl-C reaches."""
     os.setsid()  # the next terminal that is opened is its own
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     _be(command, folder, variables, paths)
 
 
@@ -245,10 +280,17 @@ def _be(
     variables: Mapping[str, str],
     paths: Mapping[str, str],
     passed: Sequence[int] = (),
+    first: Callable[[], None] | None = None,
 ) -> None:
-    """Become the script, in a fork; descriptors that were passed are not left open."""
+    """Become the script, in a fork that signals reach, whatever the tests' own start ignores.
+
+    Descriptors that were passed are not left open; ``first`` is called before the script.
+    """
     # The server passes over what it cannot import, which would make each start slow.
     assert all(name in sys.modules for name in PRELOADED)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
     for number, stream in enumerate(_STREAMS):
         flags = os.O_CREAT | (os.O_WRONLY if number else os.O_RDONLY)
         opened = os.open(paths[stream], flags, 0o600)
@@ -263,4 +305,6 @@ def _be(
     sys.argv = command
     here = {str(ROOT), str(ROOT / "tests")}
     sys.path[:] = [str(SCRIPTS), *(path for path in sys.path if path not in here)]
+    if first:
+        first()
     runpy.run_path(command[0], run_name="__main__")

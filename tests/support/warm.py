@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every script does at its start, done once in the server that scripts are forks of."""
 
+import gc
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from google.genai import types
 from rich.console import Console
 from rich.table import Table
 
@@ -22,9 +25,16 @@ from image_grounding.steps.annotations import Extraction, Grounding
 from image_grounding.steps.question import Reply
 from image_grounding.steps.table import all_steps
 
+_OF_GEMINI = (
+    *("HttpRetryOptions", "HttpOptions", "GenerateContentConfig", "GenerateContentResponse"),
+    *("_GenerateContentParameters", "Part", "Blob", "ThinkingConfig", "HttpResponse"),
+    *("Candidate", "Content", "GenerateContentResponseUsageMetadata"),
+)
+
 _spec = load_spec(None, ["results_dir=unused", "data.input_jsonl=unused"])
-for convention in (UNKNOWN.convention, "norm1000_xyxy", "pixel_resized"):
-    make_probes(transport_for(UNKNOWN, convention, _spec.vlm))
+for backend in ("openai", "gemini"):
+    for convention in (UNKNOWN.convention, "norm1000_xyxy", "pixel_resized"):
+        make_probes(transport_for(UNKNOWN, convention, replace(_spec.vlm, backend=backend)))
 kinds: list[Any] = [Extraction, Grounding, RunState, Transport | None, tuple[Reply, ...]]
 for kind in kinds:
     json_reader(kind)
@@ -36,3 +46,8 @@ read_grounding("a red car: [1, 2, 3, 4]", ["a red car"])
 _table = Table("a", "b", title="c")
 _table.add_row("1", "2")
 Console(file=io.StringIO()).print(_table)
+for _name in _OF_GEMINI:  # google-genai leaves them until they are needed, and they take long
+    getattr(types, _name).model_rebuild()
+# What is there by now lives as long as its forks: none of them is to look through all of it.
+gc.collect()
+gc.freeze()

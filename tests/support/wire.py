@@ -3,7 +3,6 @@
 
 import asyncio
 import contextlib
-import json
 import socket
 import threading
 from collections.abc import Callable, Iterable
@@ -17,6 +16,7 @@ from image_grounding.boxes.frames import Frame
 from image_grounding.images.encoding import EncodedImage
 from image_grounding.spec import Gemini, OpenAI
 from image_grounding.steps.question import Question
+from support.http_answer import answer as answer
 
 KEY = "secret-key-0123456789"
 PROMPT = "look at this private caption"
@@ -29,22 +29,6 @@ COMPLETION: dict[str, Any] = {
     "candidates": [{"content": {"parts": [{"text": "yes"}]}, "finishReason": "STOP"}],
 }
 LIST: dict[str, Any] = {"data": [{"id": "m"}], "models": [{"name": "models/m"}]}
-
-
-def answer(
-    body: bytes | str | dict[str, Any] = b"",
-    status: int = 200,
-    kind: str = "application/json",
-    length: int | None = None,
-    **headers: str,
-) -> bytes:
-    """A whole HTTP answer, with a ``length`` other than its body's if there is one."""
-    body = json.dumps(body) if isinstance(body, dict) else body
-    body = body.encode() if isinstance(body, str) else body
-    given = {"content-type": kind, "content-length": len(body) if length is None else length}
-    given |= {name.replace("_", "-"): value for name, value in headers.items()}
-    lines = [f"HTTP/1.1 {status} Status", *(f"{name}: {value}" for name, value in given.items())]
-    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,13 @@
 """Models behind addresses: one small interface over the SDKs."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from image_grounding.asking.asker import Asker, RetryPolicy
 from image_grounding.asking.budget import Budget
 from image_grounding.asking.capacity import Capacity
 from image_grounding.asking.endpoints.base import Endpoint
+from image_grounding.asking.leases import LeaseFile
 from image_grounding.asking.limits import Gate
 from image_grounding.asking.meter import Meter
 from image_grounding.asking.outage import Outage
@@ -56,4 +58,5 @@ def make_asker(
         Budget(meter, spec.vlm.prices, workflow.max_requests, workflow.max_cost)
         if for_run
         else None,
+        LeaseFile(Path(workflow.shared_limit)) if workflow.shared_limit else None,
     )

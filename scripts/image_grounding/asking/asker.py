@@ -11,9 +11,11 @@ from image_grounding.asking.budget import Budget
 from image_grounding.asking.capacity import Capacity
 from image_grounding.asking.endpoints.base import Endpoint
 from image_grounding.asking.endpoints.negotiation import Request, Terms
-from image_grounding.asking.limits import Bucket, Gate
+from image_grounding.asking.leases import Leases
+from image_grounding.asking.limits import Gate
 from image_grounding.asking.meter import Meter
 from image_grounding.asking.outage import Outage, is_absence
+from image_grounding.asking.rates import make_rate
 from image_grounding.errors import (
     BusyError,
     EndpointError,
@@ -96,14 +98,16 @@ class Asker:
         outage: Outage | None = None,
         meter: Meter | None = None,
         budget: Budget | None = None,
+        leases: Leases | None = None,
     ) -> None:
         self.meter = meter or Meter()
         self.gate = gate
         self._make_endpoint = make_endpoint
         self._endpoint: Endpoint | None = None
         self._policy = policy or RetryPolicy()
-        self._requests = Bucket(requests_per_minute) if requests_per_minute else None
-        self._tokens = Bucket(tokens_per_minute) if tokens_per_minute else None
+        self._requests = make_rate("requests", requests_per_minute, leases)
+        self._tokens = make_rate("tokens", tokens_per_minute, leases)
+        self._leases = leases
         self._capacity = capacity
         self.outage = outage
         self.budget = budget
@@ -232,14 +236,21 @@ class Asker:
         self, request: Request, image: EncodedImage | None, tried: _Tried, *, at_once: bool
     ) -> Reply:
         arrived = time.monotonic()
-        reserved = self.meter.mean_tokens() if self._tokens else 0.0
-        if self._requests:
-            await self._requests.take(1)
-        if self._tokens:
-            await self._tokens.take(reserved)
-        used = 0
+        reserved, used = 0.0, 0
+
+        async def within_rates() -> None:
+            """Last of all, so that a request is sent when its turn is."""
+            nonlocal reserved
+            if self._requests:
+                await self._requests.take(1)
+            if self._tokens:
+                tokens = self.meter.mean_tokens()
+                await self._tokens.take(tokens)
+                reserved += tokens
+
+        ready = within_rates if self._requests or self._tokens else None
         try:
-            async with self.gate.slot(at_once=at_once):
+            async with self.gate.slot(at_once=at_once, ready=ready):
                 sent = time.monotonic()
                 tried.queued += sent - arrived if tried.first_sent else 0.0
                 tried.first_sent = tried.first_sent or sent
@@ -324,6 +335,11 @@ class Asker:
         return endpoint.negotiation.supports(endpoint.parameters)
 
     async def close(self) -> None:
-        """Let the endpoint's connections go."""
+        """Let the endpoint's connections and the rates go."""
+        for rate in (self._requests, self._tokens):
+            if rate:
+                await rate.close()
+        if self._leases:
+            self._leases.close()
         if self._endpoint:
             await self._endpoint.close()

@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 
 class Gate:
@@ -29,13 +29,24 @@ class Gate:
         self._pause_ends: asyncio.TimerHandle | None = None
 
     @contextlib.asynccontextmanager
-    async def slot(self, *, at_once: bool = False) -> AsyncIterator[None]:
-        """Wait for a place and hold it; ``at_once`` takes one whatever the limit."""
+    async def slot(
+        self, *, at_once: bool = False, ready: Callable[[], Awaitable[None]] | None = None
+    ) -> AsyncIterator[None]:
+        """Wait for a place and hold it.
+
+        Args:
+            at_once: take one whatever the limit.
+            ready: awaited with the place kept, before it counts as in flight; again after a
+                pause that began meanwhile.
+        """
         if at_once:
             self._enter()
         else:
             await self._wait()
         try:
+            if ready:
+                await self._be(ready)
+            self.most_in_flight = max(self.most_in_flight, self.in_flight)
             yield
         finally:
             self._leave()
@@ -79,9 +90,20 @@ class Gate:
                 self._leave()
             raise
 
+    async def _be(self, ready: Callable[[], Awaitable[None]]) -> None:
+        self.in_flight -= 1
+        self._held += 1
+        try:
+            await ready()
+            while (left := self.opened_at - time.monotonic()) > 0:
+                await asyncio.sleep(left)
+                await ready()
+        finally:
+            self.in_flight += 1
+            self._held -= 1
+
     def _enter(self) -> None:
         self.in_flight += 1
-        self.most_in_flight = max(self.most_in_flight, self.in_flight)
 
     def _leave(self) -> None:
         self.in_flight -= 1
@@ -129,3 +151,6 @@ class Bucket:
     def spend(self, units: float) -> None:
         """Take ``units`` that are gone already, or give back: later takers wait accordingly."""
         self._level -= units
+
+    async def close(self) -> None:
+        """Nothing is to be done."""

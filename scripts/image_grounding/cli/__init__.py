@@ -10,7 +10,7 @@ from image_grounding.cli.common import Tool, print_json
 from image_grounding.errors import Exit
 
 _TOOLS = (
-    *("make-input", "setup", "check", "run", "status"),
+    *("make-input", "setup", "check", "run", "status", "merge"),
     *("inspect", "export", "evaluate", "checkpoints"),
 )
 

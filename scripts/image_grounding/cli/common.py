@@ -56,6 +56,30 @@ class ResultsPath(click.ParamType):  # type: ignore[type-arg]
         return Path(value)
 
 
+class FolderPath(click.ParamType):  # type: ignore[type-arg]
+    """A folder on this machine; an address is refused, before a folder of that name is made."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The folder."""
+        if isinstance(value, str) and "://" in value:
+            self.fail(f"{value} is an address; results are merged in folders alone", param, ctx)
+        return Path(value)
+
+
+class InputPath(click.ParamType):  # type: ignore[type-arg]
+    """A file, or its address in a store."""
+
+    name = "path"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path | str:
+        """The file, or the address as it is."""
+        return value if isinstance(value, str) and "://" in value else Path(value)
+
+
 def output_needed(results_dir: Path, output: Path | None) -> None:
     """What is written beside results needs another place where these are at an address.
 

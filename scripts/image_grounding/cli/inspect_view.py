@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from image_grounding.inspection.model import Inspection
 from image_grounding.inspection.review_report import basis_sentence
@@ -70,7 +70,7 @@ class View:
     def _table(self, header: tuple[str, ...], rows: Any) -> None:
         table = Table(*header, show_header=bool(header))
         for row in rows:
-            table.add_row(*(escape(printable(str(cell))) for cell in row))
+            table.add_row(*(Text(printable(str(cell))) for cell in row))
         if table.rows:
             self._console.print(table)
 

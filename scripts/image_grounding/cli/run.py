@@ -17,10 +17,15 @@ Examples:
   run_pipeline.py -e spec.yaml --dry-run
   run_pipeline.py -e spec.yaml --dry-run --check-images all
   run_pipeline.py -e spec.yaml --sample 10 --seed 1
+  run_pipeline.py -e spec.yaml --shard 3/8 results_dir=results/shard-3
+  run_pipeline.py -e spec.yaml --engine batch
+  run_pipeline.py -e spec.yaml --engine batch --wait
+  run_pipeline.py -e spec.yaml --engine batch --cancel
 
 \b
 Exit codes: 0 done; 2 usage, spec or input; 3 finished, some samples failed;
-4 endpoint unusable; 130 interrupted; 1 a bug.
+4 endpoint unusable; 5 batch jobs are under way, the same command collects them;
+130 interrupted; 1 a bug.
 With --dry-run: 0 every line can be used; 2 none can; 3 some cannot.
 """
 
@@ -49,6 +54,38 @@ With --dry-run: 0 every line can be used; 2 none can; 3 some cannot.
 )
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="Of --sample: another seed, others."
+)
+@click.option(
+    "--shard", metavar="I/N", help="Only the I-th of N parts of the input, I from 1; see merge.py."
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["online", "batch", "batch-files"]),
+    default="online",
+    show_default=True,
+    help="How questions are asked: at once; by the provider's batch queue; in request files for "
+    "vllm run-batch.",
+)
+@click.option("--wait", is_flag=True, help="Of a batch: stay until all jobs are collected.")
+@click.option(
+    "--poll-seconds",
+    "poll_s",
+    type=click.FloatRange(0.01, 86400),
+    default=60.0,
+    show_default=True,
+    metavar="S",
+    help="Of --wait: look at the jobs so often.",
+)
+@click.option(
+    "--job-requests",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Of a batch: at most N requests a job, if that is less than the queue's own limit.",
+)
+@click.option(
+    "--cancel",
+    is_flag=True,
+    help="Of a batch: cancel its jobs, keep what they have answered, and end.",
 )
 @click.option("--quiet", is_flag=True, help="Only the JSON object on stdout.")
 @click.option(

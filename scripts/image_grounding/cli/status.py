@@ -33,6 +33,7 @@ def status_command(results_dir: Path, watch: bool, quiet: bool) -> None:
     Reads the results folder and changes nothing. A JSON object goes to stdout; with --watch that
     of the end.
     """
+    from image_grounding.batch.journal import jobs_in
     from image_grounding.run.remote import address_of, pull_again
     from image_grounding.run.status import status_of
 
@@ -43,14 +44,23 @@ def status_command(results_dir: Path, watch: bool, quiet: bool) -> None:
             time.sleep(_EVERY_S)
             pull_again(results_dir)
             status = status_of(results_dir)
+        jobs = jobs_in(results_dir)
         _show(status, quiet=quiet)
+        for job in jobs if not quiet else ():
+            click.echo(printable(_of_job(job)), err=True)
         there = {"results_dir": address_of(results_dir) or status["results_dir"]}
-        print_json({"exit_code": 0, **status, **there})
+        print_json({"exit_code": 0, **status, **there, "jobs": jobs})
 
 
 def _show(status: Mapping[str, Any], *, quiet: bool) -> None:
     if not quiet:
         click.echo(printable(_sentence(status)), err=True)
+
+
+def _of_job(job: Mapping[str, Any]) -> str:
+    counts = f"{job['done']} of {job['requests']} done, {job['failed']} failed"
+    why = f": {job['problem']}" if job["problem"] else ""
+    return f"job {job['id'] or job['tag']}: {job['state']}, {counts} (since {job['since']}){why}"
 
 
 def _sentence(status: Mapping[str, Any]) -> str:

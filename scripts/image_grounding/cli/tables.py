@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from image_grounding.terminal import printable
 
@@ -25,7 +26,7 @@ def show_records(path: Path, count: int) -> None:
                 for instance in instances:
                     score = "" if instance["score"] is None else f"{instance['score']:.2f}"
                     row = (record["image_path"], expression["text"], str(instance["bbox"]), score)
-                    table.add_row(*(escape(printable(text)) for text in row))
+                    table.add_row(*(Text(printable(text)) for text in row))
     Console(stderr=True).print(table)
 
 
@@ -50,6 +51,6 @@ def show_findings(report: Mapping[str, Any]) -> None:
     wrong = [f"line {entry['line']}: {entry['message']}" for entry in unusable["first"]]
     wrong += sizes["first"]
     for text in wrong:
-        console.print(escape(printable(text)), highlight=False, soft_wrap=True)
+        console.print(Text(printable(text)), highlight=False, soft_wrap=True)
     if (more := unusable["total"] + sizes["total"] - len(wrong)) > 0:
         console.print(f"... and {more} more")

@@ -69,7 +69,7 @@ async def structured_output(asker: Asker, transport: Transport, wanted: bool) ->
         return CheckStep(STRUCTURED, Status.WARN, message)
     try:
         kept = set(json.loads(reply.text, strict=False)) == {"colour"}
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         kept = False
     if kept:
         return CheckStep(STRUCTURED, Status.OK, "JSON-schema replies are taken and kept to")

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from image_grounding.errors import InputChangedError, InputError, OutputError, StoreError
 from image_grounding.files import open_lines, require_file
@@ -105,6 +105,16 @@ class InputFile:
             finally:
                 self._copy = None
 
+    def mark(self) -> list[Any]:
+        """What is other once the file holds other lines, fit for JSON; empty where it is gone."""
+        with contextlib.suppress(OSError, StoreError):
+            if self._address:
+                facts = store.look(self._address)
+                return [facts.size, facts.version]
+            status = os.stat(self._file)
+            return [status.st_size, status.st_mtime_ns]
+        return []
+
     def change(self) -> InputChangedError | None:
         """What has become of the file since it was copied; None where it holds the same."""
         assert self._copy
@@ -157,8 +167,11 @@ def _nameless(folder: Path) -> Iterator[BinaryIO]:
         file = cast(BinaryIO, tempfile.TemporaryFile(dir=folder))  # noqa: SIM115
     except OSError as error:
         raise OutputError(f"cannot write to {folder}: {error.strerror or error}") from None
-    with file:
+    try:
         yield file
+    finally:
+        with contextlib.suppress(OSError):  # a full disk does not take what is left of it, either
+            file.close()
 
 
 def _write(file: BinaryIO, block: bytes, folder: Path) -> None:

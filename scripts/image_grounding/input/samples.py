@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from image_grounding.boxes.frames import Size
 from image_grounding.errors import InputError, SampleError
-from image_grounding.files import only_cr, strict_json
+from image_grounding.files import encodable, only_cr, strict_json
 from image_grounding.input.input_file import InputFile
+from image_grounding.input.shard import Shard
 from image_grounding.resources import load_schema
 from image_grounding.storage.address import (
     is_address,
@@ -64,8 +65,10 @@ class Sample:
     @property
     def image_id(self) -> str | int:
         """The line's ``image_id``, or the file name without its ending."""
-        given: str | int | None = self.fields.get("image_id")
-        return _stem(self.image) if given is None or given == "" else given
+        given: str | int | float | None = self.fields.get("image_id")
+        if given is None or given == "":
+            return _stem(self.image)
+        return int(given) if isinstance(given, float) else given  # 7.0 is 7 to the schema
 
     @property
     def image_path(self) -> str:
@@ -132,6 +135,7 @@ class SampleReader:
         addresses: whether images are read at any address that a line names.
         identity: for records that hold the results of earlier steps: what of a record, beside
             image and caption, tells samples apart; see ``Step.identity``.
+        shard: the part of the input that is wanted; None for all of it.
     """
 
     def __init__(
@@ -142,15 +146,22 @@ class SampleReader:
         outside: bool = True,
         addresses: bool = False,
         identity: Callable[[Mapping[str, Any]], str] | None = None,
+        shard: Shard | None = None,
     ) -> None:
         self.path = path
+        self.shard = shard
         self.file = InputFile(path)
         self._folder = Path() if is_address(path) else Path(path).parent
-        self._image_root = image_root
+        self.image_root = image_root
         self._remote = is_address(image_root)
         self._bound = bool(image_root) and not outside
         self._addresses = addresses
         self._identity = identity
+
+    @property
+    def is_of_records(self) -> bool:
+        """Whether its lines are records that hold the results of earlier steps."""
+        return self._identity is not None
 
     def __iter__(self) -> Iterator[Sample | BadLine]:
         """Read from the start; raises InputError where the file itself cannot be read."""
@@ -161,14 +172,22 @@ class SampleReader:
             fields: dict[str, Any] | None = None
             try:
                 fields = _parse(raw, first=number == 1)
-                if fields is not None:
+                if fields is not None and self._wanted(fields):
                     yield self._sample(number, fields, seen, first_results)
             except SampleError as error:
+                if self.shard and not self.shard.holds_line(number):
+                    continue
                 named = (fields or {}).get("image_path")
                 yield BadLine(number, error, named if isinstance(named, str) else None)
 
     def count(self) -> int:
-        """How many lines there are, blank ones left out."""
+        """How many lines there are, blank ones and those of other shards left out."""
+        if self.shard:
+            return sum(1 for _ in self)
+        return self.count_all()
+
+    def count_all(self) -> int:
+        """How many lines there are in all shards, blank ones left out."""
         return sum(1 for _, raw in self._lines() if raw.strip())
 
     def _lines(self) -> Iterator[tuple[int, bytes]]:
@@ -185,6 +204,16 @@ class SampleReader:
             reason = getattr(error, "strerror", None) or error
             raise InputError(f"cannot read the input {self.path}: {reason}") from None
 
+    def _wanted(self, fields: dict[str, Any]) -> bool:
+        """Whether a line is in the shard; raises SampleError where it is no sample."""
+        if self._identity and "caption" not in fields and "cleaned_caption" in fields:
+            fields["caption"] = fields["cleaned_caption"]
+        if problem := _violation(fields):
+            raise SampleError("bad_line", problem)
+        if problem := self._misplaced(fields["image_path"]):
+            raise SampleError("bad_line", problem)
+        return not self.shard or self.shard.holds(fields["image_path"], fields["caption"])
+
     def _sample(
         self,
         number: int,
@@ -192,13 +221,6 @@ class SampleReader:
         seen: Counter[int],
         first_results: dict[int, int],
     ) -> Sample:
-        given = self._identity is not None
-        if given and "caption" not in fields and "cleaned_caption" in fields:
-            fields["caption"] = fields["cleaned_caption"]
-        if problem := _violation(fields):
-            raise SampleError("bad_line", problem)
-        if problem := self._misplaced(fields["image_path"]):
-            raise SampleError("bad_line", problem)
         sample_id = make_sample_id(fields["image_path"], fields["caption"])
         if self._identity:
             # Other tools' files may hold one pair on several lines with other expressions, and
@@ -214,10 +236,10 @@ class SampleReader:
             line=number,
             sample_id=sample_id,
             occurrence=seen[key],
-            image=locate_image(fields["image_path"], self._folder, self._image_root),
-            caption=_encodable(fields["caption"]),
+            image=locate_image(fields["image_path"], self._folder, self.image_root),
+            caption=encodable(fields["caption"]),
             fields=fields,
-            given=given,
+            given=self.is_of_records,
         )
 
     def _misplaced(self, image_path: str) -> str | None:
@@ -226,30 +248,19 @@ class SampleReader:
             named = f"image_path {shown(image_path)!r:.100} is an address"
             if problem := problem_with(image_path):
                 return f"{named}; {problem}"
-            allowed = may_read(image_path, self._image_root, anywhere=self._addresses)
+            allowed = may_read(image_path, self.image_root, anywhere=self._addresses)
             return None if allowed else f"{named}; data.allow_urls reads it"
         if not self._bound:
             return None
         if self._remote:
             inside = not image_path.startswith("/")
-            inside &= not leaves(image_path, web=is_web(self._image_root))
+            inside &= not leaves(image_path, web=is_web(self.image_root))
         else:
-            inside = is_below(image_path, self._image_root)
+            inside = is_below(image_path, self.image_root)
+        if inside:
+            return None
         named = f"image_path {image_path!r:.100}"
-        return (
-            None
-            if inside
-            else f"{named} is outside of data.image_root; data.allow_outside_root reads it"
-        )
-
-
-def _encodable(text: str) -> str:
-    """``text`` with pairs of surrogates joined and the others replaced."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
+        return f"{named} is outside of data.image_root; data.allow_outside_root reads it"
 
 
 def _key(sample_id: str) -> int:

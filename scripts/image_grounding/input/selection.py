@@ -45,12 +45,12 @@ class Selection:
         self.source = source
         self.pilot = pilot
         self.total = source.count()
-        if self.total == 0:
+        if self.total == 0 and source.count_all() == 0:
             raise InputError(f"the input has no lines: {source.path}")
         if pilot:
             self._lines = _choose(source, pilot)
             self.total = len(self._lines)
-        if self.total == 0:
+        if self.total == 0 and not source.shard:
             raise InputError(
                 f"no line of {source.path} is a sample; --dry-run of the whole input says why"
             )
@@ -60,7 +60,7 @@ class Selection:
         if self.pilot is None:
             yield from self.source
             return
-        last = max(self._lines)
+        last = max(self._lines, default=0)
         for item in self.source:
             if item.line in self._lines:
                 yield item

@@ -83,10 +83,8 @@ def inspect_run(
 
 
 def _with_replies(cards: tuple[Card, ...], results: Results) -> tuple[Card, ...]:
-    return tuple(
-        replace(card, replies=kept_replies(results.path, card.record.sample_id, len(cards)))
-        for card in cards
-    )
+    found = kept_replies(results.path, [card.record.sample_id for card in cards])
+    return tuple(replace(card, replies=replies) for card, replies in zip(cards, found, strict=True))
 
 
 def _last_step(results: Results, grounded: bool) -> AnyStep:

@@ -31,7 +31,7 @@ def read_picks(path: Path) -> tuple[dict[str, str], str | None]:
         content = json.loads(path.read_text(encoding="utf-8"))
         picks = {card["sample_id"]: card["picked"] for card in content["cards"]}
         return picks, content["run"]["fingerprint"]
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, RecursionError, LookupError, TypeError):
         return {}, None
 
 

@@ -34,6 +34,7 @@ class MeasurementCache:
             chosen = entry.get("convention")
             if (
                 self._is_mine(entry)
+                and isinstance(chosen, str)
                 and chosen in CONVENTIONS
                 and isinstance(ious, dict)
                 and chosen in ious

@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from image_grounding.files import encodable
 from image_grounding.replies.lenient import CutList, CutObject
 from image_grounding.replies.text import (
     PLACEHOLDERS,
@@ -141,5 +142,5 @@ def _expression(item: Any) -> RawExpression | None:
 
 
 def _text(value: Any) -> str | None:
-    text = value.strip() if isinstance(value, str) else ""
+    text = encodable(value.strip()) if isinstance(value, str) else ""
     return text if text and text not in PLACEHOLDERS else None

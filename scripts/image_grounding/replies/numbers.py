@@ -223,7 +223,7 @@ def boxes_in(value: Any, level: int = 0) -> list[Reading]:
     if isinstance(value, dict):
         return [No.SENSE] if isinstance(value, CutObject) else box_of_members(lowered(value), level)
     if isinstance(value, str):
-        return boxes_in_text(value)
+        return boxes_in_text(value, level)
     if value is None or value is False or value == []:
         return [No.BOX]
     if not isinstance(value, list) or isinstance(value, CutList) or level > MAX_LEVELS:
@@ -238,7 +238,7 @@ def boxes_in(value: Any, level: int = 0) -> list[Reading]:
     if all(number is not None for number in numbers):
         return [_from_numbers([number for number in numbers if number is not None])]
     if all(isinstance(part, str) for part in value):
-        readings = [reading for part in value for reading in boxes_in_text(part)]
+        readings = [reading for part in value for reading in boxes_in_text(part, level)]
         return readings if No.SENSE not in readings else [No.SENSE]
     return [No.SENSE]
 
@@ -291,13 +291,13 @@ def _point(value: Any) -> tuple[float, float] | None:
     return None
 
 
-def boxes_in_text(text: str) -> list[Reading]:
+def boxes_in_text(text: str, level: int = 0) -> list[Reading]:
     """The boxes that a text is; ``No.SENSE`` for one that says more, or something else."""
     if not text.strip() or says_none(text):
         return [No.BOX]
     if tagged := _TAGGED.findall(text):
         rest = re.sub(r"<[^<>]*>|[\s,;\[\]]", "", _TAGGED.sub("", text))
-        found = [reading for inside in tagged for reading in boxes_in_text(inside)]
+        found = [reading for inside in tagged for reading in boxes_in_text(inside, level)]
         return found if not rest else [No.SENSE]
     if _ANGLED.fullmatch(text):
         return [_from_numbers([float(number) for number in _NUMBER_ONLY.findall(text)])]
@@ -311,15 +311,15 @@ def boxes_in_text(text: str) -> list[Reading]:
         opened = text.strip()
         values = read_values(f"[{opened}]")
         if values and values[0].end == len(opened) + 2:
-            return _grouped(values[0].value, opened)
+            return _grouped(values[0].value, opened, level + 1)
     return [No.SENSE]
 
 
-def _grouped(value: list[Any], text: str) -> list[Reading]:
+def _grouped(value: list[Any], text: str, level: int) -> list[Reading]:
     """The boxes of numbers in brackets, or of lines or parts of four numbers without."""
     if not any(isinstance(part, list) for part in value):
         parts = [part for part in re.split(r"[;\n]", text) if part.strip()]
         numbers = [[float(n) for n in _NUMBER_ONLY.findall(part)] for part in parts]
         if len(parts) > 1 and {len(four) for four in numbers} == {4}:
             return [_from_numbers(four) for four in numbers]
-    return boxes_in(value)
+    return boxes_in(value, level)  # what is no box may be the same text once more: "1;2"

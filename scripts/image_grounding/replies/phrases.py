@@ -151,7 +151,8 @@ class AskedPhrase:
         if _JOINS & set(self.words) or _DENIALS & set(self.words) or _JOINED.search(self.folded):
             return ()
         core: list[str] = []
-        for word, follower in zip(self.bare, (*self.bare[1:], "of"), strict=True):
+        # Not strict: a phrase of signs alone, as an emoji, has no word.
+        for word, follower in zip(self.bare, (*self.bare[1:], "of"), strict=False):
             if core and (word in _BREAKS or _is_participle(word, follower)):
                 break
             core.append(word)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """``failures.jsonl``: what did not succeed, written as it happens."""
 
+import contextlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,7 +28,7 @@ class FailureLog:
         self._failed: set[str] = set()
         self.path = path
         # Of earlier runs, and not looked at by this one yet.
-        self._open = {_key(entry) for entry in _entries(self.path)}
+        self._open = {_key(entry) for entry, _ in _entries(self.path)}
         try:
             self._before = self.path.stat().st_size if self.path.exists() else 0
             self._file: IO[str] = self.path.open("a", encoding="utf-8")
@@ -72,7 +73,9 @@ class FailureLog:
         self._write(clean_json(entry) + "\n")
 
     def settle(self, *, whole: bool) -> None:
-        """Close the file, without the entries of earlier runs that no longer hold.
+        """Close the file, in the order of the input.
+
+        Entries of earlier runs that no longer hold are left out.
 
         Args:
             whole: this run went through all of its input; else the entries of samples that it
@@ -81,17 +84,24 @@ class FailureLog:
         Raises:
             OutputError: the file cannot be written; the entries stay.
         """
-        self._file.close()
-        if not self._before:
-            return
+        try:
+            self._file.close()
+        except OSError as error:  # what the disk did not take before, it does not take now
+            raise self._cannot_write(error) from None
         seen: set[tuple[str, str]] = set()  # runs that were killed may have repeated an entry
-        with atomic_writer(self.path) as file:
-            for entry, mine in _entries_since(self.path, self._before):
-                where = (_key(entry), str(entry.get("line")))
-                kept = not mine and not whole and where[0] in self._open and where not in seen
-                seen.add(where)
-                self.carried_over += kept
-                if mine or kept:
+        places: list[tuple[int, int]] = []  # (line of the input, position in the file)
+        for entry, position in _entries(self.path):
+            mine = position >= self._before
+            where = (_key(entry), str(entry.get("line")))
+            kept = not mine and not whole and where[0] in self._open and where not in seen
+            seen.add(where)
+            self.carried_over += kept
+            if mine or kept:
+                line = entry.get("line")
+                places.append((line if isinstance(line, int) else 0, position))
+        if self._before or places != sorted(places):
+            with atomic_writer(self.path) as file:
+                for entry in _entries_at(self.path, sorted(places)):
                     file.write(clean_json(entry) + "\n")
         self._before = 0
 
@@ -103,8 +113,9 @@ class FailureLog:
         )
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file; what it did not take was an error when it was written."""
+        with contextlib.suppress(OSError):
+            self._file.close()
 
     def _ends_well(self) -> bool:
         with self.path.open("rb") as file:
@@ -122,27 +133,34 @@ class FailureLog:
         return OutputError(f"cannot write {self.path}: {error.strerror}")
 
 
+def read_failures(path: Path) -> Iterator[dict[str, Any]]:
+    """The entries of a failures file as they stand there; nothing where there is none."""
+    return (entry for entry, _ in _entries(path))
+
+
 def _key(entry: dict[str, Any]) -> str:
     return str(entry.get("sample_id") or f"line {entry.get('line')}")
 
 
-def _entries(path: Path) -> Iterator[dict[str, Any]]:
-    return (entry for entry, _ in _entries_since(path, 0))
-
-
-def _entries_since(path: Path, start: int) -> Iterator[tuple[dict[str, Any], bool]]:
-    """The entries of a file that may have been cut, and whether they stand behind ``start``."""
+def _entries(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
+    """The entries of a file that may have been cut, and where in it they begin."""
     position = 0
     try:
         with path.open("rb") as file:
             for line in file:
-                mine = position >= start
-                position += len(line)
+                begin, position = position, position + len(line)
                 try:
                     entry = strict_json(line.decode())
                 except (ValueError, RecursionError):
                     continue
                 if isinstance(entry, dict):
-                    yield entry, mine
+                    yield entry, begin
     except OSError:
         return
+
+
+def _entries_at(path: Path, places: Iterable[tuple[int, int]]) -> Iterator[dict[str, Any]]:
+    with path.open("rb") as file:
+        for _, position in places:
+            file.seek(position)
+            yield strict_json(file.readline().decode())

@@ -13,7 +13,7 @@ from image_grounding.results.failures import FailureLog
 from image_grounding.results.run_state import RunState
 from image_grounding.results.segments import MOST_BYTES
 from image_grounding.steps.step import Step
-from image_grounding.steps.table import AnyStep
+from image_grounding.steps.table import AnyStep, all_steps
 
 R = TypeVar("R")
 RECORDS_NAME = "annotations.jsonl"
@@ -58,7 +58,8 @@ class ResultsFolder:
 
     def foreign_records(self) -> Path | None:
         """Records at the top that no run of ours wrote, as TAO's; None where there are none."""
-        ours = (self.path / SUMMARY_NAME).exists() or any(self.path.glob("*/.ckpt"))
+        kept = ((self.step(step) / ".ckpt").is_dir() for step in all_steps())
+        ours = (self.path / SUMMARY_NAME).exists() or any(kept)
         return None if ours or not self.records().is_file() else self.records()
 
     def lock(self) -> AbstractContextManager[None]:

@@ -10,7 +10,7 @@ import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeGuard
 
 from image_grounding.boxes.frames import CONVENTIONS
 from image_grounding.boxes.geometry import MIN_IOU, PixelBox, round_out
@@ -26,6 +26,8 @@ from image_grounding.steps.grounding import GROUNDING
 from image_grounding.steps.table import AnyStep, all_steps
 from image_grounding.storage.address import is_address, may_read, problem_with, root_of
 
+# No picture has so many pixels on a side.
+_MOST = 10**9
 # In the place of what is given as a span and is none; no text stands there.
 _NO_SPAN = (0, 0)
 
@@ -271,7 +273,7 @@ def _record(fields: dict[str, Any]) -> Record:
     cleaned = _text(fields, "cleaned_caption", caption)
     image_path = _text(fields, "image_path")
     image_id = fields.get("image_id", PurePosixPath(image_path).stem)
-    if not isinstance(image_id, str | int):
+    if type(image_id) not in (str, int):
         raise ValueError("image_id must be a text or a number")
     expressions = tuple(_expression(item) for item in _objects(fields, "expressions"))
     tags = fields.get("pipeline_steps")
@@ -303,15 +305,15 @@ def _expression(item: dict[str, Any]) -> GroundedExpression:
 def _instance(item: dict[str, Any]) -> Instance:
     """A box; TAO's may be of fractions, and those of ``bbox_score``."""
     box: PixelBox
-    match item.get("bbox"):
-        case [int(x1), int(y1), int(x2), int(y2)]:
-            box = (x1, y1, x2, y2)
-        case [int() | float(), int() | float(), int() | float(), int() | float()] as sides:
-            box = round_out((sides[0], sides[1], sides[2], sides[3]))
-        case other:
-            raise ValueError(f"bbox must be four numbers, not {other!r:.80}")
+    sides = item.get("bbox")
+    if not (isinstance(sides, list) and len(sides) == 4 and all(map(_is_number, sides))):
+        raise ValueError(f"bbox must be four numbers, not {sides!r:.80}")
+    x1, y1, x2, y2 = sides
+    box = (x1, y1, x2, y2)
+    if any(isinstance(side, float) for side in sides):
+        box = round_out(box)
     score = item.get("score", item.get("bbox_score"))
-    if not (score is None or (isinstance(score, int | float) and 0 <= score <= 1)):
+    if not (score is None or (_is_number(score) and 0 <= score <= 1)):
         raise ValueError(f"score must be a number from 0 to 1, or null, not {score!r:.80}")
     return Instance(box, None if score is None else float(score))
 
@@ -361,9 +363,14 @@ def _text(fields: Mapping[str, Any], name: str, default: str | None = None) -> s
 
 def _side(fields: Mapping[str, Any], name: str) -> int:
     value = fields.get(name)
-    if not isinstance(value, int | float) or value < 1:
+    if not _is_number(value) or value < 1:
         raise ValueError(f"{name} must be a number of pixels, not {value!r:.80}")
     return int(value)
+
+
+def _is_number(value: Any) -> TypeGuard[int | float]:
+    """Whether it is a number that can be meant of a picture; ``true`` is none."""
+    return type(value) in (int, float) and abs(value) <= _MOST
 
 
 def _objects(

@@ -88,6 +88,7 @@ class RunState:
         endpoint: its ``state`` and what is asked of it; None where nobody is asked.
         usage: requests, tokens, cost of this run; None where there is nothing to report.
         error: what ended it before its time.
+        shard: the part of the input that it goes through; None for all of it.
     """
 
     status: str
@@ -106,6 +107,7 @@ class RunState:
     endpoint: Mapping[str, Any] | None = None
     usage: Mapping[str, Any] | None = field(default=None)
     error: str | None = None
+    shard: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         """Raises ValueError where it is none of ours: no steps, no time that can be compared."""

@@ -72,6 +72,8 @@ class Segments:
 
     def discard(self, sample_id: str) -> None:
         """Take the text of an id away; raises OSError."""
+        if self._out is None and self.get(sample_id) is None:
+            return
         self._write(_line_start(sample_id)[:-1] + _GONE + b"\n")
 
     def ids(self) -> Iterator[str]:
@@ -218,5 +220,6 @@ def _line_start(sample_id: str) -> bytes:
 
 
 def _id_of(line: bytes) -> bytes:
-    """The id in a line; empty where it does not begin as ours."""
-    return line[len(_START) : line.find(b'"', len(_START))] if line.startswith(_START) else b""
+    """The id in a line; empty where it does not begin as ours: an id may become a file's name."""
+    found = line[len(_START) : line.find(b'"', len(_START))] if line.startswith(_START) else b""
+    return found if found.replace(b"-", b"").isalnum() else b""

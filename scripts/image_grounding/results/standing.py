@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from image_grounding import __version__
+from image_grounding.files import temporary_of
 from image_grounding.results.folder import ResultsFolder
 from image_grounding.results.outputs import Written
 from image_grounding.steps.table import AnyStep
@@ -85,6 +86,8 @@ def _files(folder: ResultsFolder, steps: Sequence[AnyStep]) -> dict[str, tuple[i
         try:
             status = path.stat()
         except OSError:
+            return {}
+        if temporary_of(path).exists():  # of a run that was killed; writing anew removes it
             return {}
         found[path.relative_to(folder.path).as_posix()] = (status.st_size, status.st_mtime_ns)
     return found

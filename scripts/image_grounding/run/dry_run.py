@@ -13,12 +13,14 @@ from image_grounding.first_few import FirstFew
 from image_grounding.images.pixels import open_upright, upright_size
 from image_grounding.input.samples import BadLine, Sample, wrong_size
 from image_grounding.input.selection import Pilot, Selection
+from image_grounding.input.shard import Shard
 from image_grounding.results.checkpoints import Finished, load_finished
 from image_grounding.results.failures import INPUT_REASONS
 from image_grounding.results.folder import ResultsFolder
 from image_grounding.run.estimate import Estimate
 from image_grounding.run.progress import Reporter
 from image_grounding.run.run import input_of
+from image_grounding.run.shard_folder import require_shard
 from image_grounding.run.sharing import neighbours
 from image_grounding.spec import Spec
 from image_grounding.steps.step import Earlier
@@ -44,20 +46,32 @@ class DryRun:
         reporter: shows how far it is.
         pilot: which samples; None for all.
         decode: how many images, from the first on, are decoded as the run will; None for all.
+        shard: the part of the input; None for all of it.
+        discount: what the tokens cost, as a share of the spec's prices.
 
     Raises:
-        InputError: the input cannot be read, or has no lines.
+        InputError: the input cannot be read, has no lines, or the results folder holds another
+            shard.
         SpecError: the backend's packages are missing.
     """
 
     def __init__(
-        self, spec: Spec, reporter: Reporter, pilot: Pilot | None = None, decode: int | None = 1000
+        self,
+        spec: Spec,
+        reporter: Reporter,
+        pilot: Pilot | None = None,
+        decode: int | None = 1000,
+        shard: Shard | None = None,
+        *,
+        discount: float = 1.0,
     ) -> None:
         steps = chosen_steps(spec.workflow.steps)
         self._spec = spec
         self._reporter = reporter
-        self._selection = Selection(input_of(spec, steps), pilot)
+        self._shard = shard
+        self._selection = Selection(input_of(spec, steps, shard), pilot)
         folder = ResultsFolder(spec.results_dir)
+        require_shard(folder, shard, spec.results)
         self._stores = [folder.checkpoints(step) for step in steps]
         kept = any(store.count() for store in self._stores)
         self._recall = kept and not spec.workflow.force_reprocess
@@ -65,7 +79,7 @@ class DryRun:
         teacher = make_teacher(spec, reporter.say)
         self._profile = teacher.profile
         self._asks = teacher.capabilities.needs_endpoint
-        self._estimate = Estimate(spec.vlm)
+        self._estimate = Estimate(spec.vlm, discount)
         self._decode = decode
         self._to_decode: set[int] = set()
         self._whole = 0
@@ -79,8 +93,11 @@ class DryRun:
 
     @property
     def exit_code(self) -> Exit:
-        """DONE, SOME_FAILED where lines cannot be used, USAGE where none can."""
-        if self._samples == 0:
+        """DONE, SOME_FAILED where lines cannot be used, USAGE where none can.
+
+        A shard may hold no sample.
+        """
+        if self._samples == 0 and not self._shard:
             return Exit.USAGE
         return Exit.SOME_FAILED if self._unusable.total else Exit.DONE
 
@@ -190,6 +207,7 @@ class DryRun:
             "results_dir": self._spec.results,
             "steps": [store.step.number for store in self._stores],
             "selection": pilot.plain() if pilot else None,
+            "shard": self._shard.plain() if self._shard else None,
             "lines": self._lines,
             "samples": self._samples,
             "finished": self._finished,

@@ -24,6 +24,7 @@ from image_grounding.run.convention_watch import ConventionWatch
 from image_grounding.run.progress import Reporter, Snapshot
 from image_grounding.run.sharing import Seat, SharedQuestion, neighbours
 from image_grounding.run.worker import RunStopped, SampleWorker, StepFailed
+from image_grounding.steps.drive import ReplyPending
 from image_grounding.steps.grounding import UNUSABLE
 from image_grounding.steps.table import AnyStep
 from image_grounding.teachers import Teacher
@@ -50,6 +51,7 @@ class RunTally:
     done: int = 0
     resumed: int = 0
     failed: int = 0
+    waiting: int = 0
     internal_errors: int = 0
     steps_done: int = 0
 
@@ -223,6 +225,9 @@ class Pipeline:
         try:
             outcome = await self._worker.annotate(item, seat)
         except StepFailed as failed:
+            if isinstance(failed.error, ReplyPending):
+                self.tally.waiting += 1
+                return
             self._failed(item, failed.step, failed.error)
             if getattr(failed.error, "reason", "") == UNUSABLE:
                 await self._watching(self._watch.count(unusable=True))

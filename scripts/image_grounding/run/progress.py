@@ -10,8 +10,8 @@ from itertools import chain, repeat
 from typing import Protocol
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
 
 from image_grounding.terminal import printable
 
@@ -121,7 +121,7 @@ class Live:
 
     def say(self, message: str) -> None:
         """Print a message above the bar."""
-        self._console.print(escape(printable(message)), highlight=False, soft_wrap=True)
+        self._console.print(Text(printable(message)), highlight=False, soft_wrap=True)
 
     async def watch(self, look: Callable[[], Snapshot]) -> None:
         """Redraw a few times a second."""

@@ -22,20 +22,23 @@ from image_grounding.errors import (
 )
 from image_grounding.input.samples import SampleReader
 from image_grounding.input.selection import Pilot, Selection
+from image_grounding.input.shard import Shard
 from image_grounding.results.checkpoints import CheckpointStore
 from image_grounding.results.failures import INPUT_REASONS, FailureLog
 from image_grounding.results.folder import ResultsFolder
 from image_grounding.results.outputs import Written, write_annotations
 from image_grounding.results.standing import made_from, mark_outputs, standing_outputs
+from image_grounding.run.engine import ONLINE, Engine
 from image_grounding.run.pipeline import Pipeline
 from image_grounding.run.progress import Reporter
 from image_grounding.run.remote import folder_of
+from image_grounding.run.shard_folder import require_shard
 from image_grounding.run.state_keeper import StateKeeper
 from image_grounding.run.summary import make_summary
 from image_grounding.spec import Spec
 from image_grounding.steps.table import AnyStep, chosen_steps, given_steps
-from image_grounding.storage.address import is_address, is_web, problem_with
-from image_grounding.teachers import Teacher, make_teacher
+from image_grounding.storage.address import is_address, problem_with, problem_with_lines_at
+from image_grounding.teachers import Teacher
 
 _STATUS = {
     Exit.DONE: "done",
@@ -56,22 +59,33 @@ class RunResult:
     error: ImageGroundingError | None = None
 
 
-def run(spec: Spec, reporter: Reporter, pilot: Pilot | None = None) -> RunResult:
+def run(
+    spec: Spec,
+    reporter: Reporter,
+    pilot: Pilot | None = None,
+    shard: Shard | None = None,
+    engine: Engine = ONLINE,
+) -> RunResult:
     """Do what a spec says, from wherever an earlier run came to.
 
     A pilot asks for its own samples alone. Its outputs still hold all that is finished of the
-    input, so that it takes nothing away from a results folder.
+    input, so that it takes nothing away from a results folder. To a run of a shard, the shard is
+    all that there is of the input.
 
     Raises:
-        InputError: the input cannot be read, or no line of it can be used.
+        InputError: the input cannot be read, no line of it can be used, or the results folder
+            holds another shard.
         OutputError: results_dir cannot be written, or another run is at work in it.
         SpecError: the backend's packages are missing.
     """
     steps = chosen_steps(spec.workflow.steps)
     folder = folder_of(spec)
-    source = input_of(spec, steps)
+    source = input_of(spec, steps, shard)
     with source.file.held(spec.results_dir), folder.lock():
+        require_shard(folder, shard, spec.results)
         selection = Selection(source, pilot)
+        if selection.total == 0:
+            reporter.say(f"shard {shard} holds no line of {source.path}")
         if found := folder.foreign_records():
             reporter.say(f"{found} was not written by this tool; it is replaced at the end")
         stores = {step: folder.checkpoints(step) for step in steps}
@@ -81,13 +95,13 @@ def run(spec: Spec, reporter: Reporter, pilot: Pilot | None = None) -> RunResult
         keeper = StateKeeper(folder, reporter, selection, steps)
         try:
             with keeper.kept():
-                return _run(spec, keeper, selection, folder, stores, failures)
+                return _run(spec, keeper, selection, folder, stores, failures, engine)
         finally:
             for log in failures.values():
                 log.close()
 
 
-def input_of(spec: Spec, steps: Sequence[AnyStep]) -> SampleReader:
+def input_of(spec: Spec, steps: Sequence[AnyStep], shard: Shard | None = None) -> SampleReader:
     """What a run reads: the input, or the records of the step that its first one builds on.
 
     Raises:
@@ -96,20 +110,19 @@ def input_of(spec: Spec, steps: Sequence[AnyStep]) -> SampleReader:
     """
     given = given_steps(steps)
     if not given:
-        return _reader(spec, _input(spec))
+        return _reader(spec, _input(spec), shard=shard)
     path = ResultsFolder(spec.results_dir).records(given[-1])
     if not path.is_file():
         first, before = steps[0].number, given[-1].number
         raise InputError(f"step {first} alone needs the output of step {before} at {path}")
-    return _reader(spec, path, identity=given[-1].identity)
+    return _reader(spec, path, identity=given[-1].identity, shard=shard)
 
 
 def _input(spec: Spec) -> Path | str:
     source = spec.data.input_jsonl
     if not is_address(source):
         return Path(source)
-    problem = "only pictures are read from web servers" if is_web(source) else problem_with(source)
-    if problem:
+    if problem := problem_with_lines_at(source):
         raise SpecError(f"data.input_jsonl: {problem}")
     return source
 
@@ -130,19 +143,21 @@ def _run(
     folder: ResultsFolder,
     stores: Mapping[AnyStep, CheckpointStore[Any]],
     failures: dict[AnyStep, FailureLog],
+    engine: Engine,
 ) -> RunResult:
     started, working_folder = time.monotonic(), os.getcwd()
-    teacher = reporter.teacher = make_teacher(spec, reporter.say)
-    pipeline = asyncio.run(_work(spec, reporter, selection, stores, failures, teacher))
+    teacher = reporter.teacher = engine.make_teacher(spec, reporter.say)
+    pipeline = asyncio.run(_work(spec, reporter, selection, stores, failures, teacher, engine))
     stopped = pipeline.interrupted or pipeline.stopped_by is not None
-    whole = not stopped and selection.pilot is None
+    whole = not (stopped or selection.pilot or pipeline.tally.waiting)
     # Looked at before the outputs are written, of which the input may be one.
     pipeline.stopped_by = pipeline.stopped_by or selection.source.file.change()
-    written = _write(folder, selection, failures, pipeline, whole=whole)
+    written = _write(folder, selection, failures, whole=whole)
     for log in failures.values():
         log.settle(whole=whole)
     first = next(iter(failures.values()))
     nothing_usable = pipeline.findings.usable_inputs == 0 and not stopped
+    nothing_usable &= selection.source.shard is None  # a small one may hold bad lines alone
     if nothing_usable and first.by_reason.keys() <= INPUT_REASONS:
         source = selection.source.path
         raise InputError(f"no line of {source} can be used: {first.by_reason_text()}")
@@ -152,9 +167,10 @@ def _run(
         previous=folder.read_summary(),
         working_folder=working_folder,
         unusable_checkpoints=sum(store.unusable for store in stores.values()),
-        selection=selection.pilot.plain() if selection.pilot else None,
-        status=_status(code, pipeline), seconds=time.monotonic() - started,
+        selection=selection,
+        status=_status(code, pipeline, engine), seconds=time.monotonic() - started,
     )  # fmt: skip
+    summary |= engine.facts()
     folder.write_summary(summary)
     reporter.end(summary["status"], pipeline.stopped_by)
     _say_what_matters(reporter, summary)
@@ -168,7 +184,6 @@ def _write(
     folder: ResultsFolder,
     selection: Selection,
     failures: dict[AnyStep, FailureLog],
-    pipeline: Pipeline,
     *,
     whole: bool,
 ) -> Written:
@@ -192,7 +207,9 @@ async def _work(
     stores: Mapping[AnyStep, CheckpointStore[Any]],
     failures: dict[AnyStep, FailureLog],
     teacher: Teacher,
+    engine: Engine,
 ) -> Pipeline:
+    await engine.begin()
     pipeline = Pipeline(
         iter(selection),
         teacher,
@@ -206,6 +223,7 @@ async def _work(
     )
     with _interruptible(pipeline, reporter):
         await pipeline.run(reporter)
+        await engine.finish(pipeline)
     return pipeline
 
 
@@ -238,11 +256,15 @@ def _exit_code(pipeline: Pipeline, failures: dict[AnyStep, FailureLog]) -> Exit:
         return Exit.BUG
     if pipeline.stopped_by:
         return pipeline.stopped_by.exit_code
+    if pipeline.tally.waiting:
+        return Exit.WAITING
     failed = any(log.by_reason for log in failures.values())
     return Exit.SOME_FAILED if failed else Exit.DONE
 
 
-def _status(code: Exit, pipeline: Pipeline) -> str:
+def _status(code: Exit, pipeline: Pipeline, engine: Engine) -> str:
+    if code is Exit.WAITING:
+        return engine.waiting_text()
     if isinstance(pipeline.stopped_by, BudgetError) and not pipeline.interrupted:
         return "budget reached"
     changed = isinstance(pipeline.stopped_by, InputChangedError) and not pipeline.interrupted

@@ -48,6 +48,7 @@ class StateKeeper:
             steps=tuple(step.number for step in steps),
             selection=selection.pilot.plain() if selection.pilot else None,
             lines=selection.total,
+            shard=selection.source.shard.plain() if selection.source.shard else None,
         )
 
     def say(self, message: str) -> None:

@@ -44,6 +44,7 @@ def status_of(path: Path) -> dict[str, Any]:
         "updated": state.updated,
         "steps": list(state.steps),
         "selection": state.selection,
+        "shard": state.shard,
         "lines": state.lines,
         "finished": finished,
         "from_checkpoints": state.from_checkpoints,

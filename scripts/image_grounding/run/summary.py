@@ -8,6 +8,7 @@ from importlib import metadata
 from typing import Any
 
 from image_grounding import __version__
+from image_grounding.input.selection import Selection
 from image_grounding.results.failures import FailureLog
 from image_grounding.results.outputs import Written
 from image_grounding.run.pipeline import Pipeline
@@ -29,7 +30,7 @@ def make_summary(
     previous: Mapping[str, Any],
     working_folder: str,
     unusable_checkpoints: int,
-    selection: dict[str, Any] | None,
+    selection: Selection,
     status: str,
     seconds: float,
 ) -> dict[str, Any]:
@@ -37,6 +38,7 @@ def make_summary(
     last = list(written.records)[-1]
     tally, findings = pipeline.tally, pipeline.findings
     lines = max(tally.total, tally.lines)
+    pilot, shard = selection.pilot, selection.source.shard
     usage = teacher.usage() or {**dict.fromkeys(_ADDED, 0), "cost": None}
     return {
         "status": status,
@@ -47,8 +49,10 @@ def make_summary(
         "working_folder": working_folder,
         "annotations": spec.place(spec.results_dir / "annotations.jsonl"),
         "failures": [spec.place(log.path) for log in failures.values() if log.by_reason],
-        # None for the whole input; else what a pilot takes of it.
-        "selection": selection,
+        # None for the whole input, or shard; else what a pilot takes of it.
+        "selection": pilot.plain() if pilot else None,
+        # None for the whole input.
+        "shard": shard.plain() if shard else None,
         "counts": {
             "lines": lines,
             "annotated": written.records[last],
@@ -59,6 +63,8 @@ def make_summary(
             # Of earlier runs, damaged or edited; asked for again.
             "unusable_checkpoints": unusable_checkpoints,
             "repeated_lines": tally.repeated,
+            # Of those not attempted to their end: a batch job holds a question of theirs.
+            "waiting": tally.waiting,
             "not_attempted": lines - tally.done - tally.failed - tally.repeated,
             # Of earlier runs, of samples that this one did not attempt.
             "failed_earlier": sum(log.carried_over for log in failures.values()),

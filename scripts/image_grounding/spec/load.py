@@ -80,6 +80,8 @@ def load_spec(
     own = values[_PREFIX]
     if own["workflow"]["max_cost"] is not None and None in own["vlm"]["prices"].values():
         raise SpecError("workflow.max_cost needs vlm.prices.input and vlm.prices.output")
+    if limit := own["workflow"]["shared_limit"]:
+        _require_limit(limit, own["workflow"])
     written = _plain(config)[_PREFIX]["vlm"]["openai"]
     own["vlm"]["openai"] = _with_extras(own["vlm"]["openai"], written)
     return Spec(
@@ -92,6 +94,17 @@ def load_spec(
         redacted=redact(values),
         notes=(_NO_HYDRA,) if any(_section(text) == "hydra" for text in overrides) else (),
     )
+
+
+def _require_limit(shared: str, workflow: Mapping[str, Any]) -> None:
+    """See that there is something to share, and a file to share it through."""
+    if "://" in shared:
+        raise SpecError("workflow.shared_limit must be a path, of a file that all runs can write")
+    if not (workflow["requests_per_minute"] or workflow["tokens_per_minute"]):
+        raise SpecError(
+            "workflow.shared_limit needs workflow.requests_per_minute or tokens_per_minute, which "
+            "is what the runs share"
+        )
 
 
 def load_limits(given: Mapping[str, Any], overrides: Sequence[str] = ()) -> Limits:

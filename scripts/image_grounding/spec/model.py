@@ -44,6 +44,7 @@ class Workflow:
     max_attempts: int
     requests_per_minute: float | None
     tokens_per_minute: float | None
+    shared_limit: str | None
     max_outage: float
     max_requests: int | None
     max_cost: float | None

@@ -12,6 +12,10 @@ from image_grounding.steps.question import Ask, Failure, Question, Reply
 R = TypeVar("R")
 
 
+class ReplyPending(Exception):
+    """The question waits elsewhere for its reply; a later run reads it."""
+
+
 class Carrier(Protocol):
     """Takes questions to a model."""
 
@@ -21,6 +25,7 @@ class Carrier(Protocol):
         Raises:
             SampleError: the picture cannot be used.
             EndpointError: the endpoint failed.
+            ReplyPending: it comes in a later run.
         """
         ...
 

@@ -279,7 +279,7 @@ def _instances(item: Any) -> tuple[Instance, ...]:
 
 def _instance(item: Any) -> Instance:
     match item.get("bbox") if isinstance(item, dict) else None:
-        case [int(x1), int(y1), int(x2), int(y2)]:
+        case [int(x1), int(y1), int(x2), int(y2)] as sides if bool not in map(type, sides):
             score = item.get("score", item.get("bbox_score"))
             number = isinstance(score, int | float) and not isinstance(score, bool)
             return Instance((x1, y1, x2, y2), float(score) if number else None)

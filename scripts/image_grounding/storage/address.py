@@ -63,6 +63,11 @@ def problem_with(address: str) -> str | None:
     return _lacking(scheme)
 
 
+def problem_with_lines_at(address: str) -> str | None:
+    """As ``problem_with``, of an input: no web server gives one."""
+    return "only pictures are read from web servers" if is_web(address) else problem_with(address)
+
+
 @lru_cache(maxsize=16)
 def _lacking(scheme: str) -> str | None:
     package, extra = _STORES.get(scheme, ("urllib3", ""))

@@ -4,7 +4,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from image_grounding.asking import make_asker
+from image_grounding.asking import Endpoint, make_asker
 from image_grounding.asking.diagnosis import diagnose
 from image_grounding.asking.transport import overview_for, transport_for
 from image_grounding.boxes.geometry import MIN_IOU
@@ -54,6 +54,10 @@ class VlmTeacher:
                 self._family, convention, transport, overview, self._single_pass, self._captions
             )
         return self._profile
+
+    def endpoint(self) -> Endpoint:
+        """Who is asked; raises KeyRefusedError where it needs a key and there is none."""
+        return self._asker.endpoint()
 
     async def carry(self, question: Question) -> Reply:
         """The endpoint's reply; see ``Carrier.carry``."""

@@ -6,8 +6,11 @@ from typing import Any
 
 from image_grounding.asking.endpoints.errors import error_text, redact, scrub, status_error
 from image_grounding.errors import BlockedError, EndpointError, ServerFaultError
+from image_grounding.files import encodable
 from image_grounding.steps.question import Finish, Reply, Usage
 
+# Tokens of a request, or seconds to wait: more than this no server can mean.
+_MOST = 10**9
 # Where servers put the text of a model that thinks aloud.
 _THOUGHTS = ("reasoning_content", "reasoning")
 _REMEDY_THOUGHTS = (
@@ -45,14 +48,19 @@ def read_completion(answer: Any, latency: float, secrets: Sequence[str]) -> Repl
         raise BlockedError(f"the provider's filter blocked the answer ({why})")
     if not text and finish is Finish.STOP:
         raise _empty(message)
-    return Reply(redact(text, *secrets), finish, _usage(answer), latency)
+    return Reply(encodable(redact(text, *secrets)), finish, _usage(answer), latency)
 
 
 def _usage(answer: dict[str, Any]) -> Usage:
     usage = _mapping(answer.get("usage"))
     counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
     counts.append(_mapping(usage.get("prompt_tokens_details")).get("cached_tokens"))
-    return Usage(*(count if isinstance(count, int) and count > 0 else 0 for count in counts))
+    return Usage(*map(token_count, counts))
+
+
+def token_count(value: Any) -> int:
+    """A number of tokens as a server gives it; 0 for what is none."""
+    return value if isinstance(value, int) and 0 < value <= _MOST else 0
 
 
 def no_completion(text: str, secrets: Sequence[str]) -> EndpointError:
@@ -69,7 +77,8 @@ def _error_in_200(error: Any, secrets: Sequence[str]) -> EndpointError:
     status = code if isinstance(code, int) and 400 <= code < 600 else 500
     metadata = _mapping(fields.get("metadata"))
     waits = (source.get("retry_after") for source in (fields, metadata))
-    wait = next((float(value) for value in waits if isinstance(value, int | float)), None)
+    known = (value for value in waits if isinstance(value, int | float) and 0 <= value <= _MOST)
+    wait = next(map(float, known), None)
     headers = {
         str(name).lower(): str(value) for name, value in _mapping(metadata.get("headers")).items()
     }

@@ -5,7 +5,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from google import genai
 from google.genai import errors, types
 
 from image_grounding.asking.endpoints.answers import only_good
+from image_grounding.asking.endpoints.completion import token_count
 from image_grounding.asking.endpoints.connections import calling, open_session
 from image_grounding.asking.endpoints.errors import redact, require_sendable, scrub
 from image_grounding.asking.endpoints.negotiation import Negotiation, Request, Terms
@@ -21,6 +22,7 @@ from image_grounding.asking.endpoints.readiness import GOOGLE
 from image_grounding.asking.endpoints.retired import retirement
 from image_grounding.errors import BlockedError, KeyRefusedError, ServerFaultError
 from image_grounding.families.image_tokens import LOW_RESOLUTION
+from image_grounding.files import encodable
 from image_grounding.images.encoding import EncodedImage
 from image_grounding.spec import Gemini
 from image_grounding.spec.model import AutoBool
@@ -44,6 +46,35 @@ def gemini_key(settings: Gemini) -> str:
     return settings.api_key or environ.get("GOOGLE_API_KEY") or environ.get("GEMINI_API_KEY") or ""
 
 
+def require_key(settings: Gemini) -> str:
+    """The key; raises KeyRefusedError where there is none to send."""
+    key = gemini_key(settings)
+    if not key:
+        raise KeyRefusedError(
+            "no key for Gemini: set the environment variable GOOGLE_API_KEY "
+            "(https://aistudio.google.com/apikey makes one)"
+        )
+    require_sendable(key)
+    return key
+
+
+def make_client(settings: Gemini, key: str, session: aiohttp.ClientSession) -> genai.Client:
+    """The SDK's client over a session of ours."""
+    return genai.Client(
+        api_key=key,
+        vertexai=False,
+        http_options=types.HttpOptions(
+            base_url=settings.address or None,
+            api_version=API_VERSION,
+            timeout=int(settings.timeout * 1000),
+            # Given, or the SDK repeats a request on aiohttp once behind our back.
+            retry_options=types.HttpRetryOptions(attempts=1),
+            # Its own would read .netrc and the proxy's variables for every request.
+            aiohttp_client=session,
+        ),
+    )
+
+
 class GeminiEndpoint:
     """``generate_content`` with one image, on aiohttp; the SDK's own retries are off."""
 
@@ -63,13 +94,7 @@ class GeminiEndpoint:
     ) -> None:
         """Look for the key; raises KeyRefusedError where there is none to send."""
         self._settings = settings
-        self._key = gemini_key(settings)
-        if not self._key:
-            raise KeyRefusedError(
-                "no key for Gemini: set the environment variable GOOGLE_API_KEY "
-                "(https://aistudio.google.com/apikey makes one)"
-            )
-        require_sendable(self._key)
+        self._key = require_key(settings)
         self._secrets = (self._key, *address_secrets(settings.address))
         if warning := retirement(settings.model):
             say(f"warning: {warning}")
@@ -83,19 +108,7 @@ class GeminiEndpoint:
         """Made by the first request: its session belongs to the event loop."""
         settings = self._settings
         self._session = open_session(settings.address or GOOGLE, only_good(self._secrets))
-        return genai.Client(
-            api_key=self._key,
-            vertexai=False,
-            http_options=types.HttpOptions(
-                base_url=settings.address or None,
-                api_version=API_VERSION,
-                timeout=int(settings.timeout * 1000),
-                # Given, or the SDK repeats a request on aiohttp once behind our back.
-                retry_options=types.HttpRetryOptions(attempts=1),
-                # Its own would read .netrc and the proxy's variables for every request.
-                aiohttp_client=self._session,
-            ),
-        )
+        return make_client(settings, self._key, self._session)
 
     def request(self, question: Question, image: EncodedImage | None, terms: Terms) -> Request:
         """A question on these terms, in plain values; see ``Endpoint.request``."""
@@ -143,7 +156,7 @@ class GeminiEndpoint:
             answer = await self._client.aio.models.generate_content(
                 model=self._settings.model, **request.body
             )
-            return self._reply(answer, time.perf_counter() - started)
+            return read_answer(answer, time.perf_counter() - started, self._secrets)
 
     async def models(self) -> list[str]:
         """Names of the served models, without ``models/``; see ``Endpoint.models``."""
@@ -166,35 +179,54 @@ class GeminiEndpoint:
                 text = scrub(str(error), *self._secrets)
                 raise ServerFaultError(f"the endpoint's answer cannot be read: {text}") from None
 
-    def _reply(self, answer: types.GenerateContentResponse, latency: float) -> Reply:
-        feedback = answer.prompt_feedback
-        if feedback and feedback.block_reason:
-            raise BlockedError(f"Gemini blocked the prompt ({_name(feedback.block_reason)})")
-        if not answer.candidates:
-            raise ServerFaultError("the endpoint answered without candidates")
-        candidate = answer.candidates[0]
-        reason = _name(candidate.finish_reason)
-        if reason in _BLOCKED:
-            raise BlockedError(f"Gemini blocked the answer ({reason})")
-        parts = (candidate.content.parts if candidate.content else None) or []
-        text = "".join(part.text or "" for part in parts if not part.thought)
-        finish = Finish.LENGTH if reason == "MAX_TOKENS" else Finish.STOP
-        if not text and finish is Finish.STOP:
-            raise ServerFaultError(f"the endpoint answered with an empty text ({reason})")
-        counts = answer.usage_metadata
-        usage = Usage(
-            (counts.prompt_token_count if counts else 0) or 0,
-            ((counts.candidates_token_count if counts else 0) or 0)
-            + ((counts.thoughts_token_count if counts else 0) or 0),
-            (counts.cached_content_token_count if counts else 0) or 0,
-        )
-        return Reply(redact(text, *self._secrets), finish, usage, latency)
-
     async def close(self) -> None:
         """Let connections go."""
         if self._session:
             await self._client.aio.aclose()
             await self._session.close()
+
+
+def read_answer(
+    answer: types.GenerateContentResponse, latency: float, secrets: Sequence[str]
+) -> Reply:
+    """The reply in an answer.
+
+    Args:
+        answer: the answer.
+        latency: seconds that it took.
+        secrets: what must be in no text.
+
+    Raises:
+        BlockedError: the provider's filter refused.
+        ServerFaultError: there is no text.
+    """
+    feedback = answer.prompt_feedback
+    if feedback and feedback.block_reason:
+        raise BlockedError(f"Gemini blocked the prompt ({_name(feedback.block_reason)})")
+    if not answer.candidates:
+        raise ServerFaultError("the endpoint answered without candidates")
+    candidate = answer.candidates[0]
+    reason = _name(candidate.finish_reason)
+    if reason in _BLOCKED:
+        raise BlockedError(f"Gemini blocked the answer ({reason})")
+    parts = (candidate.content.parts if candidate.content else None) or []
+    text = "".join(part.text or "" for part in parts if not part.thought)
+    finish = Finish.LENGTH if reason == "MAX_TOKENS" else Finish.STOP
+    if not text and finish is Finish.STOP:
+        raise ServerFaultError(f"the endpoint answered with an empty text ({reason})")
+    usage = _usage(answer.usage_metadata)
+    return Reply(encodable(redact(text, *secrets)), finish, usage, latency)
+
+
+def _usage(counts: types.GenerateContentResponseUsageMetadata | None) -> Usage:
+    if counts is None:
+        return Usage()
+    written = (counts.candidates_token_count, counts.thoughts_token_count)
+    return Usage(
+        token_count(counts.prompt_token_count),
+        sum(map(token_count, written)),
+        token_count(counts.cached_content_token_count),
+    )
 
 
 def _name(value: Any) -> str:

@@ -59,7 +59,7 @@ def _has_credential(settings: OpenAI) -> bool:
     return any(map(names_credential, settings.extra_headers))
 
 
-def _headers(settings: OpenAI, key: str) -> dict[str, str | openai.Omit]:
+def openai_headers(settings: OpenAI, key: str) -> dict[str, str | openai.Omit]:
     """The spec's own headers; where one of them is the credential, no filler of a key is sent."""
     without: dict[str, str | openai.Omit] = {"Authorization": openai.Omit()}
     filler = key == NO_KEY and _has_credential(settings)
@@ -119,7 +119,7 @@ class OpenAIEndpoint:
         require_sendable(key)
         self._structured = structured_output is not False
         self.negotiation = Negotiation(("schema",) if structured_output is True else (), say)
-        self._options: openai.RequestOptions = {"headers": _headers(settings, key)}
+        self._options: openai.RequestOptions = {"headers": openai_headers(settings, key)}
         self._transport = Transport(settings.base_url, self._secrets)
         self._client = openai.AsyncOpenAI(
             api_key=key,

@@ -15,35 +15,11 @@ import pytest
 
 from conftest import Project, read_jsonl, write_jsonl
 from support.kept import checkpoints, give_each_a_file, replace_checkpoints
-from support.loopback import Answer, Call, Loopback
+from support.loopback import Answer, Call, Loopback, after_calls
 from support.scenes import make_scene
-from support.scripts import SCRIPTS, Started, clean_environment, run_script, start_script
+from support.scripts import SCRIPTS, clean_environment, run_script
 
 Maker = Callable[..., Project]
-
-
-def start(project: Project, server: Loopback, *more: str) -> Started:
-    return start_script("run_pipeline.py", *project.overrides(server, *more))
-
-
-def after_calls(server: Loopback, count: int, then: Callable[[], None]) -> None:
-    """Do something to the client when the server has seen ``count`` requests."""
-
-    def fault(call: Call) -> Answer | None:
-        if call.number == count:
-            then()
-        return None
-
-    server.fault = fault
-
-
-def ids(project: Project) -> list[str]:
-    return [
-        instance["bbox_id"]
-        for record in project.annotations()
-        for expression in record["expressions"]
-        for instance in expression["instances"]
-    ]
 
 
 def test_a_second_run_asks_nothing(server: Loopback, make_project: Maker) -> None:
@@ -60,7 +36,7 @@ def test_a_second_run_asks_nothing(server: Loopback, make_project: Maker) -> Non
 
 def test_killed_in_the_middle(server: Loopback, make_project: Maker) -> None:
     project = make_project(30, size=(64, 48))
-    process = start(project, server)
+    process = project.start(server)
     after_calls(server, 31, process.kill)
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
@@ -72,7 +48,7 @@ def test_killed_in_the_middle(server: Loopback, make_project: Maker) -> None:
     assert ran.code == 0, ran.err
     assert len(project.annotations()) == 30
     assert len(server.calls) == 60 - finished["0"] - finished["1"]
-    assert len(set(ids(project))) == len(ids(project)) == 90
+    assert len(set(project.ids())) == len(project.ids()) == 90
     fresh = Project(project.folder, project.scenes)
     one_go = project.run(server, f"results_dir={project.folder / 'fresh'}")
     assert one_go.code == 0
@@ -82,7 +58,7 @@ def test_killed_in_the_middle(server: Loopback, make_project: Maker) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted(number: signal.Signals, server: Loopback, make_project: Maker) -> None:
     project = make_project(40, size=(64, 48))
-    process = start(project, server)
+    process = project.start(server)
     server.delay = 0.02
     after_calls(server, 21, lambda: process.send_signal(number))
     out, err = process.communicate(timeout=60)
@@ -105,7 +81,7 @@ def test_interrupted_while_the_outputs_are_written(server: Loopback, make_projec
     project = make_project(1, size=(64, 48))
     lines = 1500
     write_jsonl(project.input, read_jsonl(project.input) * lines)
-    process = start(project, server)
+    process = project.start(server)
     temporary = project.results / ".annotations.jsonl.tmp"
     while not temporary.exists():
         assert process.poll() is None
@@ -138,7 +114,7 @@ def test_nobody_reads_the_messages(how: str, server: Loopback, make_project: Mak
 
 def test_nobody_reads_the_result(server: Loopback, make_project: Maker) -> None:
     project = make_project(2, size=(64, 48))
-    process = start(project, server)
+    process = project.start(server)
     process.stdout.close()
     _, err = process.communicate(timeout=60)
     assert (process.returncode, "Traceback" in err, "Broken" in err) == (0, False, False), err
@@ -147,7 +123,7 @@ def test_nobody_reads_the_result(server: Loopback, make_project: Maker) -> None:
 
 def test_interrupted_twice_ends_at_once(server: Loopback, make_project: Maker) -> None:
     project = make_project(10, size=(64, 48))
-    process = start(project, server)
+    process = project.start(server)
     server.delay = 30.0  # nothing would come back in the grace that a first signal leaves
 
     def both(call: Call) -> Answer | None:
@@ -257,13 +233,13 @@ def test_failures_of_lines_that_are_gone_are_gone(server: Loopback, make_project
 def test_any_order_gives_the_same_ids(server: Loopback, make_project: Maker) -> None:
     project = make_project(4)
     project.run(server)
-    before = sorted(ids(project))
+    before = sorted(project.ids())
     write_jsonl(project.input, read_jsonl(project.input)[::-1])
     server.calls.clear()
     project.run(server)
     assert not server.calls
     assert next(iter(project.annotations()))["image_path"] == "scene3.png"
-    assert sorted(ids(project)) == before
+    assert sorted(project.ids()) == before
 
 
 def test_force_reprocess_asks_everything(server: Loopback, make_project: Maker) -> None:

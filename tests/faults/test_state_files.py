@@ -154,6 +154,21 @@ def test_a_measurement_of_no_numbers_is_measured_anew(
         assert server.probes, iou
 
 
+def test_a_measurement_of_no_convention_is_measured_anew(
+    server: Loopback, make_project: Maker
+) -> None:
+    project = make_project(1, size=(64, 48))
+    assert project.run(server, "vlm.coordinates=auto").code == 0
+    path = project.results / "box_convention.json"
+    kept = json.loads(path.read_text())
+    kept["measurements"][0]["convention"] = ["norm1000_xyxy"]
+    path.write_text(json.dumps(kept))
+    server.probes.clear()
+    ran = project.run(server, "vlm.coordinates=auto", "workflow.force_reprocess=true")
+    assert ran.code == 0, ran.err
+    assert server.probes
+
+
 def test_a_record_is_annotated_or_failed_and_never_both(
     server: Loopback, make_project: Maker
 ) -> None:

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One quota for several processes: a book of when what has not been given out yet begins.
+
+A quota is an even flow in time. A process leases the next piece of it, some units from a moment
+on, and sends each at its own moment. No two pieces are of the same time, and what is not sent
+passes by unused. So one that is killed takes no more with it than its piece, a tenth of a second.
+"""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import filelock
+
+from image_grounding.errors import OutputError, SharedLimitError
+from image_grounding.files import strict_json, to_json, write_atomic
+
+# Of a quota, what is given out: the rest is for requests that reach the endpoint a little late.
+SHARE = 0.98
+# A moment that has passed may be used for so long.
+LATEST_S = 0.25
+# A lease ends after so long, or holds what one request takes.
+LEASE_S = 0.1
+# Other runs count as gone when what they leased passed by so long ago.
+_GONE_S = 60.0
+# What begins later, and later than so many leases take, was written by a clock that has been set
+# back since.
+_FARTHEST_S, _MOST_LEASES = 600.0, 1000
+_PATIENCE_S, _POLL_S = 120.0, 0.005
+
+
+@dataclass
+class Flow:
+    """A quota in the book.
+
+    Attributes:
+        per_minute: units.
+        next: when what has not been given out begins, in seconds of the book's clock.
+    """
+
+    per_minute: float
+    next: float
+
+    def lease(self, units: float, now: float) -> float:
+        """Give out so many units; when the first of them may be used."""
+        seconds = units * 60 / (self.per_minute * SHARE)
+        start = max(self.next, now - LATEST_S)
+        if start > now + max(_FARTHEST_S, _MOST_LEASES * seconds):
+            start = now
+        self.next = start + seconds
+        return start
+
+    def is_idle(self, now: float) -> bool:
+        """Whether nobody has used it for a while."""
+        return self.next < now - _GONE_S
+
+
+class Leases(Protocol):
+    """Where leases are had."""
+
+    async def lease(self, name: str, per_minute: float, units: float) -> float:
+        """Lease units of the quota ``name``; when the first may be used, on the monotonic clock.
+
+        Raises:
+            SharedLimitError: there are none to be had.
+        """
+        ...
+
+    def close(self) -> None:
+        """No more of them."""
+        ...
+
+
+class LeaseFile:
+    """Leases from a small file that all processes see.
+
+    Args:
+        path: the file; made where it is not there. Beside it lies ``<name>.lock``.
+        clock: seconds; the same one in all processes.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._clock = clock
+        self._lock = filelock.FileLock(
+            f"{path}.lock", timeout=_PATIENCE_S, poll_interval=_POLL_S, thread_local=False
+        )
+        self._thread = ThreadPoolExecutor(1, "leases")
+
+    async def lease(self, name: str, per_minute: float, units: float) -> float:
+        """See ``Leases.lease``; the file may be slow, and the event loop goes on meanwhile."""
+        from asyncio import get_running_loop
+
+        loop = get_running_loop()
+        return await loop.run_in_executor(self._thread, self._lease, name, per_minute, units)
+
+    def close(self) -> None:
+        """Let the thread go."""
+        self._thread.shutdown(wait=False)
+
+    def _lease(self, name: str, per_minute: float, units: float) -> float:
+        ahead = self.lease_now(name, per_minute, units)
+        return time.monotonic() + ahead
+
+    def lease_now(self, name: str, per_minute: float, units: float) -> float:
+        """Lease units; in how many seconds the first of them may be used."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._lock:
+                flows = self._read()
+                now = self._clock()
+                flow = flows.get(name)
+                if flow is None or (flow.per_minute != per_minute and flow.is_idle(now)):
+                    flow = flows[name] = Flow(per_minute, now)
+                if flow.per_minute != per_minute:
+                    raise SharedLimitError(
+                        f"other runs keep to {flow.per_minute:g} {name} a minute in {self._path}, "
+                        f"and this one is to keep to {per_minute:g}"
+                    )
+                start = flow.lease(units, now)
+                plain = {name: asdict(flow) for name, flow in flows.items()}
+                write_atomic(self._path, to_json({"flows": plain}) + "\n")
+                return start - now
+        except filelock.Timeout:
+            raise SharedLimitError(
+                f"{self._path} was locked by another process for {_PATIENCE_S:.0f} s"
+            ) from None
+        except OutputError as error:
+            raise SharedLimitError(str(error)) from None
+        except OSError as error:
+            message = f"cannot write {self._path}: {error.strerror or error}"
+            raise SharedLimitError(message) from None
+
+    def _read(self) -> dict[str, Flow]:
+        try:
+            text = self._path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return {}
+        except UnicodeDecodeError:
+            text = "no text"
+        try:
+            plain = strict_json(text)["flows"] if text.strip() else {}
+            return {str(name): _flow(entry) for name, entry in plain.items()}
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+            message = f"{self._path} is no file of shared limits; name one that is not there yet"
+            raise SharedLimitError(message) from None
+
+
+def _flow(plain: Any) -> Flow:
+    flow = Flow(float(plain["per_minute"]), float(plain["next"]))
+    if not flow.per_minute > 0:
+        raise ValueError
+    return flow

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The jobs of references/scaling.md do what is said of them; only the cluster is not here."""
+
+import os
+import subprocess
+from collections.abc import Callable
+
+import pytest
+import yaml
+
+from conftest import Project, read_jsonl
+from support.documents import blocks
+from support.loopback import Loopback
+from support.scripts import ROOT, Ran, clean_environment, run_script
+
+Maker = Callable[..., Project]
+
+TEXT = (ROOT / "references" / "scaling.md").read_text(encoding="utf-8")
+SCRIPTS_SHOWN = [block for language, block in blocks(TEXT) if language == "sh"]
+MANIFESTS = [block for language, block in blocks(TEXT) if language == "yml"]
+
+
+@pytest.fixture
+def cluster(server: Loopback, make_project: Maker) -> Project:
+    """A user's folder with spec.yaml, and a PATH with tools that say what they were given."""
+    project = make_project(6, size=(64, 48))
+    (project.folder / "bin").mkdir()
+    for name in ("python", "image-grounding"):
+        tool = project.folder / "bin" / name
+        tool.write_text('#!/bin/sh\nprintf "%s\\0" "$@"\nexit ${ENDS_WITH:-0}\n')
+        tool.chmod(0o755)
+    vlm = {
+        "backend": "openai",
+        "coordinates": "norm1000_xyxy",
+        "openai": {"base_url": server.base_url, "model_name": "test-vlm"},
+    }
+    data = {"input_jsonl": "input.jsonl", "image_root": str(project.folder)}
+    spec = {"results_dir": "results", "image_grounding": {"data": data, "vlm": vlm}}
+    (project.folder / "spec.yaml").write_text(yaml.safe_dump(spec))
+    return project
+
+
+def job(project: Project, script: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the shell of a job; its stdout is what the tool was given."""
+    path = f"{project.folder / 'bin'}:{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", "-c", script], cwd=project.folder, env=clean_environment(PATH=path, **variables),
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def run_job(project: Project, script: str, **variables: str) -> Ran:
+    """Run the tool that a job starts, as it starts it."""
+    first, *arguments = job(project, script, **variables).stdout.split("\0")[:-1]
+    name = {"run": "run_pipeline.py"}.get(first, first.removeprefix("scripts/"))
+    return run_script(name, *arguments, cwd=project.folder)
+
+
+def two(text: str) -> str:
+    """A job for eight shards as one for two."""
+    assert "8" in text
+    return text.replace("SHARDS=8", "SHARDS=2").replace('/8"', '/2"')
+
+
+@pytest.mark.parametrize("script", SCRIPTS_SHOWN)
+def test_scripts_are_bash(script: str) -> None:
+    done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_slurm_array_and_its_merge(cluster: Project) -> None:
+    array, submit, merge = SCRIPTS_SHOWN
+    assert "#SBATCH --array=1-8" in array and "SHARDS=8" in array
+    for task in ("1", "2"):
+        ran = run_job(cluster, two(array), SLURM_ARRAY_TASK_ID=task)
+        assert ran.json["shard"] == {"number": int(task), "of": 2, "by": "sample_id"}
+    assert merge.strip() in submit.replace('"', "\n").splitlines()
+    assert run_job(cluster, merge).json["counts"]["annotated"] == 6
+    assert len(read_jsonl(cluster.results / "whole" / "annotations.jsonl")) == 6
+
+
+def test_a_kubernetes_job(cluster: Project) -> None:
+    (manifest,) = map(yaml.safe_load, MANIFESTS)
+    indexed = manifest["spec"]
+    (container,) = indexed["template"]["spec"]["containers"]
+    (script,) = container["args"]
+    assert (manifest["kind"], indexed["completionMode"]) == ("Job", "Indexed")
+    assert indexed["completions"] == indexed["parallelism"] == 8
+    assert container["command"] == ["/bin/sh", "-c"]
+    assert '/8"' in script
+    for index in ("0", "1"):
+        ran = run_job(cluster, two(script), JOB_COMPLETION_INDEX=index)
+        assert ran.json["shard"]["number"] == int(index) + 1
+    shards = sorted(path.name for path in cluster.results.iterdir() if path.is_dir())
+    assert shards == ["shard-1", "shard-2"]
+    records = [read_jsonl(cluster.results / name / "annotations.jsonl") for name in shards]
+    assert sum(map(len, records)) == 6
+    codes = {"0": 0, "3": 0, "2": 1, "4": 1}
+    for code, expected in codes.items():
+        done = job(cluster, script, JOB_COMPLETION_INDEX="0", ENDS_WITH=code)
+        assert done.returncode == expected
