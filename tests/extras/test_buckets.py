@@ -121,6 +121,28 @@ def test_an_input_in_the_bucket_with_pictures_beside_it(
     assert "image_unreadable" not in report["flags"]
 
 
+def test_a_merge_of_shards_of_an_input_in_the_bucket(
+    project: Project, server: Loopback, bucket: Bucket
+) -> None:
+    bucket.put("photos/captions.jsonl", project.input.read_bytes())
+    given = (f"data.input_jsonl=s3://{BUCKET}/photos/captions.jsonl", "data.image_root=")
+    folders = [str(project.folder / name) for name in ("shard-1", "shard-2", "merged", "whole")]
+    run(project, server, bucket, *given, f"results_dir={folders[3]}")
+    for number, folder in enumerate(folders[:2], 1):
+        run(project, server, bucket, *given, "--shard", f"{number}/2", f"results_dir={folder}")
+    for more in ((), ("--input", given[0].partition("=")[2])):
+        merged = run_script("merge.py", *folders[:2], "-o", folders[2], *more, **bucket.environment)
+        assert (merged.code, merged.json["counts"]["annotated"]) == (0, 5), merged.err
+        outputs = [Path(folder, "annotations.jsonl").read_bytes() for folder in folders[2:]]
+        assert outputs[0] == outputs[1]
+    asked = len(server.calls)
+    again = run(project, server, bucket, *given, f"results_dir={folders[2]}")
+    assert (again.code, again.json["counts"]["from_checkpoints"]) == (0, 5), again.err
+    assert len(server.calls) == asked
+    spec = json.loads(Path(folders[2], "run_summary.json").read_text())["spec"]
+    assert spec["image_grounding"]["data"]["input_jsonl"] == given[0].partition("=")[2]
+
+
 def test_an_input_that_changes_meanwhile(
     project: Project, server: Loopback, bucket: Bucket
 ) -> None:

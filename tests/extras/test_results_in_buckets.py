@@ -192,3 +192,34 @@ def test_what_follows_a_run(
         wrong = run_script("export.py", address, "--format", "odvg", "-o", str(out / "x"),
                            **variables)  # fmt: skip
         assert (wrong.code, words in wrong.json["error"]) == (2, True), wrong.json["error"]
+
+
+@pytest.mark.parametrize("engine", ["batch", "batch-files"])
+@pytest.mark.parametrize("more", [(), ("--dry-run",), ("--cancel",)], ids=["run", "dry", "cancel"])
+def test_batch_queues_take_a_folder(
+    engine: str,
+    more: tuple[str, ...],
+    make_project: Maker,
+    server: Loopback,
+    bucket: Bucket,
+    variables: dict[str, str],
+) -> None:
+    project = make_project(1, size=(64, 48))
+    ran = project.run(server, RESULTS, "--engine", engine, *more, **variables)
+    assert ran.code == 2
+    assert (
+        f"batch queues need a results_dir that is a folder: their jobs are kept in it; {URL}"
+        in (ran.json["error"])
+    )
+    assert (objects(bucket), server.calls, bucket.seen) == ({}, [], [])
+
+
+def test_a_shard_at_the_address(
+    make_project: Maker, server: Loopback, bucket: Bucket, variables: dict[str, str]
+) -> None:
+    project = make_project(5, size=(64, 48))
+    ran = project.run(server, RESULTS, "--shard", "1/2", **variables)
+    assert (ran.code, ran.json["shard"]["number"]) == (0, 1), ran.err
+    ran = project.run(server, RESULTS, "--shard", "2/2", **variables)
+    assert ran.code == 2
+    assert f"{URL} holds shard 1/2, and this run is of shard 2/2" in ran.json["error"]
