@@ -2,7 +2,8 @@
 # make demo         both steps on the sample photos with the embedded annotator, then the report
 # make test         style, types and tests
 # make test-faults  kills, outages, odd bytes, every row of references/reliability.md, for real
-# make reliability  that table, from the rows
+# make test-extras  tests of what the heavy extras do: buckets
+# make reliability  the table of references/reliability.md, from the rows
 # make clean        remove the environment and the demo's results
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 DEMO := demo_results
 
-.PHONY: demo test test-faults reliability clean
+.PHONY: demo test test-faults test-extras reliability clean
 
 demo: $(VENV)/demo-ready
 	$(BIN)/python scripts/run_pipeline.py -e specs/local.yaml results_dir=$(DEMO) \
@@ -29,6 +30,9 @@ test: $(VENV)/test-ready
 test-faults: $(VENV)/test-ready
 	$(BIN)/python -m pytest -n auto --dist worksteal tests/faults
 
+test-extras: $(VENV)/extras-ready
+	$(BIN)/python -m pytest tests/extras
+
 reliability: $(VENV)/test-ready
 	PYTHONPATH=tests $(BIN)/python -m faults.document
 
@@ -38,6 +42,10 @@ $(VENV)/demo-ready: $(VENV)/made
 
 $(VENV)/test-ready: $(VENV)/made
 	$(PIP) -e '.[local,parquet,plots,dev]'
+	@touch $@
+
+$(VENV)/extras-ready: $(VENV)/test-ready
+	$(PIP) -e '.[s3,test-extras]'
 	@touch $@
 
 $(VENV)/made: pyproject.toml constraints.txt

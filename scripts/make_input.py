@@ -16,6 +16,7 @@
 #   "questionary>=2.1",
 #   "rapidfuzz>=3.9",
 #   "rich>=13.9",
+#   "urllib3>=2.2",
 # ]
 # ///
 """Make the input JSONL of images and captions that are there in another form; see ``--help``."""

@@ -16,6 +16,7 @@
 #   "questionary>=2.1",
 #   "rapidfuzz>=3.9",
 #   "rich>=13.9",
+#   "urllib3>=2.2",
 # ]
 # ///
 """How a run is going, from another terminal or after a crash; ``--help`` says how."""

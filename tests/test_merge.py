@@ -321,3 +321,15 @@ def test_conventions_that_were_measured_come_along(whole: Whole) -> None:
     assert whole.merge(*map(Path, parts), out="measured").code == 3
     kept = ResultsFolder(whole.project.folder / "measured").read_conventions()
     assert kept == entries[:2]
+
+
+def test_results_at_an_address(whole: Whole) -> None:
+    for ran in (
+        run_script("merge.py", "s3://bucket/shard-1", "-o", str(whole.project.folder / "out")),
+        run_script("merge.py", str(whole.parts[0]), "-o", "s3://bucket/whole"),
+    ):
+        assert ran.code == 2
+        assert " is an address; results are merged in folders alone" in ran.json["error"]
+    given = ("--input", "https://127.0.0.1:1/captions.jsonl")
+    ran = whole.merge(out="from an address", more=given)
+    assert (ran.code, "only pictures are read from web servers" in ran.json["error"]) == (2, True)

@@ -117,6 +117,7 @@ def test_defaults():
         "input_jsonl": "in.jsonl",
         "image_root": "",
         "allow_outside_root": False,
+        "allow_urls": False,
     }
     assert spec.workflow.steps == ["0", "1"]
     assert spec.workflow.max_workers == 4

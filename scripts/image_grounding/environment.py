@@ -16,7 +16,7 @@ import sys
 BUNDLE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 _PINS = os.path.join(BUNDLE, "constraints.txt")
 _PROJECT = os.path.join(BUNDLE, "pyproject.toml")
-_EXTRAS = ("local", "parquet", "plots")
+_EXTRAS = ("local", "parquet", "plots", "s3", "gcs", "az", "hf")
 _EPILOG = """\
 Examples:
   python3.11 setup_env.py
@@ -42,8 +42,13 @@ def folder() -> str:
     for path in (_PROJECT, _PINS):
         with open(path, "rb") as file:
             digest.update(file.read())
-    home = os.environ.get("IMAGE_GROUNDING_HOME") or os.path.expanduser("~/.cache/image-grounding")
-    return os.path.join(os.path.abspath(home), f"{__version__}-{digest.hexdigest()[:10]}")
+    return os.path.join(home(), f"{__version__}-{digest.hexdigest()[:10]}")
+
+
+def home() -> str:
+    """The folder of what is kept on this machine for all bundles."""
+    found = os.environ.get("IMAGE_GROUNDING_HOME") or "~/.cache/image-grounding"
+    return os.path.abspath(os.path.expanduser(found))
 
 
 def python_of(environment: str) -> str:

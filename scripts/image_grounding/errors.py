@@ -40,6 +40,21 @@ class InputChangedError(InputError):
     )
 
 
+class StoreError(ImageGroundingError):
+    """A store or a web server does not give what is at an address, for now or to us.
+
+    Args:
+        message: what happened, for a person.
+        refused: it does not let us in.
+    """
+
+    remedy = "look at the store and its credentials; the same command goes on"
+
+    def __init__(self, message: str, *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused
+
+
 class OutputError(ImageGroundingError):
     """Results cannot be written (no space, no permission, another run at work)."""
 
@@ -162,6 +177,16 @@ class OutageError(RunEndingError):
     remedy = (
         "what is finished is kept and no sample failed of it: bring the endpoint up, then start "
         "the same command again; workflow.max_outage is how long a run waits"
+    )
+
+
+class StoreUnusableError(RunEndingError):
+    """Where the pictures are does not give them: the endpoint has no part in it."""
+
+    reason = "store_unusable"
+    remedy = (
+        "look at the address, at the store and at the credentials in its own environment variables "
+        "(AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL and so on); the same command goes on"
     )
 
 

@@ -10,6 +10,7 @@ from image_grounding.images.encoding import EncodedImage
 from image_grounding.images.pixels import upright_size
 from image_grounding.images.source import read
 from image_grounding.images.store import ImageStore
+from image_grounding.storage.address import is_address
 
 
 class Heads(ImageStore):
@@ -17,17 +18,18 @@ class Heads(ImageStore):
 
     def __init__(self) -> None:
         super().__init__()
-        self._readers = ThreadPoolExecutor(os.cpu_count() or 2, "heads")
+        self._heads = ThreadPoolExecutor(os.cpu_count() or 2, "heads")
 
     async def load(self, source: str, transport: Transport) -> EncodedImage:
         """An image without its bytes; see ``ImageStore.load``."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, _head, source, transport)
+        threads = self._readers if is_address(source) else self._heads
+        return await loop.run_in_executor(threads, _head, source, transport)
 
     def close(self) -> None:
         """Let the threads go."""
         super().close()
-        self._readers.shutdown(wait=False, cancel_futures=True)
+        self._heads.shutdown(wait=False, cancel_futures=True)
 
 
 def _head(source: str, transport: Transport) -> EncodedImage:

@@ -238,10 +238,6 @@ class BatchEngine:
 
     def _walk(self) -> dict[str, Any]:
         """What was gone through: another input, or part of it, may have something to ask."""
-        path = input_of(self._spec, chosen_steps(self._spec.workflow.steps)).path
-        try:
-            status = path.stat()
-            mark = [status.st_size, status.st_mtime_ns]
-        except OSError:
-            mark = []
-        return {"input": str(path), "mark": mark, "pilot": self._pilot and self._pilot.plain()}
+        source = input_of(self._spec, chosen_steps(self._spec.workflow.steps))
+        pilot = self._pilot and self._pilot.plain()
+        return {"input": str(source.path), "mark": source.file.mark(), "pilot": pilot}

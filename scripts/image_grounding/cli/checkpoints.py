@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from image_grounding.cli.common import CONTEXT, Tool, print_json, reporting_errors
+from image_grounding.cli.common import CONTEXT, ResultsPath, Tool, print_json, reporting_errors
 
 _EPILOG = """\b
 Examples:
@@ -18,7 +18,7 @@ Exit codes: 0 done; 2 usage, or nothing is kept there; 130 interrupted; 1 a bug.
 
 
 @click.command(cls=Tool, context_settings=CONTEXT, epilog=_EPILOG)
-@click.argument("results_dir", type=click.Path(path_type=Path))
+@click.argument("results_dir", type=ResultsPath())
 @click.option(
     "-o",
     "--output",

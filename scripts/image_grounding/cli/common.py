@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
@@ -39,6 +40,56 @@ class LateChoice(click.ParamType):  # type: ignore[type-arg]  # generic since cl
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """As ``click.Choice``."""
         return click.Choice(self.values()).convert(value, param, ctx)
+
+
+class ResultsPath(click.ParamType):  # type: ignore[type-arg]
+    """A results folder, or a file of records; what is at an address is fetched."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The folder as it is, or one with what is at the address."""
+        if isinstance(value, str) and "://" in value:
+            from image_grounding.run.remote import pulled_results
+
+            return pulled_results(value)
+        return Path(value)
+
+
+class FolderPath(click.ParamType):  # type: ignore[type-arg]
+    """A folder on this machine; an address is refused, before a folder of that name is made."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The folder."""
+        if isinstance(value, str) and "://" in value:
+            self.fail(f"{value} is an address; results are merged in folders alone", param, ctx)
+        return Path(value)
+
+
+class InputPath(click.ParamType):  # type: ignore[type-arg]
+    """A file, or its address in a store."""
+
+    name = "path"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path | str:
+        """The file, or the address as it is."""
+        return value if isinstance(value, str) and "://" in value else Path(value)
+
+
+def output_needed(results_dir: Path, output: Path | None) -> None:
+    """What is written beside results needs another place where these are at an address.
+
+    Raises:
+        click.UsageError: none is given.
+    """
+    from image_grounding.run.remote import address_of
+
+    if output is None and address_of(results_dir):
+        raise click.UsageError("the results are at an address: -o must name a folder")
 
 
 class Tool(click.Command):

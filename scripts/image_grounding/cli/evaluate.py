@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from image_grounding.cli.common import CONTEXT, LateChoice, Tool
+from image_grounding.cli.common import CONTEXT, LateChoice, ResultsPath, Tool
 
 _EPILOG = """\b
 Examples:
@@ -21,7 +21,7 @@ Exit codes: 0 done; 2 usage or input; 3 a metric is below its --min; 130 interru
 
 
 @click.command(cls=Tool, context_settings=CONTEXT, epilog=_EPILOG)
-@click.argument("results_dir", type=click.Path(path_type=Path))
+@click.argument("results_dir", type=ResultsPath())
 @click.option(
     "--truth",
     "truth_path",

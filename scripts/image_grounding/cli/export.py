@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from image_grounding.cli.common import CONTEXT, LateChoice, Tool
+from image_grounding.cli.common import CONTEXT, LateChoice, ResultsPath, Tool
 
 _EPILOG = """\b
 Formats:
@@ -34,7 +34,7 @@ missing and their records left out (--copy-images); 130 interrupted; 1 a bug.
 
 
 @click.command(cls=Tool, context_settings=CONTEXT, epilog=_EPILOG)
-@click.argument("results_dir", type=click.Path(path_type=Path))
+@click.argument("results_dir", type=ResultsPath())
 @click.option(
     "--format",
     "name",

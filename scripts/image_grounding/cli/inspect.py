@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from image_grounding.cli.common import CONTEXT, LateChoice, Tool
+from image_grounding.cli.common import CONTEXT, LateChoice, ResultsPath, Tool
 
 _EPILOG = """\b
 Examples:
@@ -27,7 +27,7 @@ _OPEN_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 
 
 @click.command(cls=Tool, context_settings=CONTEXT, epilog=_EPILOG)
-@click.argument("results_dir", type=click.Path(path_type=Path))
+@click.argument("results_dir", type=ResultsPath())
 @click.option(
     "-o",
     "--output",

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """``merge.py``: results of shards into one folder."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from image_grounding.cli.common import CONTEXT, Tool
+from image_grounding.cli.common import CONTEXT, FolderPath, InputPath, Tool
 
 _EPILOG = """\b
 Examples:
@@ -21,13 +20,11 @@ shards are missing; 3 done, but samples failed or are left; 130 interrupted; 1 a
 
 
 @click.command(cls=Tool, context_settings=CONTEXT, epilog=_EPILOG)
-@click.argument(
-    "results", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RESULTS_DIR..."
-)
+@click.argument("results", nargs=-1, required=True, type=FolderPath(), metavar="RESULTS_DIR...")
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=FolderPath(),
     required=True,
     metavar="DIR",
     help="The results folder of the whole: a new one, or that of an earlier merge of these.",
@@ -35,7 +32,7 @@ shards are missing; 3 done, but samples failed or are left; 130 interrupted; 1 a
 @click.option(
     "--input",
     "source",
-    type=click.Path(path_type=Path),
+    type=InputPath(),
     metavar="FILE",
     help="The whole input.  [default: the one that the runs name]",
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from image_grounding.cli.common import CONTEXT, Tool, print_json, reporting_errors
+from image_grounding.cli.common import CONTEXT, ResultsPath, Tool, print_json, reporting_errors
 from image_grounding.terminal import printable
 
 _EVERY_S = 5.0
@@ -24,7 +24,7 @@ Exit codes: 0 the state is known; 2 usage, or no run has begun there; 130 interr
 
 
 @click.command(cls=Tool, context_settings=CONTEXT, epilog=_EPILOG)
-@click.argument("results_dir", type=click.Path(path_type=Path))
+@click.argument("results_dir", type=ResultsPath())
 @click.option("--watch", is_flag=True, help="Show a line every few seconds until the run ends.")
 @click.option("--quiet", is_flag=True, help="Only the JSON object on stdout.")
 def status_command(results_dir: Path, watch: bool, quiet: bool) -> None:
@@ -34,6 +34,7 @@ def status_command(results_dir: Path, watch: bool, quiet: bool) -> None:
     of the end.
     """
     from image_grounding.batch.journal import jobs_in
+    from image_grounding.run.remote import address_of, pull_again
     from image_grounding.run.status import status_of
 
     with reporting_errors():
@@ -41,12 +42,14 @@ def status_command(results_dir: Path, watch: bool, quiet: bool) -> None:
         while watch and status["running"]:
             _show(status, quiet=quiet)
             time.sleep(_EVERY_S)
+            pull_again(results_dir)
             status = status_of(results_dir)
         jobs = jobs_in(results_dir)
         _show(status, quiet=quiet)
         for job in jobs if not quiet else ():
             click.echo(printable(_of_job(job)), err=True)
-        print_json({"exit_code": 0, **status, "jobs": jobs})
+        there = {"results_dir": address_of(results_dir) or status["results_dir"]}
+        print_json({"exit_code": 0, **status, **there, "jobs": jobs})
 
 
 def _show(status: Mapping[str, Any], *, quiet: bool) -> None:

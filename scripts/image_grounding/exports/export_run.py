@@ -112,7 +112,7 @@ class _Source:
     exporter: Exporter
     names: Images
 
-    def images(self) -> Iterator[tuple[str, Path]]:
+    def images(self) -> Iterator[tuple[str, Path | str]]:
         """Key and file of the image of every record that is exported."""
         for record, key, _ in self.selected(ReadCounts()):
             yield key, self.results.image_of(record)

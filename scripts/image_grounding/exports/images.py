@@ -10,9 +10,10 @@ from pathlib import Path, PurePosixPath
 from image_grounding.boxes.frames import Transport
 from image_grounding.errors import OutputError, SampleError
 from image_grounding.images.pixels import open_upright, read_header
-from image_grounding.images.source import MAX_FILE_PIXELS
+from image_grounding.images.source import MAX_FILE_PIXELS, Source, read
 from image_grounding.input.samples import make_sample_id
 from image_grounding.results.reading import Record, Results
+from image_grounding.storage.address import is_address
 
 _HEAD_BYTES = 64 * 1024
 _FULL_SIZE = Transport(max_pixels=MAX_FILE_PIXELS)
@@ -59,7 +60,8 @@ class Images:
             name = self._copy(self._results.image_of(record), record)
             return str(self._home / name) if self._absolute else name
         if self._absolute:
-            return str(self._results.image_of(record).absolute())
+            source = self._results.image_of(record)
+            return str(source) if is_address(source) else str(Path(source).absolute())
         return record.image_path
 
     def is_turned(self, record: Record) -> bool:
@@ -70,8 +72,8 @@ class Images:
         header = read_header(source) if _may_have_exif(source) else None
         return header is not None and header.orientation > 1
 
-    def _copy(self, source: Path, record: Record) -> str:
-        header = read_header(source) if os.path.isfile(source) else None
+    def _copy(self, source: Source, record: Record) -> str:
+        header = read_header(source) if is_address(source) or os.path.isfile(source) else None
         if header is None:
             raise SampleError("image_missing", f"no usable image: {source}")
         if header.size != record.size:
@@ -84,6 +86,8 @@ class Images:
                 target.parent.mkdir(exist_ok=True)
                 if upright:
                     open_upright(source, _FULL_SIZE).save(target, "JPEG", quality=95)
+                elif is_address(source):
+                    target.write_bytes(read(source).data)
                 else:
                     shutil.copyfile(source, target)
             except OSError as error:
@@ -91,15 +95,17 @@ class Images:
         return name
 
 
-def _may_have_exif(path: Path) -> bool:
+def _may_have_exif(path: Source) -> bool:
     """False for PNG files without EXIF before their pixels: nearly all of them.
 
     Pillow decodes such a file to look behind the pixels, at some milliseconds each.
     """
     try:
+        if is_address(path):
+            return True
         if not os.path.isfile(path):
             return False
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             head = file.read(_HEAD_BYTES)
     except (OSError, ValueError):
         return False

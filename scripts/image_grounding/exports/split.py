@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-from image_grounding.errors import SpecError
+from image_grounding.errors import SpecError, StoreError
 from image_grounding.exports.base import WHOLE, stable_hash
+from image_grounding.storage import store
 
 _NAMES = ("train", "val", "test")
 # Of a large file some blocks all over it tell pictures apart, and are read in no time.
@@ -28,7 +29,7 @@ class Split:
     shares: tuple[float, ...] = (1.0,)
     seed: int = 0
 
-    def assign(self, images: Iterable[tuple[str, Path]]) -> "Parts":
+    def assign(self, images: Iterable[tuple[str, Path | str]]) -> "Parts":
         """The part of each image; of an image, its key and its file, which may be gone."""
         pictures: dict[int, int] = {}  # by image: 64 bits each
         places: dict[int, int] = {}  # by picture, what it is ordered by
@@ -94,8 +95,10 @@ def _exact(count: int, shares: tuple[float, ...]) -> list[int]:
     return given
 
 
-def _content(path: Path) -> str | None:
+def _content(path: Path | str) -> str | None:
     """What tells one picture's file from another's; None where it cannot be read."""
+    if isinstance(path, str):
+        return _version(path)
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)
@@ -106,3 +109,11 @@ def _content(path: Path) -> str | None:
     except (OSError, ValueError):
         return None
     return digest.hexdigest()
+
+
+def _version(address: str) -> str | None:
+    try:
+        facts = store.look(address)
+    except (StoreError, OSError):
+        return None
+    return f"{facts.size} {facts.version}" if facts.version else None

@@ -56,16 +56,23 @@ def encode_image(source: Source, transport: Transport) -> EncodedImage:
     return encode_sizes(source, (transport,))[0]
 
 
-def encode_sizes(source: Source, transports: tuple[Transport, ...]) -> tuple[EncodedImage, ...]:
+def encode_sizes(
+    source: Source, transports: tuple[Transport, ...], found: SourceBytes | None = None
+) -> tuple[EncodedImage, ...]:
     """Read, check and decode one image file; turn it upright, resize and encode it.
 
     A small upright JPEG or PNG that already fits travels as it is. The file is decoded once for
     all sizes.
 
+    Args:
+        source: the image.
+        transports: the sizes.
+        found: its bytes, where they have been read.
+
     Raises:
-        SampleError: ``image_missing``, ``image_unreadable`` or ``image_too_large``.
+        SampleError: as ``source.opened``.
     """
-    found = read(source)
+    found = found or read(source)
     with sample_errors(source), io.BytesIO(found.data) as file:
         check_whole(file, source)
         picture = _Picture(open_image(file, source), found, transports)

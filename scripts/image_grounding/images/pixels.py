@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From image files to upright pixels."""
 
+import contextlib
+import os
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -8,7 +10,8 @@ from PIL import Image
 
 from image_grounding.boxes.frames import Size, Transport, fit_size
 from image_grounding.errors import SampleError
-from image_grounding.images.source import MAX_FILE_PIXELS, Source, opened
+from image_grounding.images.source import MAX_FILE_PIXELS, Source, opened, read_head
+from image_grounding.storage.address import is_address
 
 # Formats that Pillow decodes by itself: never those it hands to another program (EPS).
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
@@ -94,7 +97,16 @@ def read_header(source: Source) -> Header | None:
 
 
 def _header(source: Source) -> Header:
-    with opened(source) as file, open_image(file, source) as image:
+    if is_address(source):
+        head = read_head(os.fspath(source))
+        with contextlib.suppress(Exception):  # decoders raise nearly anything on a part of a file
+            return _header_in(head, source)
+    with opened(source) as file:
+        return _header_in(file, source)
+
+
+def _header_in(file: BinaryIO, source: Source) -> Header:
+    with open_image(file, source) as image:
         orientation = 1 if _is_plain_png(image, file) else orientation_of(image)
         # A TIFF gives its upright size before it is loaded.
         turned = orientation >= 5 and image.format != "TIFF"

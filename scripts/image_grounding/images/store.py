@@ -8,15 +8,21 @@ from concurrent.futures import ThreadPoolExecutor
 
 from image_grounding.boxes.frames import Transport
 from image_grounding.images.encoding import EncodedImage, encode_sizes
+from image_grounding.images.source import look, read
+from image_grounding.storage.address import is_address
+from image_grounding.storage.store import AT_ONCE
 
 Encoded = dict[Transport, EncodedImage]
+# Addresses that are not looked at a second time.
+_LOOKS_KEPT = 4096
 
 
 class ImageStore:
     """Encoded images, shared by the samples that use them.
 
     Keeps the latest ones up to ``budget`` bytes; a file that several samples want at once is
-    read once, and decoded once for all of ``transports``.
+    read once, and decoded once for all of ``transports``. What is at an address is waited for in
+    threads of its own, as many as requests to the store may be under way.
 
     Attributes:
         transports: the sizes at which images are asked for.
@@ -28,6 +34,8 @@ class ImageStore:
         self._held = 0
         self._images: OrderedDict[tuple[str, Transport], asyncio.Task[Encoded]] = OrderedDict()
         self._threads = ThreadPoolExecutor(os.cpu_count() or 2, "images")
+        self._readers = ThreadPoolExecutor(AT_ONCE, "reading")  # they begin as they are needed
+        self._looks: OrderedDict[str, asyncio.Future[None]] = OrderedDict()
 
     async def load(self, source: str, transport: Transport) -> EncodedImage:
         """The image at ``source``, encoded for ``transport``.
@@ -52,12 +60,26 @@ class ImageStore:
             self._drop(key)
         return await self.load(source, transport)
 
+    async def look(self, source: str) -> None:
+        """See which version of an image is at its address, once; see ``source.is_unchanged``."""
+        if source not in self._looks:
+            loop = asyncio.get_running_loop()
+            self._looks[source] = loop.run_in_executor(self._readers, look, source)
+            if len(self._looks) > _LOOKS_KEPT:
+                self._looks.popitem(last=False)
+        await asyncio.shield(self._looks[source])
+
     async def _encode(
         self, key: tuple[str, Transport], transports: tuple[Transport, ...]
     ) -> Encoded:
         loop = asyncio.get_running_loop()
         try:
-            images = await loop.run_in_executor(self._threads, encode_sizes, key[0], transports)
+            found = None
+            if is_address(key[0]):
+                found = await loop.run_in_executor(self._readers, read, key[0])
+            images = await loop.run_in_executor(
+                self._threads, encode_sizes, key[0], transports, found
+            )
         except BaseException:
             self._images.pop(key, None)
             raise
@@ -77,7 +99,8 @@ class ImageStore:
 
     def close(self) -> None:
         """Let the threads go."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._readers):
+            threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _size(encoded: Encoded) -> int:

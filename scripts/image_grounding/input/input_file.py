@@ -9,10 +9,13 @@ import tempfile
 from collections.abc import Iterator
 from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
-from image_grounding.errors import InputChangedError, InputError, OutputError
+from image_grounding.errors import InputChangedError, InputError, OutputError, StoreError
 from image_grounding.files import open_lines, require_file
+from image_grounding.storage import store
+from image_grounding.storage.address import is_address
+from image_grounding.storage.facts import Facts
 
 _BLOCK = 1 << 20
 # Device, inode, size, times of the last write and of the last change of any kind.
@@ -25,11 +28,15 @@ class InputFile:
     A run reads a copy of it, so that nothing is lost when somebody writes to the file meanwhile.
 
     Args:
-        path: the file; ``.gz`` is unpacked on the way.
+        path: the file, or its address in a store; ``.gz`` is unpacked on the way.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         self.path = path
+        self._address = path if isinstance(path, str) and is_address(path) else None
+        self._file = Path() if self._address else Path(path)
+        self._packed = str(path).endswith(".gz")
+        self._facts: Facts | None = None
         self._copy: BinaryIO | None = None
         self._seen: _Identity | None = None
         self._hash = hashlib.sha256()
@@ -45,15 +52,20 @@ class InputFile:
 
         Raises:
             InputChangedError: another content than at the first reading, and there is no copy.
+            InputError: a store does not give it.
         """
+        if self._address and not self._copy:  # fetched once, whoever reads it
+            copy = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115
+            self._fetch(self._address, copy, Path(tempfile.gettempdir()))
+            self._copy = copy
         if self._copy:
-            with _again(self._copy, packed=self.path.suffix == ".gz") as file:
+            with _again(self._copy, packed=self._packed) as file:
                 yield file
             return
-        self._seen = self._seen or _identity(os.stat(self.path))
-        with open_lines(self.path) as file:
+        self._seen = self._seen or _identity(os.stat(self._file))
+        with open_lines(self._file) as file:
             yield file
-        if _identity(os.stat(self.path)) != self._seen:
+        if _identity(os.stat(self._file)) != self._seen:
             raise InputChangedError(f"the input {self.path} changed while it was read")
 
     @contextlib.contextmanager
@@ -68,9 +80,17 @@ class InputFile:
             InputError: the file cannot be read.
             OutputError: the folder takes no copy.
         """
+        if self._address:
+            with _nameless(folder) as self._copy:
+                self._fetch(self._address, self._copy, folder)
+                try:
+                    yield
+                finally:
+                    self._copy = None
+            return
         try:
-            require_file(self.path)
-            source = self.path.open("rb")
+            require_file(self._file)
+            source = self._file.open("rb")
         except OSError as error:
             raise InputError(f"cannot read the input {self.path}: {error.strerror}") from None
         with source, _nameless(folder) as self._copy:
@@ -85,22 +105,54 @@ class InputFile:
             finally:
                 self._copy = None
 
+    def mark(self) -> list[Any]:
+        """What is other once the file holds other lines, fit for JSON; empty where it is gone."""
+        with contextlib.suppress(OSError, StoreError):
+            if self._address:
+                facts = store.look(self._address)
+                return [facts.size, facts.version]
+            status = os.stat(self._file)
+            return [status.st_size, status.st_mtime_ns]
+        return []
+
     def change(self) -> InputChangedError | None:
         """What has become of the file since it was copied; None where it holds the same."""
         assert self._copy
         how = "it cannot be read any more"
         with contextlib.suppress(OSError):
-            if _identity(os.stat(self.path)) == self._seen:
+            if self._is_same(self._copy):
                 return None
-            require_file(self.path)
-            with self.path.open("rb") as now:
-                if _equal(self._copy, now):
-                    return None
             how = "it holds other lines now"
         return InputChangedError(
             f"the input {self.path} changed while the run was at work: {how}. The results are of "
             "what it held when the run began"
         )
+
+    def _is_same(self, copy: BinaryIO) -> bool:
+        """Whether the file holds what the copy does; raises OSError where it is gone."""
+        if self._address:
+            with contextlib.suppress(StoreError):  # whatever is wrong with the store for now
+                return store.look(self._address) == self._facts
+            return True
+        if _identity(os.stat(self._file)) == self._seen:
+            return True
+        require_file(self._file)
+        with self._file.open("rb") as now:
+            return _equal(copy, now)
+
+    def _fetch(self, address: str, copy: BinaryIO, folder: Path) -> None:
+        try:
+            self._facts = store.look(address)
+            for block in store.blocks(address, self._facts):
+                _write(copy, block, folder)
+                self._hash.update(block)
+            changed = store.look(address) != self._facts
+        except FileNotFoundError:
+            raise InputError(f"cannot read the input {address}: there is no such object") from None
+        except StoreError as error:
+            raise InputError(f"cannot read the input {address}: {error}") from None
+        if changed:
+            raise InputChangedError(f"the input {self.path} changed while it was read")
 
 
 def _identity(status: os.stat_result) -> _Identity:

@@ -19,6 +19,15 @@ from image_grounding.files import encodable, only_cr, strict_json
 from image_grounding.input.input_file import InputFile
 from image_grounding.input.shard import Shard
 from image_grounding.resources import load_schema
+from image_grounding.storage.address import (
+    is_address,
+    is_web,
+    join,
+    leaves,
+    may_read,
+    problem_with,
+    shown,
+)
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -26,7 +35,7 @@ if TYPE_CHECKING:
 MAX_LINE_BYTES = 16 * 1024 * 1024
 _INTEGER_OR_NONE = (int, type(None))
 _HALF = re.compile("[\ud800-\udfff]")
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|data:[^/]*/?[^/]*[;,]", re.IGNORECASE)
+_DATA = re.compile(r"data:[^/]*/?[^/]*[;,]", re.IGNORECASE)
 # A relative path that is written the same way once it is a Path.
 _PLAIN_PATH = re.compile(r"[^/\\.\x00][^/\\\x00]*(?:/[^/\\.\x00][^/\\\x00]*)*")
 
@@ -105,12 +114,12 @@ def make_sample_id(image_path: str, caption: str, *more: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _stem(source: str) -> str:
-    return PurePath(source).stem
+    return PurePath(shown(source) if is_address(source) else source).stem
 
 
 @lru_cache(maxsize=4096)
 def _readable(image_path: str) -> str:
-    return re.sub(r"[^A-Za-z0-9]+", "-", Path(image_path).stem).strip("-")[:40] or "image"
+    return re.sub(r"[^A-Za-z0-9]+", "-", _stem(image_path)).strip("-")[:40] or "image"
 
 
 class SampleReader:
@@ -119,10 +128,11 @@ class SampleReader:
     Accepts a BOM, CRLF and blank lines. Whether an image can be opened is not looked at.
 
     Args:
-        path: the file.
-        image_root: prefix of relative image paths; without it they are looked for below the
-            current folder, then beside the file.
+        path: the file, or its address in a store.
+        image_root: prefix of relative image paths, a folder or an address; without it they are
+            looked for below the current folder, then beside the file.
         outside: whether images outside of a given ``image_root`` are taken.
+        addresses: whether images are read at any address that a line names.
         identity: for records that hold the results of earlier steps: what of a record, beside
             image and caption, tells samples apart; see ``Step.identity``.
         shard: the part of the input that is wanted; None for all of it.
@@ -130,19 +140,22 @@ class SampleReader:
 
     def __init__(
         self,
-        path: Path,
+        path: Path | str,
         image_root: str = "",
         *,
         outside: bool = True,
+        addresses: bool = False,
         identity: Callable[[Mapping[str, Any]], str] | None = None,
         shard: Shard | None = None,
     ) -> None:
         self.path = path
         self.shard = shard
         self.file = InputFile(path)
-        self._folder = path.parent
+        self._folder = Path() if is_address(path) else Path(path).parent
         self.image_root = image_root
+        self._remote = is_address(image_root)
         self._bound = bool(image_root) and not outside
+        self._addresses = addresses
         self._identity = identity
 
     @property
@@ -197,10 +210,8 @@ class SampleReader:
             fields["caption"] = fields["cleaned_caption"]
         if problem := _violation(fields):
             raise SampleError("bad_line", problem)
-        if self._bound and not is_below(fields["image_path"], self.image_root):
-            shown = f"image_path {fields['image_path']!r:.100}"
-            message = f"{shown} is outside of data.image_root; data.allow_outside_root reads it"
-            raise SampleError("bad_line", message)
+        if problem := self._misplaced(fields["image_path"]):
+            raise SampleError("bad_line", problem)
         return not self.shard or self.shard.holds(fields["image_path"], fields["caption"])
 
     def _sample(
@@ -230,6 +241,26 @@ class SampleReader:
             fields=fields,
             given=self.is_of_records,
         )
+
+    def _misplaced(self, image_path: str) -> str | None:
+        """Why an image is not read where its line says that it is; None where it is."""
+        if ":" in image_path and is_address(image_path):
+            named = f"image_path {shown(image_path)!r:.100} is an address"
+            if problem := problem_with(image_path):
+                return f"{named}; {problem}"
+            allowed = may_read(image_path, self.image_root, anywhere=self._addresses)
+            return None if allowed else f"{named}; data.allow_urls reads it"
+        if not self._bound:
+            return None
+        if self._remote:
+            inside = not image_path.startswith("/")
+            inside &= not leaves(image_path, web=is_web(self.image_root))
+        else:
+            inside = is_below(image_path, self.image_root)
+        if inside:
+            return None
+        named = f"image_path {image_path!r:.100}"
+        return f"{named} is outside of data.image_root; data.allow_outside_root reads it"
 
 
 def _key(sample_id: str) -> int:
@@ -304,9 +335,9 @@ def _violation(fields: dict[str, Any]) -> str | None:
         return "image_path holds a NUL character"
     if _HALF.search(fields["image_path"]):
         return "image_path holds half a character, as a file name that is no UTF-8; rename the file"
-    if _ADDRESS.match(fields["image_path"]):
-        shown = f"image_path {fields['image_path']!r:.100}"
-        return f"{shown} is an address; images are read from files alone"
+    if _DATA.match(fields["image_path"]):
+        named = f"image_path {fields['image_path']!r:.100}"
+        return f"{named} is an address; images are read from files alone"
     return None
 
 
@@ -334,6 +365,10 @@ def _real_root(image_root: str) -> tuple[str, str]:
 
 def locate_image(image_path: str, folder: Path, image_root: str, current: Path = Path()) -> str:
     """Where an image is: below the root, else the current folder, else ``folder``."""
+    if is_address(image_path):
+        return image_path
+    if is_address(image_root):
+        return image_path if image_path.startswith("/") else join(image_root, image_path)
     if image_root and os.sep == "/" and _PLAIN_PATH.fullmatch(image_path):
         return f"{_root(image_root)}{image_path}"  # as below, in a tenth of the time
     found = _locate(image_path, folder, image_root, current)

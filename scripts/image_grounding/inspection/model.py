@@ -113,7 +113,7 @@ class Card:
     index: int
     record: Record
     flags: tuple[Flag, ...]
-    image: Path
+    image: Path | str
     picked: Picked = Picked.RANDOM
     because: str = ""
     replies: tuple[KeptReply, ...] = ()

@@ -17,7 +17,7 @@ from image_grounding.files import to_json
 from image_grounding.images.source import MAX_FILE_PIXELS, is_unchanged
 from image_grounding.input.samples import Sample
 from image_grounding.plain import from_plain, json_reader, to_plain
-from image_grounding.results.segments import Segments
+from image_grounding.results.segments import MOST_BYTES, Segments
 from image_grounding.steps.question import Finish, Reply
 from image_grounding.steps.step import Earlier, Step
 from image_grounding.steps.table import AnyStep, given_steps
@@ -94,12 +94,12 @@ class CheckpointStore(Generic[R]):
     What is saved is found by the stores that are made later.
     """
 
-    def __init__(self, step: Step[R], step_folder: Path) -> None:
+    def __init__(self, step: Step[R], step_folder: Path, segment_bytes: int = MOST_BYTES) -> None:
         self.step = step
         self._kept = json_reader(cast(Any, _Kept)[step.result_type])
         self._unusable = 0
         self._folder = step_folder / ".ckpt"
-        self._segments = Segments(self._folder)
+        self._segments = Segments(self._folder, segment_bytes)
 
     @property
     def unusable(self) -> int:
@@ -129,6 +129,10 @@ class CheckpointStore(Generic[R]):
         for sample_id in self._segments.ids():
             if text := self._text(sample_id):
                 yield sample_id, text.decode("utf-8", "replace")
+
+    def has(self, sample_id: str) -> bool:
+        """Whether there is one, whether it still holds or not."""
+        return self._text(sample_id) is not None
 
     def load(
         self, sample: Sample, earlier: Earlier, *, replies: bool = False

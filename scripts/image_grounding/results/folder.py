@@ -11,6 +11,7 @@ from image_grounding.plain import from_plain, to_plain
 from image_grounding.results.checkpoints import CheckpointStore
 from image_grounding.results.failures import FailureLog
 from image_grounding.results.run_state import RunState
+from image_grounding.results.segments import MOST_BYTES
 from image_grounding.steps.step import Step
 from image_grounding.steps.table import AnyStep, all_steps
 
@@ -24,10 +25,16 @@ _MARK_NAME = ".outputs.json"
 
 
 class ResultsFolder:
-    """What lies where in ``results_dir``."""
+    """What lies where in ``results_dir``.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: the folder.
+        segment_bytes: how large a file of checkpoints grows.
+    """
+
+    def __init__(self, path: Path, segment_bytes: int = MOST_BYTES) -> None:
         self.path = path
+        self._segment_bytes = segment_bytes
 
     def step(self, step: AnyStep) -> Path:
         """The folder of a step."""
@@ -43,7 +50,7 @@ class ResultsFolder:
 
     def checkpoints(self, step: Step[R]) -> CheckpointStore[R]:
         """The checkpoints of a step."""
-        return CheckpointStore(step, self.step(step))
+        return CheckpointStore(step, self.step(step), self._segment_bytes)
 
     def open_failures(self, steps: Sequence[AnyStep]) -> dict[AnyStep, FailureLog]:
         """The failure logs of these steps, to be written; raises OutputError."""

@@ -24,6 +24,7 @@ from image_grounding.steps.annotations import Instance
 from image_grounding.steps.extraction import EXTRACTION
 from image_grounding.steps.grounding import GROUNDING
 from image_grounding.steps.table import AnyStep, all_steps
+from image_grounding.storage.address import is_address, may_read, problem_with, root_of
 
 # No picture has so many pixels on a side.
 _MOST = 10**9
@@ -184,15 +185,22 @@ class Results:
             )
         return found
 
-    def image_of(self, record: Record) -> Path:
-        """Where a record's image should be on this machine; it may be gone."""
+    def image_of(self, record: Record) -> Path | str:
+        """Where a record's image should be, a path or an address; it may be gone.
+
+        An address that the run itself would not have read is no better than a file that is gone.
+        """
         data = self.spec_section("data")
         there = Path(_text_in(self.summary, "working_folder") or ".")
         root = _text_in(data, "image_root") if self._image_root is None else self._image_root
-        if root and self._image_root is None:
+        root = root_of(root, _text_in(data, "input_jsonl"))
+        if root and self._image_root is None and not is_address(root):
             root = str(there / root)
         beside = there / _text_in(data, "input_jsonl") if data else self.file
-        return Path(locate_image(record.image_path, beside.parent, root, current=there))
+        found = locate_image(record.image_path, beside.parent, root, current=there)
+        readable = is_address(found) and not problem_with(found)
+        anywhere = data.get("allow_urls") is True
+        return found if readable and may_read(found, root, anywhere=anywhere) else Path(found)
 
     def image_key(self, record: Record) -> str:
         """What tells images apart: one path, however a record spells it.

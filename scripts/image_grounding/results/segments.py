@@ -21,8 +21,8 @@ _IS_SEGMENT = re.compile(r"segment-(\d{5,})\.jsonl")
 # How every line begins, and how one goes on that takes its id's text away.
 _START = b'{"sample_id": "'
 _GONE = b'", "gone": true}'
-# Of one segment; then the next one begins.
-_MOST_BYTES = 1 << 28
+# Of one segment, where nobody wants less.
+MOST_BYTES = 1 << 28
 # More segments, or more bytes that count no more, are worth a fresh start.
 _MOST_SEGMENTS, _MOST_WASTE = 64, 1 << 26
 _BLOCK = 8192
@@ -39,13 +39,15 @@ class Segments:
 
     Args:
         folder: where the segments are; it may be missing.
+        most_bytes: of one segment; then the next one begins.
 
     Attributes:
         damaged: how many whole lines were met that do not begin as a text does.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, most_bytes: int = MOST_BYTES) -> None:
         self.folder = folder
+        self._most_bytes = most_bytes
         self.damaged = 0
         self._index: Places | None = None
         self._seen: dict[int, int] = {}  # bytes of each segment that are in the index
@@ -180,7 +182,7 @@ class Segments:
         return line if line.endswith(b"\n") else None
 
     def _write(self, line: bytes) -> None:
-        if self._out is None or self._written > _MOST_BYTES:
+        if self._out is None or self._written > self._most_bytes:
             self._begin()
         assert self._out
         try:

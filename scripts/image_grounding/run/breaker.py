@@ -10,9 +10,11 @@ from image_grounding.errors import (
     RejectedRequestError,
     RunEndingError,
     SampleError,
+    StoreUnusableError,
     UnreachableError,
     UnusableEndpointError,
 )
+from image_grounding.images.source import UNAVAILABLE
 from image_grounding.steps.table import AnyStep
 
 # A model none of whose first answers can be used will not do better later; an endpoint that
@@ -29,7 +31,8 @@ class Breaker:
     """Looks at the failures of a run, each step for itself.
 
     Attributes:
-        limit: so many samples in a row that the endpoint failed end the run.
+        limit: so many samples in a row that the endpoint, or the store of the pictures, failed
+            end the run.
     """
 
     limit: int
@@ -86,11 +89,13 @@ class Breaker:
 def _is_its_own(error: Exception) -> bool:
     """Whether a failure says nothing of the samples to come."""
     if isinstance(error, SampleError):
-        return error.reason != INTERNAL
+        return error.reason not in (INTERNAL, UNAVAILABLE)
     return isinstance(error, BlockedError)
 
 
-def _ended(error: Exception, why: str) -> UnusableEndpointError:
+def _ended(error: Exception, why: str) -> EndpointError:
+    if isinstance(error, SampleError) and error.reason == UNAVAILABLE:
+        return StoreUnusableError(f"{error}; the run stops: {why}")
     remedy = error.remedy if isinstance(error, EndpointError) else None
     if not _is_its_own(error) and isinstance(error, SampleError):
         remedy = "this is a bug: report it with the message; the same command goes on"

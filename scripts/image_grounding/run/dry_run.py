@@ -71,7 +71,7 @@ class DryRun:
         self._shard = shard
         self._selection = Selection(input_of(spec, steps, shard), pilot)
         folder = ResultsFolder(spec.results_dir)
-        require_shard(folder, shard)
+        require_shard(folder, shard, spec.results)
         self._stores = [folder.checkpoints(step) for step in steps]
         kept = any(store.count() for store in self._stores)
         self._recall = kept and not spec.workflow.force_reprocess
@@ -204,7 +204,7 @@ class DryRun:
             "status": status[self.exit_code],
             "dry_run": True,
             "input": str(self._selection.source.path),
-            "results_dir": str(self._spec.results_dir),
+            "results_dir": self._spec.results,
             "steps": [store.step.number for store in self._stores],
             "selection": pilot.plain() if pilot else None,
             "shard": self._shard.plain() if self._shard else None,

@@ -18,6 +18,7 @@ from image_grounding.errors import (
     ImageGroundingError,
     InputChangedError,
     InputError,
+    SpecError,
 )
 from image_grounding.input.samples import SampleReader
 from image_grounding.input.selection import Pilot, Selection
@@ -30,11 +31,13 @@ from image_grounding.results.standing import made_from, mark_outputs, standing_o
 from image_grounding.run.engine import ONLINE, Engine
 from image_grounding.run.pipeline import Pipeline
 from image_grounding.run.progress import Reporter
+from image_grounding.run.remote import folder_of
 from image_grounding.run.shard_folder import require_shard
 from image_grounding.run.state_keeper import StateKeeper
 from image_grounding.run.summary import make_summary
 from image_grounding.spec import Spec
 from image_grounding.steps.table import AnyStep, chosen_steps, given_steps
+from image_grounding.storage.address import is_address, problem_with, problem_with_lines_at
 from image_grounding.teachers import Teacher
 
 _STATUS = {
@@ -76,10 +79,10 @@ def run(
         SpecError: the backend's packages are missing.
     """
     steps = chosen_steps(spec.workflow.steps)
-    folder = ResultsFolder(spec.results_dir)
+    folder = folder_of(spec)
     source = input_of(spec, steps, shard)
     with source.file.held(spec.results_dir), folder.lock():
-        require_shard(folder, shard)
+        require_shard(folder, shard, spec.results)
         selection = Selection(source, pilot)
         if selection.total == 0:
             reporter.say(f"shard {shard} holds no line of {source.path}")
@@ -103,10 +106,11 @@ def input_of(spec: Spec, steps: Sequence[AnyStep], shard: Shard | None = None) -
 
     Raises:
         InputError: that step has no records yet.
+        SpecError: nothing can be read at an address that the spec names.
     """
     given = given_steps(steps)
     if not given:
-        return _reader(spec, Path(spec.data.input_jsonl), shard=shard)
+        return _reader(spec, _input(spec), shard=shard)
     path = ResultsFolder(spec.results_dir).records(given[-1])
     if not path.is_file():
         first, before = steps[0].number, given[-1].number
@@ -114,9 +118,22 @@ def input_of(spec: Spec, steps: Sequence[AnyStep], shard: Shard | None = None) -
     return _reader(spec, path, identity=given[-1].identity, shard=shard)
 
 
-def _reader(spec: Spec, path: Path, **more: Any) -> SampleReader:
+def _input(spec: Spec) -> Path | str:
+    source = spec.data.input_jsonl
+    if not is_address(source):
+        return Path(source)
+    if problem := problem_with_lines_at(source):
+        raise SpecError(f"data.input_jsonl: {problem}")
+    return source
+
+
+def _reader(spec: Spec, path: Path | str, **more: Any) -> SampleReader:
     data = spec.data
-    return SampleReader(path, data.image_root, outside=data.allow_outside_root, **more)
+    if is_address(data.image_root) and (problem := problem_with(data.image_root)):
+        raise SpecError(f"data.image_root: {problem}")
+    return SampleReader(
+        path, data.root, outside=data.allow_outside_root, addresses=data.allow_urls, **more
+    )
 
 
 def _run(
@@ -159,7 +176,7 @@ def _run(
     _say_what_matters(reporter, summary)
     for log in failures.values():
         if log.by_reason:
-            reporter.say(f"failed: {log.by_reason_text()}; all of them in {log.path}")
+            reporter.say(f"failed: {log.by_reason_text()}; all of them in {spec.place(log.path)}")
     return RunResult(code, summary, pipeline.stopped_by)
 
 

@@ -13,8 +13,13 @@ def shard_in(folder: ResultsFolder) -> Shard | None:
     return Shard.from_plain(state.shard if state else folder.read_summary().get("shard"))
 
 
-def require_shard(folder: ResultsFolder, shard: Shard | None) -> None:
+def require_shard(folder: ResultsFolder, shard: Shard | None, named: str) -> None:
     """See that a folder holds nothing but what a run of ``shard`` may add to.
+
+    Args:
+        folder: the results.
+        shard: of the run; None for the whole input.
+        named: where the results are, for a person.
 
     Raises:
         InputError: finished samples of another shard, or of a whole input, are in it.
@@ -29,6 +34,6 @@ def require_shard(folder: ResultsFolder, shard: Shard | None) -> None:
             "picture in one shard"
         )
     raise InputError(
-        f"{folder.path} holds {holds}, and this run is of "
+        f"{named} holds {holds}, and this run is of "
         f"{f'shard {shard}' if shard else 'the whole input'}: each needs a results_dir of its own"
     )

@@ -44,11 +44,11 @@ def make_summary(
         "status": status,
         # What ended the run before its time: a budget, an outage, another error; else None.
         "stopped_by": getattr(pipeline.stopped_by, "reason", None),
-        "results_dir": str(spec.results_dir),
+        "results_dir": spec.results,
         # Relative paths in here and in the spec start from it.
         "working_folder": working_folder,
-        "annotations": str(spec.results_dir / "annotations.jsonl"),
-        "failures": [str(log.path) for log in failures.values() if log.by_reason],
+        "annotations": spec.place(spec.results_dir / "annotations.jsonl"),
+        "failures": [spec.place(log.path) for log in failures.values() if log.by_reason],
         # None for the whole input, or shard; else what a pilot takes of it.
         "selection": pilot.plain() if pilot else None,
         # None for the whole input.

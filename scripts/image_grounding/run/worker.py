@@ -16,6 +16,7 @@ from image_grounding.steps.drive import Carrier, Driven, Replay, drive
 from image_grounding.steps.question import Reply
 from image_grounding.steps.step import Earlier
 from image_grounding.steps.table import AnyStep
+from image_grounding.storage.address import is_address
 from image_grounding.teachers import Teacher
 
 # So many wrong sizes are named one by one; all of them are counted.
@@ -138,6 +139,7 @@ class SampleWorker:
         Raises:
             StepFailed: with the step and what happened in it.
         """
+        await self._look(sample)
         with _within(self._first):
             done = load_finished(sample, list(self._stores.values()), recall=self._recall)
         earlier, through = done.earlier, 0
@@ -256,6 +258,12 @@ class SampleWorker:
         await self._ready()
         self.findings.usable_inputs += 1
         return image
+
+    async def _look(self, sample: Sample) -> None:
+        """Which version of a picture is at its address, where something is kept of it."""
+        wanted = is_address(sample.image) and (self._recall or self._reread)
+        if wanted and any(store.has(sample.sample_id) for store in self._stores.values()):
+            await self._teacher.images.look(sample.image)
 
     async def _load(self, sample: Sample) -> EncodedImage:
         profile, images = self._teacher.profile, self._teacher.images

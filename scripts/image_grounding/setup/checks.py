@@ -27,6 +27,7 @@ from image_grounding.setup.starting import how_to_start, reference
 from image_grounding.setup.state import Doubted, Refused, State
 from image_grounding.spec.capabilities import capabilities_of
 from image_grounding.steps.extraction import EXTRACTION
+from image_grounding.storage.address import is_address
 
 _FIRST_LINES = 20
 _SHOWN = 3
@@ -35,7 +36,9 @@ _MOST_FOLDERS = 200
 
 
 def look_at_input(path: str, state: State) -> None:
-    """Read the first lines as a run would, and show them."""
+    """Read the first lines as a run would, and show them; not from a store, which gives all."""
+    if is_address(resolved(path)):
+        return state.say("  it is read by the run; the dry run looks at it")
     try:
         items = list(islice(SampleReader(Path(resolved(path))), _FIRST_LINES))
     except InputError as error:
@@ -59,6 +62,8 @@ def look_at_input(path: str, state: State) -> None:
 
 def guess_image_root(state: State) -> str:
     """The folder below which most of the first images are; "" where none is needed."""
+    if is_address(resolved(state.answers.get("input_jsonl", ""))):
+        return ""
     folder = _input_folder(state)
     try:
         below = sorted(path for path in islice(folder.iterdir(), _MOST_FOLDERS) if path.is_dir())
@@ -85,7 +90,9 @@ def _images(root: str, state: State) -> list[Path]:
 
 
 def look_at_image_root(root: str, state: State) -> None:
-    """See whether the first images are there."""
+    """See whether the first images are there; the dry run looks at addresses."""
+    if is_address(resolved(root) if root else ""):
+        return
     images = _images(root, state)
     missing = [path for path in images if not exists(path)]
     if images and len(missing) == len(images):

@@ -17,6 +17,7 @@ from image_grounding.errors import SpecError
 from image_grounding.setup.state import LooksLikeKeyError, Refused, State
 from image_grounding.spec import load_spec
 from image_grounding.spec.secrets import HARMLESS_QUERY
+from image_grounding.storage.address import is_address, problem_with
 
 _KEY_PREFIXED = re.compile(r"(?:nvapi-|AIza|sk-|hf_|gsk_|xai-|Bearer\s)[\w.~+/=-]{8,}", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -54,6 +55,8 @@ def parse_path(text: str, state: State) -> str:
 def parse_input(text: str, state: State) -> str:
     """A file that is there."""
     path = parse_path(text, state)
+    if _is_good_address(resolved(path), state):
+        return path
     if not isfile(resolved(path)):
         raise Refused("it is a folder" if isdir(resolved(path)) else "there is no such file")
     return path
@@ -64,14 +67,32 @@ def parse_folder(text: str, state: State) -> str:
     if not text.strip():
         return ""
     path = parse_path(text, state)
+    if _is_good_address(resolved(path), state):
+        return path
     if not isdir(resolved(path)):
         raise Refused("it is a file" if isfile(resolved(path)) else "there is no such folder")
     return path
 
 
+def _is_good_address(text: str, state: State) -> bool:
+    """Whether it is an address at which something can be read; one at which nothing can stands not.
+
+    TAO knows none.
+    """
+    if not is_address(text):
+        return False
+    if state.tao:
+        raise Refused("TAO reads files alone, no addresses")
+    if problem := problem_with(text):
+        raise Refused(problem)
+    return True
+
+
 def parse_results_dir(text: str, state: State) -> str:
     """A folder that is there and can be written, or can be made."""
     path = parse_path(text, state)
+    if is_address(resolved(path)):
+        raise Refused("a folder here; an address can be written into the spec by hand")
     above = abspath(resolved(path))
     while not exists(above):
         above = dirname(above)

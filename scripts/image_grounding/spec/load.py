@@ -37,6 +37,8 @@ from image_grounding.spec.secrets import (
     mark_secrets,
     redact,
 )
+from image_grounding.storage.address import is_address
+from image_grounding.storage.mirror import problem_with_results_at, staging_of
 
 _SPEC_ENDINGS = (".yaml", ".yml")
 _PREFIX = "image_grounding"
@@ -71,6 +73,10 @@ def load_spec(
     problems = violations(values)
     if problems:
         raise SpecError("\n".join(problems))
+    results = values["results_dir"]
+    url = results.rstrip("/") if is_address(results) else ""
+    if url and (problem := problem_with_results_at(url)):
+        raise SpecError(f"results_dir: {problem}")
     own = values[_PREFIX]
     if own["workflow"]["max_cost"] is not None and None in own["vlm"]["prices"].values():
         raise SpecError("workflow.max_cost needs vlm.prices.input and vlm.prices.output")
@@ -79,7 +85,8 @@ def load_spec(
     written = _plain(config)[_PREFIX]["vlm"]["openai"]
     own["vlm"]["openai"] = _with_extras(own["vlm"]["openai"], written)
     return Spec(
-        results_dir=Path(values["results_dir"]),
+        results_dir=staging_of(url) if url else Path(results),
+        results_url=url,
         data=build(Data, own["data"]),
         workflow=build(Workflow, own["workflow"]),
         vlm=build(Vlm, own["vlm"]),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, cast, get_type_hints
 
 from image_grounding.spec.secrets import SHORTEST, secrets_of
+from image_grounding.storage.address import root_of
 
 Backend = Literal["gemini", "openai", "local"]
 AutoBool = Literal["auto", True, False]
@@ -22,6 +23,12 @@ class Data:
     input_jsonl: str
     image_root: str
     allow_outside_root: bool
+    allow_urls: bool
+
+    @property
+    def root(self) -> str:
+        """Where relative image paths start, as far as the spec says: beside an input in a store."""
+        return root_of(self.image_root, self.input_jsonl)
 
 
 @dataclass(frozen=True)
@@ -172,7 +179,8 @@ class Spec:
     """A validated spec.
 
     ``redacted`` is its plain form, fit for a file: no secrets. ``notes`` are sentences on what was
-    given with it and has no effect.
+    given with it and has no effect. ``results_url`` is the address at which results are kept; then
+    ``results_dir`` is the folder on this machine in which they are made.
     """
 
     results_dir: Path
@@ -182,6 +190,19 @@ class Spec:
     inspection: Limits
     redacted: dict[str, Any]
     notes: tuple[str, ...] = ()
+    results_url: str = ""
+
+    @property
+    def results(self) -> str:
+        """Where results are, as a person reads it."""
+        return self.place(self.results_dir)
+
+    def place(self, path: Path) -> str:
+        """Where a file of the results is, as a person reads it."""
+        if not self.results_url:
+            return str(path)
+        below = path.relative_to(self.results_dir).as_posix()
+        return self.results_url if below == "." else f"{self.results_url}/{below}"
 
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from image_grounding.cli.common import print_json, reporting_errors
+from image_grounding.cli.common import output_needed, print_json, reporting_errors
 from image_grounding.cli.evaluate_view import show_evaluation
 from image_grounding.errors import Exit, InputError
 from image_grounding.evaluation.evaluate import Figure, evaluate
@@ -30,6 +30,7 @@ def evaluate_tool(
     """Measure a run against ground truth: recall, accuracy, IoU, calibration."""
     with reporting_errors():
         wanted = dict(_minimum(text) for text in minima)
+        output_needed(results_dir, output)
         results = Results(results_dir)
         evaluation = evaluate(results, read_truth(truth_path, truth_format), resamples, seed)
         below = _below(evaluation.metrics, wanted)

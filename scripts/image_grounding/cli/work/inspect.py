@@ -6,7 +6,7 @@ import webbrowser
 from pathlib import Path
 from typing import Any
 
-from image_grounding.cli.common import print_json, reporting_errors
+from image_grounding.cli.common import output_needed, print_json, reporting_errors
 from image_grounding.cli.inspect_view import View
 from image_grounding.errors import Exit, InputError, OutputError
 from image_grounding.inspection.advice import Decision, advise
@@ -44,6 +44,7 @@ def inspect_tool(
     view = View(quiet=quiet)
     with reporting_errors():
         wanted = next((known for known in all_steps() if known.number == step), None)
+        output_needed(results_dir, output)
         results = Results(results_dir, wanted, image_root)
         folder = output or (results_dir if results_dir.is_dir() else results_dir.parent) / "report"
         if review:

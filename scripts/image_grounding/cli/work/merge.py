@@ -14,7 +14,7 @@ _ONLY_IN_FILE = {"spec", "versions", "working_folder"}
 def merge_tool(
     results: tuple[Path, ...],
     output: Path,
-    source: Path | None,
+    source: Path | str | None,
     image_root: str | None,
     allow_missing: bool,
     quiet: bool,

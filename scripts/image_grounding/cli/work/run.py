@@ -14,12 +14,13 @@ from image_grounding.cli.common import (
     say_error,
 )
 from image_grounding.cli.tables import show_findings, show_records
-from image_grounding.errors import Exit
+from image_grounding.errors import Exit, SpecError
 from image_grounding.input.selection import Pilot
 from image_grounding.input.shard import Shard
 from image_grounding.run.dry_run import DryRun
 from image_grounding.run.estimate import BATCH_DISCOUNT
 from image_grounding.run.progress import Reporter, make_reporter
+from image_grounding.run.remote import results_there, results_to_look_at
 from image_grounding.run.run import run
 from image_grounding.spec import Spec, load_spec
 
@@ -59,10 +60,17 @@ def run_tool(
         reporter = make_reporter(quiet=quiet)
         for note in spec.notes:
             reporter.say(note)
+        if batch and spec.results_url:
+            raise SpecError(
+                "batch queues need a results_dir that is a folder: their jobs are kept in it; "
+                f"{spec.results_url} is an address"
+            )
         if dry:
             whole = None if decode == "all" else int(decode)
             discount = BATCH_DISCOUNT if engine == "batch" else 1.0
-            sys.exit(_look(DryRun(spec, reporter, pilot, whole, part, discount=discount), quiet))
+            with results_to_look_at(spec) as there:
+                look = DryRun(there, reporter, pilot, whole, part, discount=discount)
+                sys.exit(_look(look, quiet))
         if batch:
             from image_grounding.batch.cancelling import cancel_jobs
             from image_grounding.batch.making import QueueOptions
@@ -74,9 +82,12 @@ def run_tool(
                 print_json(report)
                 sys.exit(report["exit_code"])
             result = run_batch(spec, reporter, pilot, part, options, Waiting(wait, poll_s))
+            _show_table(spec, table, quiet)
         else:
-            _warn_of_jobs(spec, reporter)
-            result = run(spec, reporter, pilot, part)
+            with results_there(spec, reporter.say):
+                _warn_of_jobs(spec, reporter)
+                result = run(spec, reporter, pilot, part)
+                _show_table(spec, table, quiet)
         # The rest of it is in run_summary.json; what a program reads now stays short.
         short = {k: value for k, value in result.summary.items() if k not in _ONLY_IN_FILE}
         summary = {"exit_code": int(result.exit_code), **short}
@@ -84,10 +95,14 @@ def run_tool(
             summary |= error_facts(result.error)
             if not quiet:
                 say_error(result.error)
-        if table and not quiet:
-            show_records(spec.results_dir / "annotations.jsonl", table)
         print_json(summary)
     sys.exit(result.exit_code)
+
+
+def _show_table(spec: Spec, table: int, quiet: bool) -> None:
+    """Show the first records of a run that has ended."""
+    if table and not quiet:
+        show_records(spec.results_dir / "annotations.jsonl", table)
 
 
 def _warn_of_jobs(spec: Spec, reporter: Reporter) -> None:

@@ -71,7 +71,7 @@ class DatasetCounts:
         default_factory=lambda: frozenset(c.name for c in RECORD.checks if not c.weight)
     )
 
-    def add(self, record: Record, flags: Sequence[Flag], image: Path) -> None:
+    def add(self, record: Record, flags: Sequence[Flag], image: Path | str) -> None:
         """Count a record, its flags, and how its boxes fit its image."""
         boxes = [box for expression in record.expressions for box in expression.instances]
         ungrounded = sum(not expression.instances for expression in record.expressions)

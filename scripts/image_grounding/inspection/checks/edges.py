@@ -48,9 +48,9 @@ class EdgeVotes:
 class PictureSample:
     """A sample of the pictures of a data set, of constant size and the same in any order."""
 
-    _chosen: dict[int, tuple[Record, Path]] = field(default_factory=dict)
+    _chosen: dict[int, tuple[Record, Path | str]] = field(default_factory=dict)
 
-    def add(self, record: Record, image: Path) -> None:
+    def add(self, record: Record, image: Path | str) -> None:
         """Consider the picture of a record; each counts once."""
         if any(expression.instances for expression in record.expressions):
             rank = zlib.crc32(record.image_path.encode("utf-8", "replace"))
@@ -65,7 +65,7 @@ class PictureSample:
         return EdgeVotes(votes.count("as_read"), votes.count("exchanged"))
 
 
-def _better_fits(record: Record, image: Path) -> Iterator[str]:
+def _better_fits(record: Record, image: Path | str) -> Iterator[str]:
     """For each box that tells, which reading of it fits the picture better."""
     boxes = [instance.bbox for item in record.expressions for instance in item.instances]
     try:

@@ -143,10 +143,10 @@ def _card(card: Card) -> dict[str, Any]:
 
 
 def _add_pictures(
-    data: dict[str, Any], inspection: Inspection, thumbnails: Mapping[Path, Thumbnail]
+    data: dict[str, Any], inspection: Inspection, thumbnails: Mapping[Path | str, Thumbnail]
 ) -> None:
     """Add each picture once, however many cards show it."""
-    places: dict[Path, int] = {}
+    places: dict[Path | str, int] = {}
     for card, fields in zip(inspection.cards, data["cards"], strict=True):
         thumbnail = thumbnails[card.image]
         if thumbnail.url is None:

@@ -33,18 +33,18 @@ class Thumbnail:
     problem: str = ""
 
 
-def make_thumbnails(paths: Iterable[Path], budget: int) -> dict[Path, Thumbnail]:
+def make_thumbnails(paths: Iterable[Path | str], budget: int) -> dict[Path | str, Thumbnail]:
     """A thumbnail for each different path.
 
     Each picture gets an equal share of the remaining budget, so that later pictures use what small
     ones leave.
 
     Args:
-        paths: image files; repeated paths cost nothing.
+        paths: image files and addresses; repeated paths cost nothing.
         budget: bytes for all URLs together.
     """
     wanted = list(dict.fromkeys(paths))
-    made: dict[Path, Thumbnail] = {}
+    made: dict[Path | str, Thumbnail] = {}
     rung = 0
     for index, path in enumerate(wanted):
         share = budget // (len(wanted) - index)
@@ -59,7 +59,7 @@ def make_thumbnails(paths: Iterable[Path], budget: int) -> dict[Path, Thumbnail]
     return made
 
 
-def _fitted(path: Path, share: int, rung: int) -> tuple[Thumbnail, int]:
+def _fitted(path: Path | str, share: int, rung: int) -> tuple[Thumbnail, int]:
     image: Image.Image | None = None
     while rung < len(_RUNGS):
         side, quality = _RUNGS[rung]

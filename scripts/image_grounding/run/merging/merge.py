@@ -54,7 +54,7 @@ def merge(
     out: Path,
     say: Callable[[str], None],
     *,
-    source: Path | None = None,
+    source: Path | str | None = None,
     image_root: str | None = None,
     allow_missing: bool = False,
 ) -> Merged:

@@ -4,6 +4,7 @@
 import filecmp
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from image_grounding.input.samples import SampleReader
 from image_grounding.results.folder import ResultsFolder
 from image_grounding.run.merging.parts import Part
 from image_grounding.steps.table import AnyStep, given_steps
+from image_grounding.storage.address import is_address, problem_with_lines_at, root_of
 
 
 def data_of(part: Part) -> dict[str, Any]:
@@ -24,7 +26,7 @@ def data_of(part: Part) -> dict[str, Any]:
         return {}
     there = str(part.summary.get("working_folder") or "")
     paths = {
-        name: os.path.join(there, value)
+        name: value if is_address(value) else os.path.join(there, value)
         for name in ("input_jsonl", "image_root")
         if isinstance(value := found.get(name), str) and value
     }
@@ -34,7 +36,7 @@ def data_of(part: Part) -> dict[str, Any]:
 def input_of(
     parts: Sequence[Part],
     steps: Sequence[AnyStep],
-    given: Path | None,
+    given: Path | str | None,
     image_root: str | None,
 ) -> SampleReader:
     """The input that all parts went through.
@@ -42,7 +44,7 @@ def input_of(
     Args:
         parts: what is merged.
         steps: that were done, in order.
-        given: in place of the input that the parts name.
+        given: in place of the input that the parts name; a file, or its address in a store.
         image_root: in place of the one that they name.
 
     Raises:
@@ -51,16 +53,26 @@ def input_of(
     sections = [section for part in parts if (section := data_of(part))]
     first = sections[0] if sections else {}
     root = str(first.get("image_root") or "") if image_root is None else image_root
-    outside = bool(first.get("allow_outside_root", False))
+    reader = partial(
+        SampleReader,
+        outside=bool(first.get("allow_outside_root", False)),
+        addresses=bool(first.get("allow_urls", False)),
+    )
     if needed := given_steps(steps):
         path = _records_of(parts, needed[-1])
-        return SampleReader(path, root, outside=outside, identity=needed[-1].identity)
+        root = root_of(root, str(first.get("input_jsonl") or ""))
+        return reader(path, root, identity=needed[-1].identity)
     named = sorted({str(section.get("input_jsonl")) for section in sections})
     if given is None and len(named) > 1:
         raise InputError(f"the results are of different inputs ({', '.join(named)}): give --input")
     if given is None and not named:
         raise InputError("no run in these results came to its end, so that --input must be given")
-    return SampleReader(given or Path(named[0]), root, outside=outside)
+    source = given or named[0]
+    if not is_address(source):
+        return reader(Path(source), root)
+    if problem := problem_with_lines_at(str(source)):
+        raise InputError(f"cannot read the input {source}: {problem}")
+    return reader(source, root_of(root, str(source)))
 
 
 def _records_of(parts: Sequence[Part], step: AnyStep) -> Path:
@@ -87,4 +99,4 @@ def keep_given(source: SampleReader, folder: ResultsFolder, steps: Sequence[AnyS
         OutputError: they cannot be written.
     """
     if needed := given_steps(steps):
-        copy_atomic(source.path, folder.records(needed[-1]))
+        copy_atomic(Path(source.path), folder.records(needed[-1]))

@@ -15,6 +15,7 @@ from image_grounding.run.merging.parts import Part
 from image_grounding.run.merging.source import data_of
 from image_grounding.run.summary import versions
 from image_grounding.steps.table import AnyStep
+from image_grounding.storage.address import is_address
 
 if TYPE_CHECKING:
     from image_grounding.run.merging.merge import Tally
@@ -185,7 +186,11 @@ def _spec(parts: Sequence[Part], out: str, source: SampleReader) -> dict[str, An
     found = _section(part.summary, "spec")
     data = data_of(part)
     if not source.is_of_records:
-        data["input_jsonl"] = os.path.abspath(source.path)
-        data["image_root"] = os.path.abspath(source.image_root) if source.image_root else ""
+        data["input_jsonl"] = _whole(str(source.path))
+        data["image_root"] = _whole(source.image_root) if source.image_root else ""
     own = {**_section(found, "image_grounding"), "data": data}
     return {**found, "results_dir": out, "image_grounding": own}
+
+
+def _whole(path: str) -> str:
+    return path if is_address(path) else os.path.abspath(path)
