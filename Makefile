@@ -25,10 +25,10 @@ test: $(VENV)/test-ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 4 --dist worksteal
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-faults: $(VENV)/test-ready
-	$(BIN)/python -m pytest -n 4 --dist worksteal tests/faults
+	$(BIN)/python -m pytest -n auto --dist worksteal tests/faults
 
 test-extras: $(VENV)/extras-ready
 	$(BIN)/python -m pytest tests/extras
