@@ -33,10 +33,12 @@ def batch(project: Project, server: BatchServer, *more: str, **environment: str)
     )
 
 
-def until_done(project: Project, server: BatchServer, *more: str, most: int = 12) -> Ran:
+def until_done(
+    project: Project, server: BatchServer, *more: str, most: int = 12, **environment: str
+) -> Ran:
     """The same command, as long as jobs are under way."""
     for _ in range(most):
-        ran = batch(project, server, *more)
+        ran = batch(project, server, *more, **environment)
         if ran.code != WAITING:
             return ran
     raise AssertionError(ran.err)
