@@ -2,10 +2,12 @@
 """The store of checkpoints: what was put is there, whatever happens to the process."""
 
 import json
+import resource
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -115,6 +117,7 @@ def test_a_folder_that_goes_away_is_an_error(tmp_path: Path) -> None:
 
 WRITER = """
 import sys
+from collections.abc import Iterator
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from image_grounding.results.segments import Segments
@@ -155,3 +158,25 @@ def test_damaged_lines_hide_no_others(tmp_path: Path, damage: bytes) -> None:
     store = Segments(tmp_path)
     assert len(texts(store)) == 6
     assert store.damaged == damage.endswith(b"\n")
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """Files of this process take 1,000 bytes; then they are full."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    heard = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGXFSZ, heard)
+
+
+def test_what_follows_a_text_that_did_not_fit_is_whole(tmp_path: Path, small_files: None) -> None:
+    store = Segments(tmp_path)
+    store.put(text(IDS[0], "first"))
+    with pytest.raises(OSError, match="too large"):
+        store.put(text(IDS[1], "x" * 5_000))
+    store.put(text(IDS[2], "third"))
+    again = Segments(tmp_path)
+    assert texts(again) == {IDS[0]: text(IDS[0], "first"), IDS[2]: text(IDS[2], "third")}
+    assert again.damaged == 0

@@ -148,6 +148,8 @@ def copy_atomic(source: Path, path: Path) -> None:
         shutil.copyfile(source, temporary)
         os.replace(temporary, path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
 

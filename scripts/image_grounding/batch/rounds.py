@@ -126,8 +126,8 @@ class BatchEngine:
                 f"the batch queue refused the jobs: {why}", remedy=_REMEDY_REFUSED
             )
         if self._open() and not collected.news and self._journal.fact(_WALKED) == self._walk():
-            self._say(f"no job has ended since the last time; {self._waiting_text()}")
-            summary = {**folder.read_summary(), "status": self._waiting_text(), **self.facts()}
+            self._say(f"no job has ended since the last time; {self.waiting_text()}")
+            summary = {**folder.read_summary(), "status": self.waiting_text(), **self.facts()}
             return RunResult(Exit.WAITING, summary)
         result = run(self._spec, reporter, pilot, shard, self)
         self._tally = Tally()
@@ -227,9 +227,6 @@ class BatchEngine:
 
     def waiting_text(self) -> str:
         """See ``Engine.waiting_text``."""
-        return self._waiting_text()
-
-    def _waiting_text(self) -> str:
         count = len(self._open())
         return f"waiting for {count} {'job' if count == 1 else 'jobs'}"
 

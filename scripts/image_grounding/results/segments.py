@@ -25,7 +25,6 @@ _GONE = b'", "gone": true}'
 MOST_BYTES = 1 << 28
 # More segments, or more bytes that count no more, are worth a fresh start.
 _MOST_SEGMENTS, _MOST_WASTE = 64, 1 << 26
-_BLOCK = 8192
 _FILES_OPEN = 16
 # A line that is longer is no text of ours.
 _LONGEST = 1 << 26
@@ -194,6 +193,7 @@ class Segments:
         except OSError:
             with contextlib.suppress(OSError):
                 self._out.truncate(self._written)
+                self._out.seek(self._written)  # else what follows lies behind a hole
             raise
         self._written += len(line)
 

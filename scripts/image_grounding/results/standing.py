@@ -71,23 +71,23 @@ def mark_outputs(
     folder: ResultsFolder, source: str | None, steps: Sequence[AnyStep], written: Written
 ) -> None:
     """Keep what outputs of all of the input were made from; raises OutputError."""
-    if source is None:
+    files = _files(folder, steps)
+    if source is None or files is None:
         return
     records = {step.number: count for step, count in written.records.items()}
-    mark = OutputsMark(
-        source, _files(folder, steps), records, dict(written.dropped_boxes), written.clipped_boxes
-    )
+    mark = OutputsMark(source, files, records, dict(written.dropped_boxes), written.clipped_boxes)
     folder.write_mark(OutputsMark, mark)
 
 
-def _files(folder: ResultsFolder, steps: Sequence[AnyStep]) -> dict[str, tuple[int, int]]:
+def _files(folder: ResultsFolder, steps: Sequence[AnyStep]) -> dict[str, tuple[int, int]] | None:
+    """Of ``OutputsMark``; None where they are not all there, or a killed run left more."""
     found = {}
     for path in (folder.records(), *map(folder.records, steps)):
         try:
             status = path.stat()
         except OSError:
-            return {}
-        if temporary_of(path).exists():  # of a run that was killed; writing anew removes it
-            return {}
+            return None
+        if temporary_of(path).exists():  # writing anew removes it
+            return None
         found[path.relative_to(folder.path).as_posix()] = (status.st_size, status.st_mtime_ns)
     return found
