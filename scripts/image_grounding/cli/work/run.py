@@ -18,6 +18,7 @@ from image_grounding.errors import Exit, SpecError
 from image_grounding.input.selection import Pilot
 from image_grounding.input.shard import Shard
 from image_grounding.run.dry_run import DryRun
+from image_grounding.run.engine import ONLINE, Engine
 from image_grounding.run.estimate import BATCH_DISCOUNT
 from image_grounding.run.progress import Reporter, make_reporter
 from image_grounding.run.remote import results_there, results_to_look_at
@@ -36,6 +37,9 @@ def run_tool(
     seed: int,
     shard: str | None,
     engine: str,
+    ray_address: str | None,
+    ray_workers: int | None,
+    ray_wait_s: float | None,
     wait: bool,
     poll_s: float,
     job_requests: int | None,
@@ -49,7 +53,9 @@ def run_tool(
         raise click.UsageError("--limit and --sample exclude each other")
     if not re.fullmatch(r"all|\d{1,12}", decode):
         raise click.UsageError("--check-images takes a number, or all")
-    batch = engine != "online"
+    batch = engine in ("batch", "batch-files")
+    if (ray_address or ray_workers or ray_wait_s) and engine != "ray":
+        raise click.UsageError("--ray-address, --ray-workers and --ray-wait belong to --engine ray")
     if (wait or job_requests or cancel) and not batch:
         raise click.UsageError("--wait, --job-requests and --cancel belong to --engine batch")
     pilot = Pilot(limit) if limit else Pilot(sample, seed) if sample else None
@@ -86,7 +92,8 @@ def run_tool(
         else:
             with results_there(spec, reporter.say):
                 _warn_of_jobs(spec, reporter)
-                result = run(spec, reporter, pilot, part)
+                carrier = _ray(ray_address, ray_workers, ray_wait_s) if engine == "ray" else ONLINE
+                result = run(spec, reporter, pilot, part, carrier)
                 _show_table(spec, table, quiet)
         # The rest of it is in run_summary.json; what a program reads now stays short.
         short = {k: value for k, value in result.summary.items() if k not in _ONLY_IN_FILE}
@@ -97,6 +104,13 @@ def run_tool(
                 say_error(result.error)
         print_json(summary)
     sys.exit(result.exit_code)
+
+
+def _ray(address: str | None, workers: int | None, wait_s: float | None) -> Engine:
+    from image_grounding.cluster.connection import RayOptions
+    from image_grounding.cluster.engine import RayEngine
+
+    return RayEngine(RayOptions(address, workers, wait_s or RayOptions.wait_s))
 
 
 def _show_table(spec: Spec, table: int, quiet: bool) -> None:
