@@ -81,11 +81,8 @@ class ImageStore:
             raise
         encoded = dict(zip(transports, images, strict=True))
         self._held += _size(encoded)
-        for oldest, task in list(self._images.items()):
-            if self._held <= self._budget:
-                break
-            if task.done():  # this one is not yet, so that it stays
-                self._drop(oldest)
+        while self._held > self._budget and (oldest := self._oldest()):
+            self._drop(oldest)
         return encoded
 
     async def encode(
@@ -97,6 +94,10 @@ class ImageStore:
         if is_address(source):
             found = await loop.run_in_executor(self._readers, read, source)
         return await loop.run_in_executor(self._threads, encode_sizes, source, transports, found)
+
+    def _oldest(self) -> tuple[str, Transport] | None:
+        """Of those that are done: the one that was just made is not yet, so that it stays."""
+        return next((key for key, task in self._images.items() if task.done()), None)
 
     def _drop(self, key: tuple[str, Transport]) -> None:
         task = self._images.pop(key, None)
