@@ -25,11 +25,11 @@ def actor_class() -> type[Any]:
             import sys
 
             if self.worker is None:
-                sys.path.insert(0, code)
-                try:
-                    from image_grounding.cluster.worker import Worker
-                finally:
-                    sys.path.remove(code)  # the scripts beside the package hide other modules
+                before = sys.path[:]
+                sys.path[:0] = [code] if code else []
+                from image_grounding.cluster.worker import Worker
+
+                sys.path[:] = before  # the scripts beside the package would hide other modules
                 self.worker = Worker(pickle.loads(settings), folder)
 
         async def call(self, message: bytes) -> bytes | None:

@@ -24,6 +24,10 @@ _STORE_BYTES = 100_000_000
 # More calls than a run ever has under way.
 _AT_ONCE = 10_000
 _CONNECT_S = 10.0
+_REMEDY = (
+    "see with ray status on this machine whether it is there; Ray and Python must have the "
+    "versions of the cluster, and where it wants a token, RAY_AUTH_MODE=token must be set here, too"
+)
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # What Ray names the cluster that a process belongs to, as in a job that was submitted to it.
 _ADDRESS_VARIABLE = "RAY_ADDRESS"
@@ -149,7 +153,9 @@ class Connection:
     def _unreachable(self, error: Exception) -> ClusterError:
         why = str(error).strip().partition("\n")[0][:300] or type(error).__name__
         if self._options.cluster:
-            return ClusterError(f"cannot use the Ray cluster at {self._options.cluster}: {why}")
+            return ClusterError(
+                f"cannot use the Ray cluster at {self._options.cluster}: {why}", remedy=_REMEDY
+            )
         return ClusterError(f"cannot start Ray on this machine: {why}")
 
     async def begin(self, actor: Any, settings: bytes) -> None:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs by way of Ray: see ``RayEngine``."""
 
+import contextlib
+import os
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,8 +16,12 @@ from image_grounding.cluster.images import RemoteImages
 from image_grounding.cluster.pool import Pool
 from image_grounding.environment import extra_needed
 from image_grounding.errors import SpecError
+from image_grounding.input.selection import Pilot
+from image_grounding.input.shard import Shard
 from image_grounding.results.folder import ResultsFolder
 from image_grounding.run.pipeline import Pipeline
+from image_grounding.run.progress import Reporter
+from image_grounding.run.run import RunResult, run
 from image_grounding.spec import Spec, Vlm
 from image_grounding.spec.capabilities import capabilities_of
 from image_grounding.teachers import Teacher
@@ -33,6 +39,13 @@ class RayEngine:
     def __init__(self, options: RayOptions) -> None:
         self._options = options
         self._pool: Pool | None = None
+
+    def go(
+        self, spec: Spec, reporter: Reporter, pilot: Pilot | None, shard: Shard | None
+    ) -> RunResult:
+        """See ``run``; what Ray writes on stdout of ended workers is for nobody."""
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+            return run(spec, reporter, pilot, shard, self)
 
     def make_teacher(self, spec: Spec, say: Callable[[str], None]) -> Teacher:
         """See ``Engine.make_teacher``; raises SpecError where Ray is missing, or of no use."""

@@ -86,10 +86,10 @@ class Pool:
             except WorkerGoneError:
                 self._gone(place, life)
                 self._blame(source)
-                raise RequestLostError("a worker of Ray ended") from None
+                raise RequestLostError from None
         if answer is None:  # a new one, which does not know its work yet
             self._gone(place, life)
-            raise RequestLostError("a worker of Ray has begun anew")
+            raise RequestLostError
         self._deaths.pop(source, None)
         if isinstance(answer, Trouble):
             raise as_error(answer)

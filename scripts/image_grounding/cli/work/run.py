@@ -3,6 +3,7 @@
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -18,13 +19,13 @@ from image_grounding.errors import Exit, SpecError
 from image_grounding.input.selection import Pilot
 from image_grounding.input.shard import Shard
 from image_grounding.run.dry_run import DryRun
-from image_grounding.run.engine import ONLINE, Engine
 from image_grounding.run.estimate import BATCH_DISCOUNT
 from image_grounding.run.progress import Reporter, make_reporter
 from image_grounding.run.remote import results_there, results_to_look_at
-from image_grounding.run.run import run
+from image_grounding.run.run import RunResult, run
 from image_grounding.spec import Spec, load_spec
 
+Run = Callable[[Spec, Reporter, Pilot | None, Shard | None], RunResult]
 _ONLY_IN_FILE = {"spec", "versions", "working_folder"}
 
 
@@ -58,6 +59,7 @@ def run_tool(
         raise click.UsageError("--ray-address, --ray-workers and --ray-wait belong to --engine ray")
     if (wait or job_requests or cancel) and not batch:
         raise click.UsageError("--wait, --job-requests and --cancel belong to --engine batch")
+    go = _by_ray(ray_address, ray_workers, ray_wait_s) if engine == "ray" else run
     pilot = Pilot(limit) if limit else Pilot(sample, seed) if sample else None
     with reporting_errors():
         spec = load_spec(spec_file, overrides, without_keys=dry)
@@ -92,8 +94,7 @@ def run_tool(
         else:
             with results_there(spec, reporter.say):
                 _warn_of_jobs(spec, reporter)
-                carrier = _ray(ray_address, ray_workers, ray_wait_s) if engine == "ray" else ONLINE
-                result = run(spec, reporter, pilot, part, carrier)
+                result = go(spec, reporter, pilot, part)
                 _show_table(spec, table, quiet)
         # The rest of it is in run_summary.json; what a program reads now stays short.
         short = {k: value for k, value in result.summary.items() if k not in _ONLY_IN_FILE}
@@ -106,11 +107,11 @@ def run_tool(
     sys.exit(result.exit_code)
 
 
-def _ray(address: str | None, workers: int | None, wait_s: float | None) -> Engine:
+def _by_ray(address: str | None, workers: int | None, wait_s: float | None) -> Run:
     from image_grounding.cluster.connection import RayOptions
     from image_grounding.cluster.engine import RayEngine
 
-    return RayEngine(RayOptions(address, workers, wait_s or RayOptions.wait_s))
+    return RayEngine(RayOptions(address, workers, wait_s or RayOptions.wait_s)).go
 
 
 def _show_table(spec: Spec, table: int, quiet: bool) -> None:
