@@ -6,7 +6,7 @@ import contextlib
 import time
 import zlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,8 @@ from image_grounding.cluster.connection import Connection, WorkerBrokenError, Wo
 from image_grounding.cluster.trouble import Trouble, as_error
 from image_grounding.errors import ClusterError, RequestLostError, SampleError
 
-# A picture over which so many workers ended is given up; after one less it is alone with its turn.
-_MOST_DEATHS = 3
+# A picture that was with so many workers as they ended has to wait for a turn of its own.
+_SUSPECT = 2
 _PAUSE_S = 0.5
 
 
@@ -78,14 +78,15 @@ class Pool:
             SampleError: the workers end over this picture.
             Exception: what the method failed with.
         """
-        async with self._turn(source):
-            place = await self._place_for(source or repr(arguments[0]))
+        alone = self._deaths[source] >= _SUSPECT
+        async with self._alone if alone else contextlib.nullcontext():
+            place = await self._place_for(source or repr(arguments[0]), sure=alone)
             life = place.life
             try:
                 answer = await self._connection.call(place.actor, method, *arguments)
             except WorkerGoneError:
                 self._gone(place, life)
-                self._blame(source)
+                self._blame(source, alone=alone)
                 raise RequestLostError from None
         if answer is None:  # a new one, which does not know its work yet
             self._gone(place, life)
@@ -95,30 +96,34 @@ class Pool:
             raise as_error(answer)
         return answer
 
-    @contextlib.asynccontextmanager
-    async def _turn(self, source: str) -> AsyncIterator[None]:
-        """One at a time of those over which workers may have ended."""
-        if self._deaths[source] >= _MOST_DEATHS - 1:
-            async with self._alone:
-                yield
-        else:
-            yield
-
-    def _blame(self, source: str) -> None:
+    def _blame(self, source: str, *, alone: bool) -> None:
+        """Many were with a worker that ended; only one that was alone with it may have done it."""
         self._resent += 1
-        if not source:
-            return
-        self._deaths[source] += 1
-        if self._deaths[source] >= _MOST_DEATHS:
+        if alone:
             del self._deaths[source]
             raise SampleError(
                 "worker_lost",
-                f"{_MOST_DEATHS} workers of Ray ended over the image {source}: out of memory?",
+                f"workers of Ray end, one after another, over the image {source}: out of memory?",
             )
+        if source:
+            self._deaths[source] += 1
 
     # -- who is there ----------------------------------------------------------------------------
 
-    async def _place_for(self, key: str) -> _Place:
+    async def _place_for(self, key: str, *, sure: bool) -> _Place:
+        """A worker that is there, as far as is known; or that it is ``sure`` of."""
+        while True:
+            place = await self._known_place_for(key)
+            if not sure:
+                return place
+            life = place.life
+            try:
+                await self._connection.begin(place.actor, self._settings)
+                return place
+            except (WorkerGoneError, WorkerBrokenError):
+                self._gone(place, life)
+
+    async def _known_place_for(self, key: str) -> _Place:
         if not self._places:
             await self._opened()
         while (place := self._choose(key)) is None:
