@@ -7,9 +7,8 @@ from typing import Any
 def actor_class() -> type[Any]:
     """A class that needs nothing where it arrives, being one of this function's own."""
 
+    # Ray starts it anew where it ends, and then it knows nothing again.
     class ImageGroundingWorker:
-        """A process of Ray that is told its work by ``begin``, anew each time that it begins."""
-
         def __init__(self) -> None:
             self.worker: Any = None
 
