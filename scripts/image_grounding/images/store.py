@@ -13,7 +13,7 @@ from image_grounding.storage.address import is_address
 from image_grounding.storage.store import AT_ONCE
 
 Encoded = dict[Transport, EncodedImage]
-# What is held of an image besides its bytes takes about so many.
+# What is known of an image whose bytes are elsewhere takes about so many.
 _FACTS_BYTES = 1_000
 # Addresses that are not looked at a second time.
 _LOOKS_KEPT = 4096
@@ -112,4 +112,4 @@ class ImageStore:
 
 def _size(encoded: Encoded) -> int:
     """Bytes with their base64; a file that travels as it is counts once for each size."""
-    return sum(len(image.data) * 7 // 3 + _FACTS_BYTES for image in encoded.values())
+    return sum(len(image.data) * 7 // 3 or _FACTS_BYTES for image in encoded.values())
