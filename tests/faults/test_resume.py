@@ -376,8 +376,8 @@ def test_no_leftovers(server: Loopback, make_project: Maker) -> None:
     project.run(server)
     names = {path.name for path in project.results.iterdir()}
     assert names == {
-        ".lock", ".outputs.json", "annotations.jsonl", "run_state.json", "run_summary.json",
-        "step_0_expression_extraction", "step_1_grounding",
+        ".finished.json", ".lock", ".outputs.json", "annotations.jsonl", "run_state.json",
+        "run_summary.json", "step_0_expression_extraction", "step_1_grounding",
     }  # fmt: skip
     assert not list(project.results.rglob("*.tmp"))
 
