@@ -36,8 +36,8 @@ _CHANGED = (
     "the endpoint began to write its boxes in another convention at about this sample; it is "
     "asked for again by the next run"
 )
-# Of samples that are known to be finished; then others have their turn.
-_RECALLED_AT_ONCE = 256
+# Lines that may take no more than a moment; then others have their turn.
+_TURN_LINES = 64
 # Fewer samples in a row than this that the endpoint failed end no run.
 _FEWEST_IN_A_ROW = 8
 # So long a diagnosis of what ended the run may take.
@@ -187,9 +187,8 @@ class Pipeline:
                 self.tally.lines += len(group)
                 if not self._recall(group):
                     await self._handle_group(group)
-                elif self.tally.lines % _RECALLED_AT_ONCE:
-                    continue
-                await asyncio.sleep(0)
+                if self.tally.lines % _TURN_LINES == 0:
+                    await asyncio.sleep(0)
                 if self._stop.is_set():
                     return
 
