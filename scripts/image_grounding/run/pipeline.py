@@ -302,7 +302,8 @@ class Pipeline:
             self.tally.internal_errors += 1
             error = SampleError(INTERNAL, f"{type(error).__name__}: {error}"[:300])
         answered = self._teacher.traffic().answered
-        end = self._breaker.error_after(step, error, answered=answered)
+        again = self._failures[step].failed_before(sample.sample_id)
+        end = self._breaker.error_after(step, error, answered=answered, again=again)
         if end:
             self._halt(end)
         if end is error:  # the endpoint's state is not this sample's failure

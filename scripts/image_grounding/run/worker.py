@@ -140,6 +140,8 @@ class SampleWorker:
         if kind is None:
             return False
         self._known[kind] += 1
+        for step in self._stores:
+            self._recalled(step)
         return True
 
     def end(self) -> None:
@@ -148,7 +150,7 @@ class SampleWorker:
             assert self._index
             self.findings.usable_inputs += count
             for step, provenance in zip(self._stores, self._index.kinds[kind], strict=True):
-                self._count_recalled(step, provenance, count)
+                self._count_made_by(step, provenance, count)
 
     async def annotate(self, sample: Sample, seat: Seat | None = None) -> Outcome:
         """Take a sample through the steps.
@@ -297,8 +299,11 @@ class SampleWorker:
             if self.findings.wrong_sizes <= _WRONG_SIZES_SHOWN:
                 self._say(f"{warning}; the file's size is used")
 
-    def _count_recalled(self, step: AnyStep, provenance: Mapping[str, Any], count: int = 1) -> None:
+    def _count_recalled(self, step: AnyStep, provenance: Mapping[str, Any]) -> None:
         self._recalled(step)
+        self._count_made_by(step, provenance)
+
+    def _count_made_by(self, step: AnyStep, provenance: Mapping[str, Any], count: int = 1) -> None:
         measured = provenance.get("measured_convention")
         for name, value in provenance.items():
             # A convention says nothing of a step that asks for no boxes.
