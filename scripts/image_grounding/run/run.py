@@ -169,6 +169,7 @@ def _run(
     summary = make_summary(
         spec, teacher, pipeline, written, failures,
         previous=folder.read_summary(),
+        unreported=reporter.unreported,
         working_folder=working_folder,
         unusable_checkpoints=sum(store.unusable for store in stores.values()),
         selection=selection,
@@ -176,7 +177,7 @@ def _run(
     )  # fmt: skip
     summary |= engine.facts()
     folder.write_summary(summary)
-    reporter.end(summary["status"], pipeline.stopped_by)
+    reporter.end(summary["status"], pipeline.stopped_by, in_summary=True)
     _say_what_matters(reporter, summary)
     for log in failures.values():
         if log.by_reason:
