@@ -7,12 +7,15 @@ from image_grounding.errors import RequestLostError
 from image_grounding.images.encoding import EncodedImage
 from image_grounding.images.store import ImageStore
 
+# Bytes of what is known of images: some thousand, more than a run has under way.
+_BUDGET = 8_000_000
+
 
 class RemoteImages(ImageStore):
     """Gives images without their bytes, which stay with the workers of ``pool``."""
 
     def __init__(self, pool: Pool) -> None:
-        super().__init__()
+        super().__init__(_BUDGET)
         self._pool = pool
 
     async def encode(

@@ -13,6 +13,7 @@ from typing import Any
 from image_grounding.cluster.connection import Connection, WorkerBrokenError, WorkerGoneError
 from image_grounding.cluster.trouble import Trouble, as_error
 from image_grounding.errors import ClusterError, RequestLostError, SampleError
+from image_grounding.run.breaker import WORKER_LOST
 
 # A picture that was with so many workers as they ended has to wait for a turn of its own.
 _SUSPECT = 2
@@ -102,7 +103,7 @@ class Pool:
         if alone:
             del self._deaths[source]
             raise SampleError(
-                "worker_lost",
+                WORKER_LOST,
                 f"workers of Ray end, one after another, over the image {source}: out of memory?",
             )
         if source:

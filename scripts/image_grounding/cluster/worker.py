@@ -14,6 +14,9 @@ from image_grounding.images.store import ImageStore
 from image_grounding.spec import Vlm
 from image_grounding.steps.question import Question, Reply
 
+# Bytes of the images that one worker holds for the requests to come: of some hundred at a time.
+_BUDGET = 200_000_000
+
 
 class Worker:
     """Does its work in one event loop, many calls at a time; what fails comes back as a value.
@@ -27,7 +30,7 @@ class Worker:
         with contextlib.suppress(OSError):
             os.chdir(folder)
         self._vlm = vlm
-        self._images = ImageStore()
+        self._images = ImageStore(_BUDGET)
         self._endpoint: Endpoint | None = None
 
     async def load(
