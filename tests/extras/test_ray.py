@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,16 @@ import pytest
 
 from conftest import Project, write_jsonl
 from support.loopback import Answer, Call, Loopback, after_calls
-from support.ray_cluster import Cluster, descendants, kill_workers, ray_cluster, workers_below
-from support.scripts import Ran, Running, running_script
+from support.ray_cluster import (
+    WORKER,
+    Cluster,
+    descendants,
+    kill_workers,
+    ray_cluster,
+    sessions_folder,
+    workers_below,
+)
+from support.scripts import Ran, running_script
 
 KEY = "sk-of-this-test-alone-0123456789"
 
@@ -147,10 +156,9 @@ def test_rates_hold_for_all_workers_together(
 
 
 def test_a_picture_that_ends_workers_costs_its_own_sample(
-    project: Project, server: Loopback, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    project: Project, server: Loopback, cluster: Cluster
 ) -> None:
     """Each time that it is fetched, the workers are killed."""
-    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
     class Pictures(SimpleHTTPRequestHandler):
         def __init__(self, *given: Any) -> None:
@@ -207,6 +215,18 @@ def test_without_a_worker_a_run_ends_and_goes_on(
     assert (went_on.code, went_on.json["ray"]["workers"]) == (0, 1), went_on.err
 
 
+def test_a_run_outlives_its_cluster(project: Project, server: Loopback) -> None:
+    server.delay = 0.1
+    with ray_cluster() as dying:
+        after_calls(server, 9, lambda: threading.Thread(target=dying.kill).start())
+        ran = ran_by(dying, project, server, "--ray-wait", "1")
+    assert (ran.code, ran.json["stopped_by"]) == (4, "ray"), ran.err
+    assert 0 < len(project.annotations()) == ran.json["counts"]["annotated"] < 12
+    server.fault = lambda call: None
+    went_on = project.run(server)
+    assert (went_on.code, went_on.json["counts"]["annotated"]) == (0, 12)
+
+
 def test_no_cluster_at_an_address(project: Project, server: Loopback) -> None:
     ran = project.run(server, "--engine", "ray", "--ray-address", "127.0.0.1:1")
     assert (ran.code, ran.json["stopped_by"]) == (4, "ray"), ran.err
@@ -216,9 +236,9 @@ def test_no_cluster_at_an_address(project: Project, server: Loopback) -> None:
 
 
 def test_a_ray_of_its_own_keeps_no_secret_and_leaves_no_process(
-    project: Project, make_project: Callable[..., Project], tmp_path_factory: Any
+    project: Project,
 ) -> None:
-    with Loopback(key=KEY) as server, _short_folder() as folder:
+    with Loopback(key=KEY) as server, sessions_folder() as folder:
         seen: list[str] = []
         given = (
             *("--engine", "ray", "--ray-workers", "2"),
@@ -228,11 +248,11 @@ def test_a_ray_of_its_own_keeps_no_secret_and_leaves_no_process(
         environment = {"MODEL_KEY": KEY, "RAY_TMPDIR": str(folder), "HOME": str(folder)}
         command = ("run_pipeline.py", *project.overrides(server, *given))
         with running_script(*command, **environment) as running:
-            after_calls(server, 5, lambda: seen.extend(_lines_of(running)))
+            after_calls(server, 5, lambda: seen.extend(descendants(running.pid).values()))
             ran = running.wait()
         assert (ran.code, ran.json["counts"]["annotated"]) == (0, 12), ran.err
         assert any("raylet" in line for line in seen)
-        assert sum(line.startswith("ray::ImageGroundingWorker") for line in seen) == 2
+        assert sum(line.startswith(WORKER) for line in seen) == 2
         assert not any(KEY in line for line in seen)
         files = [path for path in folder.rglob("*") if path.is_file()]
         assert any("gcs_server" in path.name for path in files)
@@ -242,7 +262,7 @@ def test_a_ray_of_its_own_keeps_no_secret_and_leaves_no_process(
 
 
 def test_a_killed_run_takes_its_ray_along(project: Project, server: Loopback) -> None:
-    with _short_folder() as folder:
+    with sessions_folder() as folder:
         killed = interrupted(
             project, server, 5, signal.SIGKILL, "--engine", "ray",
             RAY_TMPDIR=str(folder), HOME=str(folder),
@@ -255,10 +275,6 @@ def test_a_killed_run_takes_its_ray_along(project: Project, server: Loopback) ->
         for pid in left:
             os.kill(pid, signal.SIGKILL)
         assert _are_agents(left)
-
-
-def _lines_of(running: Running) -> list[str]:
-    return list(descendants(running.pid).values())
 
 
 def _are_agents(found: dict[int, str]) -> bool:
@@ -275,16 +291,3 @@ def _left_over(folder: Path) -> dict[int, str]:
         except OSError:
             continue
     return found
-
-
-def _short_folder() -> Any:
-    """Ray's sockets have long names, of which there may be 107 bytes."""
-    import contextlib
-    import tempfile
-
-    @contextlib.contextmanager
-    def made() -> Iterator[Path]:
-        with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as name:
-            yield Path(name)
-
-    return made()

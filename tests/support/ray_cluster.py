@@ -68,6 +68,19 @@ class Cluster:
     def options(self) -> tuple[str, ...]:
         return ("--engine", "ray", "--ray-address", self.address)
 
+    def kill(self) -> None:
+        """End all of it; in peace that would take half a minute."""
+        for pid in (self.pid, *descendants(self.pid)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def sessions_folder() -> Iterator[Path]:
+    """A folder for Ray's sessions, whose sockets have long names of at most 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as name:
+        yield Path(name)
+
 
 @contextlib.contextmanager
 def ray_cluster(cpus: int = 2) -> Iterator[Cluster]:
@@ -75,7 +88,7 @@ def ray_cluster(cpus: int = 2) -> Iterator[Cluster]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as folder:  # its sockets' names
+    with sessions_folder() as folder:
         command = [
             *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
             *("--node-ip-address=127.0.0.1", f"--port={port}", f"--num-cpus={cpus}"),
@@ -87,17 +100,15 @@ def ray_cluster(cpus: int = 2) -> Iterator[Cluster]:
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **token}
         )
         assert head.stdout
+        cluster = Cluster(head.pid, f"127.0.0.1:{port}", folder, token)
         try:
             seen = b""
             while b"--block" not in seen:  # its last words before it waits
                 line = head.stdout.readline()
                 assert line, seen
                 seen += line
-            yield Cluster(head.pid, f"127.0.0.1:{port}", Path(folder), token)
+            yield cluster
         finally:
-            started = descendants(head.pid)
-            for pid in (head.pid, *started):  # in peace it would take half a minute
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            cluster.kill()
             head.wait()
             head.stdout.close()

@@ -7,6 +7,7 @@ This is the only module that knows Ray, which is imported when it is first neede
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import pickle
 import socket
@@ -24,6 +25,8 @@ _STORE_BYTES = 100_000_000
 # More calls than a run ever has under way.
 _AT_ONCE = 10_000
 _CONNECT_S = 10.0
+# What comes between the end of the waiting and that of the process.
+_IN_ORDER_S = 600
 _REMEDY = (
     "see with ray status on this machine whether it is there; Ray and Python must have the "
     "versions of the cluster, and where it wants a token, RAY_AUTH_MODE=token must be set here, too"
@@ -122,6 +125,9 @@ class Connection:
         wanted, cluster = self._options.workers, self._options.cluster
         if cluster:
             _require_listener(cluster)
+            # Ray would end this process a minute after the cluster's head; the run ends in order.
+            patience = math.ceil(self._options.wait_s) + _IN_ORDER_S
+            os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(patience))
             code = {"py_modules": [_PACKAGE], "excludes": ["__pycache__"]}
             ray.init(address=cluster, runtime_env=code, **quiet)
         else:
