@@ -218,8 +218,8 @@ def test_without_a_worker_a_run_ends_and_goes_on(
 def test_a_run_outlives_its_cluster(project: Project, server: Loopback) -> None:
     server.delay = 0.1
     with ray_cluster() as dying:
-        after_calls(server, 9, lambda: threading.Thread(target=dying.kill).start())
-        ran = ran_by(dying, project, server, "--ray-wait", "1")
+        after_calls(server, 18, lambda: threading.Thread(target=dying.kill).start())
+        ran = ran_by(dying, project, server, "--ray-wait", "15")
     assert (ran.code, ran.json["stopped_by"]) == (4, "ray"), ran.err
     assert 0 < len(project.annotations()) == ran.json["counts"]["annotated"] < 12
     server.fault = lambda call: None
