@@ -9,6 +9,7 @@ from image_grounding.asking import Endpoint, make_endpoint
 from image_grounding.asking.endpoints.negotiation import Terms
 from image_grounding.boxes.frames import Transport
 from image_grounding.cluster.trouble import Trouble, as_trouble
+from image_grounding.errors import EndpointError
 from image_grounding.images.encoding import EncodedImage
 from image_grounding.images.store import ImageStore
 from image_grounding.spec import Vlm
@@ -32,6 +33,8 @@ class Worker:
         self._vlm = vlm
         self._images = ImageStore(_BUDGET)
         self._endpoint: Endpoint | None = None
+        with contextlib.suppress(EndpointError):  # which the first request meets, too
+            self._made_endpoint()  # importing an SDK takes seconds, which requests would wait for
 
     async def load(
         self, source: str, transports: tuple[Transport, ...]
@@ -49,11 +52,15 @@ class Worker:
         try:
             picture = question.picture
             image = await self._images.load(picture.source, picture.transport) if picture else None
-            if self._endpoint is None:
-                self._endpoint = make_endpoint(self._vlm, _say_nothing)
-            return await self._endpoint.send(self._endpoint.request(question, image, terms))
+            endpoint = self._made_endpoint()
+            return await endpoint.send(endpoint.request(question, image, terms))
         except Exception as error:
             return as_trouble(error)
+
+    def _made_endpoint(self) -> Endpoint:
+        if self._endpoint is None:
+            self._endpoint = make_endpoint(self._vlm, _say_nothing)
+        return self._endpoint
 
 
 def _say_nothing(message: str) -> None:
