@@ -31,7 +31,7 @@ class Worker:
         with contextlib.suppress(OSError):
             os.chdir(folder)
         self._vlm = vlm
-        self._images = ImageStore(_BUDGET)
+        self._images = ImageStore(_BUDGET, cpus=1)  # as Ray counts it
         self._endpoint: Endpoint | None = None
         with contextlib.suppress(EndpointError):  # which the first request meets, too
             self._made_endpoint()  # importing an SDK takes seconds, which requests would wait for

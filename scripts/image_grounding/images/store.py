@@ -24,18 +24,19 @@ class ImageStore:
 
     Keeps the latest ones up to ``budget`` bytes; a file that several samples want at once is
     read once, and decoded once for all of ``transports``. What is at an address is waited for in
-    threads of its own, as many as requests to the store may be under way.
+    threads of its own, as many as requests to the store may be under way. It decodes on ``cpus``,
+    or on all that there are.
 
     Attributes:
         transports: the sizes at which images are asked for.
     """
 
-    def __init__(self, budget: int = 32_000_000) -> None:
+    def __init__(self, budget: int = 32_000_000, cpus: int | None = None) -> None:
         self.transports: tuple[Transport, ...] = ()
         self._budget = budget
         self._held = 0
         self._images: OrderedDict[tuple[str, Transport], asyncio.Task[Encoded]] = OrderedDict()
-        self._threads = ThreadPoolExecutor(os.cpu_count() or 2, "images")
+        self._threads = ThreadPoolExecutor(cpus or os.cpu_count() or 2, "images")
         self._readers = ThreadPoolExecutor(AT_ONCE, "reading")  # they begin as they are needed
         self._looks: OrderedDict[str, asyncio.Future[None]] = OrderedDict()
 
