@@ -149,8 +149,10 @@ def test_rates_hold_for_all_workers_together(
 ) -> None:
     times: list[float] = []
     server.fault = lambda call: times.append(time.monotonic())
-    ran = ran_by(cluster, project, server, "workflow.requests_per_minute=120", "--limit", "10")
+    given = ("workflow.requests_per_minute=120", "--limit", "10", "--ray-workers", "3")
+    ran = ran_by(cluster, project, server, *given)
     assert (ran.code, len(times)) == (0, 21), ran.err
+    assert "the cluster has 2 CPUs for 3 workers of Ray" in ran.err
     # Two a second for both together, and those of the first tenth of a minute at once.
     assert times[-1] - times[0] >= (len(times) - 1 - 12) / 2 * 0.9
 

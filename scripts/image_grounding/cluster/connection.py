@@ -213,9 +213,9 @@ class Connection:
 
 
 def _shut_down() -> None:
-    import ray
-
     with contextlib.suppress(Exception):
+        import ray
+
         ray.shutdown()
 
 
@@ -227,4 +227,4 @@ def _require_listener(address: str) -> None:
             "give host:port or auto, on a node of the cluster or in a job of ray job submit"
         )
     if colon and port.isdecimal():
-        socket.create_connection((host, int(port)), _CONNECT_S).close()
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S).close()
