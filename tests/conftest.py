@@ -12,19 +12,17 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 
+from support.authority import trust_one_authority
 from support.browser import LEFT_OUT, REQUIRED, find_browser, running_browser
 from support.loopback import Loopback
 from support.scenes import Scene, make_scene
-from support.scripts import ROOT, SCRIPTS, Ran, Started, run_script, start_script
+from support.scripts import SCRIPTS, Ran, Started, run_script, start_script
 
 sys.path.append(str(SCRIPTS))
 # The suite starts a great many processes; without bytecode each would compile the SDKs anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
-# Every client of an SDK reads the authorities that TLS trusts, and no test meets any of them:
-# from a folder they are read when they are needed, from a file at once.
-os.environ.pop("SSL_CERT_FILE", None)
-os.environ["SSL_CERT_DIR"] = str(ROOT)
+trust_one_authority()
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
