@@ -25,10 +25,9 @@ SIZES = [
     ((333, 1007), 1, "png"),
     ((1000, 1000), 1, "png"),
     ((640, 480), 6, "jpg"),
-    ((1200, 1000), 3, "jpg"),  # more than families without a size of their own get
-    ((900, 1300), 8, "jpg"),
+    ((900, 1300), 3, "jpg"),  # more than families without a size of their own get
 ]
-LARGE = [((2400, 1800), 1, "jpg"), ((1800, 2400), 8, "jpg")]  # more than any transport here
+LARGE = [((1800, 2400), 8, "jpg")]  # more than any transport here
 AUTO = "vlm.coordinates=auto"
 
 
