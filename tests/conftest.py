@@ -2,7 +2,6 @@
 """Fixtures: the loopback server, input files, scripts run as users run them."""
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,17 +11,15 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 
-from support.authority import trust_one_authority
+from support import surroundings
 from support.browser import LEFT_OUT, REQUIRED, find_browser, running_browser
 from support.loopback import Loopback
 from support.scenes import Scene, make_scene
 from support.scripts import SCRIPTS, Ran, Started, run_script, start_script
 
 sys.path.append(str(SCRIPTS))
-# The suite starts a great many processes; without bytecode each would compile the SDKs anew.
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
-trust_one_authority()
+surroundings.prepare()
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
