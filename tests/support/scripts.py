@@ -36,6 +36,8 @@ _LATE = (
     *("image_grounding.launch", "image_grounding.teachers.vlm", "pkgutil", "encodings.utf_8_sig"),
     *("encodings.unicode_escape", "click._textwrap", "PIL.ImageOps"),
     *("numpy", "matplotlib.backends.backend_agg", "matplotlib.figure", "rich._emoji_codes"),
+    *("questionary", "prompt_toolkit.input.vt100", "prompt_toolkit.output.vt100"),
+    *("prompt_toolkit.key_binding.bindings.search", "rich.status", "encodings.idna"),
     *(f"PIL.{kind}ImagePlugin" for kind in ("Jpeg", "Png", "Bmp", "Gif", "Ppm", "WebP", "Avif")),
 )
 PRELOADED = [
@@ -43,7 +45,7 @@ PRELOADED = [
     *(f"image_grounding.cli.{tool}" for tool in (*_TOOLS, "status", "make_input")),
     *(f"image_grounding.cli.work.{tool}" for tool in _TOOLS),
     *("image_grounding.run.status", "image_grounding.batch.journal"),
-    *(f"image_grounding.setup.{part}" for part in ("checks", "existing", "models")),
+    *(f"image_grounding.setup.{part}" for part in ("checks", "existing", "models", "terminal")),
     *_LATE,
     "support.warm",
 ]
