@@ -196,7 +196,7 @@ def test_it_waits_for_a_server_that_is_loading(server: Loopback) -> None:
     def ready() -> None:
         server.paths["/health"] = (200, b"")
 
-    timer = threading.Timer(2.0, ready)
+    timer = threading.Timer(0.5, ready)
     timer.start()
     ran = check(server, "--wait", "60")
     assert ran.code == 0, ran.err

@@ -66,7 +66,8 @@ def _start_server() -> None:
 
 def _fork(target: Callable[..., None], *arguments: Any) -> BaseProcess:
     _start_server()
-    process = _FORKS.Process(target=target, args=arguments)
+    # What a failing test leaves behind ends with the tests.
+    process = _FORKS.Process(target=target, args=arguments, daemon=True)
     process.start()
     return process
 
