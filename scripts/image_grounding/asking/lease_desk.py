@@ -67,6 +67,9 @@ class Desk:
         known: flows of the process before this one: what runs agreed on. When what it gave out
             may be used is taken as unknown.
         clock: seconds, which never go back.
+
+    Attributes:
+        news: set when runs begin to use a quota.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Desk:
         self._clock = clock
         self._begin = clock() + HORIZON_S
         self._closed = False
+        self.news = asyncio.Event()
         self._lines = {
             name: _Line(Flow(flow.per_minute, self._begin)) for name, flow in known.items()
         }
@@ -126,6 +130,7 @@ class Desk:
             if line is None and len(self._lines) >= _MOST_NAMES and not self._make_room(now):
                 raise SharedLimitError("too many names")
             line = self._lines[name] = _Line(Flow(per_minute, max(now, self._begin)))
+            self.news.set()
         return line
 
     def _make_room(self, now: float) -> bool:

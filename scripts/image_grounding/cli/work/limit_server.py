@@ -119,9 +119,11 @@ def _is_loopback(host: str) -> bool:
 
 
 async def _keep(desk: Desk, state: Path) -> None:
-    """Write the state now and then."""
+    """Write the state now and then, and when there is another quota."""
     while True:
-        await asyncio.sleep(_STATE_EVERY_S)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(desk.news.wait(), _STATE_EVERY_S)
+        desk.news.clear()
         await asyncio.to_thread(_write, state, _flows(desk))
 
 
