@@ -7,12 +7,11 @@ Each of the processes runs a shard of its own, against an endpoint that notes wh
 seconds at whose end more had come within a minute than the quota, `most_in_a_minute` the most
 within any minute, `most_in_a_second` within a second, where an even flow brings `even`. It measures
 twice; the second time three of the processes get a kill -9, one after the other, and are started
-again.
+again. With a server, a third time: that gets the kill -9.
 
     python benchmarks/shared_limit.py [--processes 8] [--quota 2400] [--seconds 75]
     python benchmarks/shared_limit.py --tokens    the same quota as tokens, so many a request
-    python benchmarks/shared_limit.py --server    through limit_server.py, in place of a file; the
-                                                  second time it gets a kill -9, too
+    python benchmarks/shared_limit.py --server    through limit_server.py, in place of a file
 """
 
 import argparse
@@ -109,7 +108,7 @@ def shared_through(folder: Path, *, server: bool) -> Iterator[Shared]:
 
 
 def measure(
-    processes: int, quota: float, seconds: float, *, kill: bool, tokens: bool, through_server: bool
+    processes: int, quota: float, seconds: float, *, kill: str, tokens: bool, through_server: bool
 ) -> dict[str, Any]:
     """One measurement, with an endpoint of its own."""
     server = [sys.executable, str(ROOT / "benchmarks/server.py"), "--delay", "0.2", "--times"]
@@ -141,11 +140,12 @@ def measure(
         kills = 0
         while time.monotonic() < began + seconds:
             time.sleep(seconds / 4 if kill else seconds)
-            if kill and kills < 3:
+            if kill == "runs" and kills < 3:
                 runs[kills % processes].kill_and_start()
                 kills += 1
-                if kills == 2:
-                    shared.kill_and_start()
+            elif kill == "server" and not kills:
+                shared.kill_and_start()
+                kills += 1
         ended = time.monotonic()
         for run in runs:
             run.stop()
@@ -155,7 +155,7 @@ def measure(
         "through": "server" if through_server else "file",
         "processes": processes,
         "quota": quota,
-        "killed": kills,
+        "killed": f"{kills} {kill}" if kill else None,
         **counted(times, quota, began, ended),
     }
 
@@ -187,7 +187,7 @@ def main() -> None:
     parser.add_argument("--tokens", action="store_true")
     parser.add_argument("--server", action="store_true")
     given = parser.parse_args()
-    for kill in (False, True):
+    for kill in ("", "runs", "server") if given.server else ("", "runs"):
         found = measure(
             given.processes, given.quota, given.seconds, kill=kill, tokens=given.tokens,
             through_server=given.server,

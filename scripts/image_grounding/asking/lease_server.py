@@ -30,6 +30,8 @@ from image_grounding.files import strict_json
 _LONGEST_ON_ITS_WAY_S = 0.5
 # A server shows that it is there more often.
 _SILENT_S, _CONNECT_S = 20.0, 10.0
+# No limit server gives anything out for so far away.
+_FARTHEST_S = 60.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 2.0
 _MOST_BYTES = 65536
 # Statuses of a proxy whose server is away, and of a server that ends.
@@ -115,7 +117,7 @@ class LeaseServer:
             message = f"the limit server {self._shown} gives no such lease: "
             raise SharedLimitError(message + scrub(str(found["error"])))
         ahead, held = _number(found, "in_s"), _number(found, "held_s")
-        if status != 200 or ahead is None or held is None:
+        if status != 200 or held is None or ahead is None or abs(ahead) > _FARTHEST_S:
             message = f"{self._shown} is no limit server (HTTP {status})"
             raise SharedLimitError(message, remedy=_REMEDY_ADDRESS)
         if here - sent - held > _LONGEST_ON_ITS_WAY_S:
