@@ -22,6 +22,8 @@ from image_grounding.files import strict_json, to_json, write_atomic
 SHARE = 0.98
 # A moment that has passed may be used for so long.
 LATEST_S = 0.25
+# So much of what passed by unused is given out late; by the rest it may be late on its way, too.
+BACK_S = LATEST_S / 2
 # A lease ends after so long, or holds what one request takes.
 LEASE_S = 0.1
 # For so long leases are waited for before a run ends.
@@ -53,7 +55,7 @@ class Flow:
     def piece(self, units: float, now: float) -> tuple[float, float]:
         """Begin and end of what is next, so many units long."""
         seconds = self.seconds(units)
-        start = max(self.next, now - LATEST_S)
+        start = max(self.next, now - BACK_S)
         if start > now + max(_FARTHEST_S, _MOST_LEASES * seconds):
             start = now
         return start, start + seconds
