@@ -143,6 +143,23 @@ def test_what_is_no_http_does_no_harm(sent: bytes) -> None:
         assert limits.process.stderr.read() == ""
 
 
+def test_who_goes_leaves_its_place() -> None:
+    with limit_server() as limits:
+
+        def waiting() -> list[int]:
+            return [flow["waiting"] for flow in limits.status()["flows"]]
+
+        where = urlsplit(limits.url)
+        connection = http.client.HTTPConnection(where.netloc, timeout=30)
+        with contextlib.closing(connection):
+            connection.request("POST", "/lease", json.dumps({**GOOD, "units": 1000}))
+            while waiting() != [1]:
+                pass
+        while waiting() != [0]:
+            pass
+        assert limits.status()["flows"][0]["ahead_s"] <= HORIZON_S
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_softly(number: signal.Signals) -> None:
     """Also while somebody waits, who is not kept waiting."""
@@ -325,7 +342,7 @@ def test_runs_must_agree(limits: LimitServer) -> None:
 
 def test_a_proxy_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "socks5://user:secret@127.0.0.1:1")
-    with pytest.raises(SharedLimitError, match="speaks HTTP") as raised:
+    with pytest.raises(SharedLimitError, match=r"cannot be used: .* speaks HTTP") as raised:
         lease("http://limits.example.com:8471")
     assert "secret" not in str(raised.value)
 

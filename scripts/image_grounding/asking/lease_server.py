@@ -49,6 +49,10 @@ _REMEDY_AWAY = (
 )
 
 
+class _LateError(EndpointTimeoutError):
+    """A lease that is of no use any more; the next one may be."""
+
+
 class LeaseServer:
     """Leases from a ``limit_server.py``.
 
@@ -75,16 +79,19 @@ class LeaseServer:
         while True:
             try:
                 return await self._ask(body, headers)
+            except SharedLimitError:
+                raise
             except (UnreachableError, EndpointTimeoutError) as error:
                 if time.monotonic() + pause > gives_up:
                     message = f"no lease from the limit server for {self._patience:.0f} s: {error}"
                     raise SharedLimitError(message, remedy=_REMEDY_AWAY) from None
+                if isinstance(error, _LateError):
+                    continue
                 if pause == _FIRST_PAUSE_S:
                     self._say(f"waiting for the limit server: {error}")
             except EndpointError as error:
-                if isinstance(error, SharedLimitError):
-                    raise
-                raise SharedLimitError(str(error), remedy=error.remedy) from None
+                message = f"the limit server {self._shown} cannot be used: {error}"
+                raise SharedLimitError(message, remedy=error.remedy) from None
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
@@ -98,7 +105,8 @@ class LeaseServer:
 
         Raises:
             SharedLimitError: whoever is there gives no leases.
-            UnreachableError, EndpointTimeoutError: it is away, or too far.
+            UnreachableError, EndpointTimeoutError: it is away.
+            _LateError: the lease came too late.
         """
         sent = time.monotonic()
         status, text = await self._post(body, headers)
@@ -122,7 +130,7 @@ class LeaseServer:
             raise SharedLimitError(message, remedy=_REMEDY_ADDRESS)
         if here - sent - held > _LONGEST_ON_ITS_WAY_S:
             way = here - sent - held
-            raise EndpointTimeoutError(f"an answer of {self._shown} was {way:.1f} s on its way")
+            raise _LateError(f"an answer of {self._shown} was {way:.1f} s on its way")
         return here + ahead
 
     async def _post(self, body: dict[str, object], headers: dict[str, str]) -> tuple[int, bytes]:
