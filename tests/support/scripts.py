@@ -34,14 +34,18 @@ _FORKS = multiprocessing.get_context("forkserver")
 _LATE = (
     *("httpcore2", "h11", "truststore", "anyio._backends._asyncio", "omegaconf._impl"),
     *("image_grounding.launch", "image_grounding.teachers.vlm", "pkgutil", "encodings.utf_8_sig"),
+    *("encodings.unicode_escape", "click._textwrap", "PIL.ImageOps"),
     *("numpy", "matplotlib.backends.backend_agg", "matplotlib.figure", "rich._emoji_codes"),
+    *("questionary", "prompt_toolkit.input.vt100", "prompt_toolkit.output.vt100"),
+    *("prompt_toolkit.key_binding.bindings.search", "rich.status", "encodings.idna"),
     *(f"PIL.{kind}ImagePlugin" for kind in ("Jpeg", "Png", "Bmp", "Gif", "Ppm", "WebP", "Avif")),
 )
 PRELOADED = [
     *(f"image_grounding.asking.endpoints.{name}" for name in ("openai", "gemini")),
     *(f"image_grounding.cli.{tool}" for tool in (*_TOOLS, "status", "make_input", "limit_server")),
     *(f"image_grounding.cli.work.{tool}" for tool in (*_TOOLS, "limit_server")),
-    "image_grounding.run.status",
+    *("image_grounding.run.status", "image_grounding.batch.journal"),
+    *(f"image_grounding.setup.{part}" for part in ("checks", "existing", "models", "terminal")),
     *_LATE,
     "support.warm",
 ]
