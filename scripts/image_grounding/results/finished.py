@@ -30,7 +30,6 @@ _NAME = ".finished.json"
 MadeBy = tuple[Mapping[str, Any], ...]
 # As many kinds of ``MadeBy`` as 16 bits can tell apart.
 _MOST_KINDS = 1 << 16
-_MARK_BITS, _KIND_BITS = 64, 16
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ class IndexMaker:
     def __init__(self, steps: Sequence[AnyStep]) -> None:
         self._steps = steps
         self._kinds: dict[str, int] = {}
-        self._entries: list[int] = []  # key, mark and kind in a number that sorts by key
+        self._keys, self._marks, self._made = array("Q"), array("Q"), array("H")
 
     def mark(self, sample: Sample) -> int | None:
         """To be taken before the sample's checkpoints are looked at; None where it has none."""
@@ -113,7 +112,9 @@ class IndexMaker:
         made = json.dumps([dict(found.provenance) for found in done.checkpoints.values()])
         kind = self._kinds.setdefault(made, len(self._kinds))
         if kind < _MOST_KINDS:
-            self._entries.append((key << _MARK_BITS | mark) << _KIND_BITS | kind)
+            self._keys.append(key)
+            self._marks.append(mark)
+            self._made.append(kind)
 
     def save(self, folder: ResultsFolder, stores: Sequence[CheckpointStore[Any]]) -> None:
         """Write the index; raises OutputError.
@@ -125,15 +126,14 @@ class IndexMaker:
         segments = _segments(stores)
         if segments is None:
             return
-        keys, marks, kinds = array("Q"), array("Q"), array("H")
-        self._entries.sort()
-        for entry in self._entries:
-            keys.append(entry >> _MARK_BITS + _KIND_BITS)
-            marks.append(entry >> _KIND_BITS & (1 << _MARK_BITS) - 1)
-            kinds.append(entry & _MOST_KINDS - 1)
-        figures = (b64encode(figures).decode() for figures in (keys, marks, kinds))
-        made = [json.loads(kind) for kind in self._kinds]
-        kept = _Kept(_made_from(self._steps), segments, made, *figures)
+        order = sorted(range(len(self._keys)), key=self._keys.__getitem__)
+        columns = (self._keys, self._marks, self._made)
+        figures = (
+            b64encode(array(column.typecode, map(column.__getitem__, order))).decode()
+            for column in columns
+        )
+        kinds = [json.loads(kind) for kind in self._kinds]
+        kept = _Kept(_made_from(self._steps), segments, kinds, *figures)
         folder.write_value(_NAME, _Kept, kept)
 
 
