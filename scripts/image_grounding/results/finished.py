@@ -5,6 +5,7 @@ A later run that meets the same caption, image file and checkpoints takes a samp
 without reading what is kept of it. What was kept since then is looked at as ever.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from image_grounding import __version__
+from image_grounding.errors import OutputError
 from image_grounding.input.samples import Sample
 from image_grounding.results.checkpoints import CheckpointStore, Finished
 from image_grounding.results.folder import ResultsFolder
@@ -117,7 +119,7 @@ class IndexMaker:
             self._made.append(kind)
 
     def save(self, folder: ResultsFolder, stores: Sequence[CheckpointStore[Any]]) -> None:
-        """Write the index; raises OutputError.
+        """Write the index, if the disk takes it: without one, more is read.
 
         Args:
             folder: the results.
@@ -134,7 +136,8 @@ class IndexMaker:
         )
         kinds = [json.loads(kind) for kind in self._kinds]
         kept = _Kept(_made_from(self._steps), segments, kinds, *figures)
-        folder.write_value(_NAME, _Kept, kept)
+        with contextlib.suppress(OutputError):
+            folder.write_value(_NAME, _Kept, kept)
 
 
 def load_index(
