@@ -30,6 +30,8 @@ from image_grounding.storage.address import is_address
 _NAME = ".finished.json"
 # What made the steps of a sample: a provenance for each of them.
 MadeBy = tuple[Mapping[str, Any], ...]
+# What a provenance may hold.
+_Fact = str | int | float | bool | None
 # As many kinds of ``MadeBy`` as 16 bits can tell apart.
 _MOST_KINDS = 1 << 16
 
@@ -49,7 +51,7 @@ class _Kept:
 
     made_from: tuple[str, ...]
     segments: Mapping[str, list[SegmentState]]
-    kinds: list[list[dict[str, Any]]]
+    kinds: list[list[dict[str, _Fact]]]
     keys: str
     marks: str
     made: str
@@ -59,7 +61,7 @@ class FinishedIndex:
     """Finished samples by the keys of their ids.
 
     Args:
-        step: the first one of the run.
+        steps: those of the run, in order.
         kept: what there is.
         newer: keys of samples of which something was kept or discarded since.
 
@@ -67,14 +69,15 @@ class FinishedIndex:
         ValueError: ``kept`` holds no figures.
     """
 
-    def __init__(self, step: AnyStep, kept: _Kept, newer: frozenset[int]) -> None:
+    def __init__(self, steps: Sequence[AnyStep], kept: _Kept, newer: frozenset[int]) -> None:
         self.kinds: list[MadeBy] = [tuple(kind) for kind in kept.kinds]
-        self._step = step
+        self._step = steps[0]
         self._newer = newer
         self._keys = array("Q", b64decode(kept.keys))
         self._marks = array("Q", b64decode(kept.marks))
         self._made = array("H", b64decode(kept.made))
         same = len(self._keys) == len(self._marks) == len(self._made)
+        same &= {len(kind) for kind in self.kinds} <= {len(steps)}
         if not same or max(self._made, default=-1) >= len(self.kinds):
             raise ValueError
 
@@ -154,7 +157,7 @@ def load_index(
             if keys is None:
                 return None
             newer |= keys
-        return FinishedIndex(next(iter(stores)), kept, frozenset(newer))
+        return FinishedIndex(list(stores), kept, frozenset(newer))
     except (OSError, ValueError):
         return None
 
