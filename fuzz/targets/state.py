@@ -190,7 +190,9 @@ def _status(made: Folder) -> None:
 
 
 def _summary(made: Folder) -> None:
-    check_writable(_added_up(made.results.read_summary(), _USAGE))
+    state = made.results.read_state()
+    unreported = state.unreported if state else ()
+    check_writable(_added_up(made.results.read_summary(), [*unreported, _USAGE]))
     results = Results(made.path)
     load_limits(results.spec_section("inspection"))
     check_writable([*results.caveats(), str(results.unfinished()), results.teacher])

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +54,62 @@ def test_killed_in_the_middle(server: Loopback, make_project: Maker) -> None:
     one_go = project.run(server, f"results_dir={project.folder / 'fresh'}")
     assert one_go.code == 0
     assert read_jsonl(project.folder / "fresh" / "annotations.jsonl") == fresh.annotations()
+
+
+def test_what_a_killed_run_asked_counts_among_that_of_all(
+    server: Loopback, make_project: Maker
+) -> None:
+    """Up to its last word, which is some seconds old."""
+    project, open_again, asked = make_project(8, size=(64, 48)), threading.Event(), 0
+    state = project.results / "run_state.json"
+
+    def hold(call: Call) -> None:
+        if call.number > 3:
+            open_again.wait(60)
+
+    for kills in range(2):
+        open_again.clear()
+        server.calls.clear()
+        server.probes.clear()
+        server.fault = hold
+        process = project.start(server, "workflow.max_workers=2")
+        # Four were answered, and two are held.
+        wait_for(lambda: len(server.calls) == 6)
+        made = len(server.calls) + len(server.probes)
+        wait_for(lambda: usage_in(state, process.pid).get("requests") == made)  # noqa: B023
+        process.kill()
+        process.wait()
+        open_again.set()
+        status = run_script("status.py", str(project.results)).json
+        assert (status["status"], status["usage"]["requests"]) == ("stopped: killed", made)
+        assert len(json.loads(state.read_text())["not_in_summary"]) == kills
+        asked += made
+    server.fault = lambda call: None
+    prices = ["vlm.prices.input=1", "vlm.prices.output=1"]
+    ran = project.run(server, *prices)
+    assert ran.code == 0, ran.err
+    of_all = ran.json["usage_of_all_runs"]
+    assert of_all["runs"] == 3
+    assert of_all["requests"] == asked + ran.json["usage"]["requests"]
+    assert of_all["cost"] is None, "what the killed ones cost is not known"
+    again = project.run(server, *prices).json["usage_of_all_runs"]
+    assert (again["runs"], again["requests"]) == (4, of_all["requests"])
+
+
+def usage_in(state: Path, pid: int) -> dict[str, Any]:
+    """What the run of a process has written of its usage."""
+    try:
+        found = json.loads(state.read_text())
+    except FileNotFoundError:
+        return {}
+    return found["usage"] or {} if found["process"]["pid"] == pid else {}
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -374,8 +431,8 @@ def test_no_leftovers(server: Loopback, make_project: Maker) -> None:
     project.run(server)
     names = {path.name for path in project.results.iterdir()}
     assert names == {
-        ".lock", ".outputs.json", "annotations.jsonl", "run_state.json", "run_summary.json",
-        "step_0_expression_extraction", "step_1_grounding",
+        ".finished.json", ".lock", ".outputs.json", "annotations.jsonl", "run_state.json",
+        "run_summary.json", "step_0_expression_extraction", "step_1_grounding",
     }  # fmt: skip
     assert not list(project.results.rglob("*.tmp"))
 

@@ -42,8 +42,8 @@ _LATE = (
 )
 PRELOADED = [
     *(f"image_grounding.asking.endpoints.{name}" for name in ("openai", "gemini")),
-    *(f"image_grounding.cli.{tool}" for tool in (*_TOOLS, "status", "make_input")),
-    *(f"image_grounding.cli.work.{tool}" for tool in _TOOLS),
+    *(f"image_grounding.cli.{tool}" for tool in (*_TOOLS, "status", "make_input", "limit_server")),
+    *(f"image_grounding.cli.work.{tool}" for tool in (*_TOOLS, "limit_server")),
     *("image_grounding.run.status", "image_grounding.batch.journal"),
     *(f"image_grounding.setup.{part}" for part in ("checks", "existing", "models", "terminal")),
     *_LATE,
@@ -214,12 +214,12 @@ class Started:
         return out.result(), err.result()
 
 
-def start_script(name: str | Path, *arguments: str) -> Started:
+def start_script(name: str | Path, *arguments: str, **environment: str) -> Started:
     """Start a script of ``scripts/``, or another one by its path, from another folder."""
     reading, writing = zip(os.pipe(), os.pipe(), strict=True)
     command = [str(SCRIPTS / name), *arguments]
     streams = [_Descriptor(number) for number in writing]
-    process = _fork(_be_started, command, clean_environment(), streams)
+    process = _fork(_be_started, command, clean_environment(**environment), streams)
     for number in writing:
         os.close(number)
     out, err = (os.fdopen(number, encoding="utf-8") for number in reading)

@@ -5,7 +5,6 @@ import hashlib
 import os
 import re
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from image_grounding.boxes.frames import Size
 from image_grounding.errors import InputError, SampleError
 from image_grounding.files import encodable, only_cr, strict_json
+from image_grounding.input.ids import Occurrences
 from image_grounding.input.input_file import InputFile
 from image_grounding.input.shard import Shard
 from image_grounding.resources import load_schema
@@ -165,8 +165,7 @@ class SampleReader:
 
     def __iter__(self) -> Iterator[Sample | BadLine]:
         """Read from the start; raises InputError where the file itself cannot be read."""
-        # 64 bits an id: a million ids in some 100 MB.
-        seen: Counter[int] = Counter()
+        seen = Occurrences()
         first_results: dict[int, int] = {}
         for number, raw in self._lines():
             fields: dict[str, Any] | None = None
@@ -218,7 +217,7 @@ class SampleReader:
         self,
         number: int,
         fields: dict[str, Any],
-        seen: Counter[int],
+        seen: Occurrences,
         first_results: dict[int, int],
     ) -> Sample:
         sample_id = make_sample_id(fields["image_path"], fields["caption"])
@@ -230,12 +229,10 @@ class SampleReader:
             key = hash(results)
             if not ours or first_results.setdefault(_key(sample_id), key) != key:
                 sample_id = make_sample_id(fields["image_path"], fields["caption"], results)
-        key = _key(sample_id)
-        seen[key] += 1
         return Sample(
             line=number,
             sample_id=sample_id,
-            occurrence=seen[key],
+            occurrence=seen.count(_key(sample_id)),
             image=locate_image(fields["image_path"], self._folder, self.image_root),
             caption=encodable(fields["caption"]),
             fields=fields,

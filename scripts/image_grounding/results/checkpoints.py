@@ -5,7 +5,7 @@ import contextlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from image_grounding.files import to_json
 from image_grounding.images.source import MAX_FILE_PIXELS, is_unchanged
 from image_grounding.input.samples import Sample
 from image_grounding.plain import from_plain, json_reader, to_plain
-from image_grounding.results.segments import MOST_BYTES, Segments
+from image_grounding.results.segments import MOST_BYTES, Segments, SegmentState
 from image_grounding.steps.question import Finish, Reply
 from image_grounding.steps.step import Earlier, Step
 from image_grounding.steps.table import AnyStep, given_steps
@@ -117,9 +117,16 @@ class CheckpointStore(Generic[R]):
         files = sum(1 for name in self._files if self._segments.get(name) is None)
         return self._segments.refresh() + files
 
-    def state(self) -> list[tuple[str, int]] | None:
-        """Something that is the same as long as the checkpoints are; None where there is none."""
-        return None if self._files else self._segments.sizes()
+    def state(self) -> list[SegmentState] | None:
+        """What is the same as long as the checkpoints are; None where that cannot be told."""
+        return None if self._files else self._segments.state()
+
+    def keys_since(self, then: Iterable[SegmentState]) -> frozenset[int] | None:
+        """Keys of the samples of which something was kept or discarded since a ``state``.
+
+        None where the checkpoints of then are not as they were.
+        """
+        return None if self._files else self._segments.keys_since(then)
 
     def texts(self) -> Iterator[tuple[str, str]]:
         """The sample id and JSON of each, in the order in which they were saved."""

@@ -41,6 +41,10 @@ class FailureLog:
         """An earlier run's entry of this sample, or of this bad line, holds no more."""
         self._open.discard(sample_id or f"line {line}")
 
+    def failed_before(self, sample_id: str) -> bool:
+        """Whether the sample failed in an earlier run, and was not attempted since."""
+        return sample_id in self._open
+
     def has(self, sample_id: str) -> bool:
         """Whether the sample failed in this run."""
         return sample_id in self._failed

@@ -21,7 +21,6 @@ FAILURES_NAME = "failures.jsonl"
 SUMMARY_NAME = "run_summary.json"
 STATE_NAME = "run_state.json"
 CONVENTION_NAME = "box_convention.json"
-_MARK_NAME = ".outputs.json"
 
 
 class ResultsFolder:
@@ -95,16 +94,16 @@ class ResultsFolder:
         """Keep measured box conventions; raises OutputError."""
         self._write(CONVENTION_NAME, {"measurements": list(entries)})
 
-    def read_mark(self, kind: type[R]) -> R | None:
-        """What the outputs were made from, see ``standing``; None where none can be read."""
+    def read_value(self, name: str, kind: type[R]) -> R | None:
+        """A value that ``write_value`` kept under a name; None where none can be read."""
         try:
-            return from_plain(kind, self._read(_MARK_NAME))
+            return from_plain(kind, self._read(name))
         except ValueError:
             return None
 
-    def write_mark(self, kind: type[R], mark: R) -> None:
-        """Keep what the outputs were made from; raises OutputError."""
-        self._write(_MARK_NAME, to_plain(kind, mark))
+    def write_value(self, name: str, kind: type[R], value: R) -> None:
+        """Keep a value, a dataclass, in a file at the top; raises OutputError."""
+        self._write(name, to_plain(kind, value))
 
     def _read(self, name: str) -> dict[str, Any]:
         try:

@@ -12,6 +12,7 @@ from image_grounding.files import atomic_writer, clean_json
 from image_grounding.input.samples import BadLine, Sample
 from image_grounding.results.checkpoints import Finished, load_finished
 from image_grounding.results.failures import FailureLog
+from image_grounding.results.finished import IndexMaker
 from image_grounding.results.folder import ResultsFolder
 from image_grounding.results.records import make_record
 from image_grounding.steps.table import AnyStep
@@ -63,11 +64,13 @@ def write_annotations(
     written = Written(dict.fromkeys(steps, 0))
     stores = [folder.checkpoints(step) for step in steps]
     left = sum(store.count() for store in stores)
+    index = IndexMaker(steps)
     with contextlib.ExitStack() as stack:
         files = _open(stack, folder, steps)
         for sample in items:
             if isinstance(sample, BadLine):
                 continue
+            mark = index.mark(sample)
             try:
                 done = load_finished(sample, stores)
             except SampleError:
@@ -81,11 +84,14 @@ def write_annotations(
                 for file in files[step]:
                     file.write(line)
             _count(written, sample, done, kept, steps[-1])
+            if mark is not None and steps[-1] in kept:
+                index.add(sample, mark, done)
             if whole and steps[-1] not in kept and not (failed and sample.occurrence == 1):
                 _add_failure(failed or failures[steps[-1]], sample, repeated=failed is not None)
             left -= len(kept) if sample.occurrence == 1 else 0
             if pilot and left == 0:
                 break
+    index.save(folder, stores)
     return written
 
 

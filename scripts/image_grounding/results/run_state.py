@@ -89,6 +89,8 @@ class RunState:
         usage: requests, tokens, cost of this run; None where there is nothing to report.
         error: what ended it before its time.
         shard: the part of the input that it goes through; None for all of it.
+        in_summary: whether ``usage`` is in the summary of the results.
+        not_in_summary: usage of earlier runs, which were killed before they wrote theirs.
     """
 
     status: str
@@ -108,11 +110,19 @@ class RunState:
     usage: Mapping[str, Any] | None = field(default=None)
     error: str | None = None
     shard: Mapping[str, Any] | None = None
+    in_summary: bool = True
+    not_in_summary: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         """Raises ValueError where it is none of ours: no steps, no time that can be compared."""
         if not self.steps or datetime.fromisoformat(self.updated).tzinfo is None:
             raise ValueError("not the state of a run")
+
+    @property
+    def unreported(self) -> tuple[Mapping[str, Any], ...]:
+        """Usage that no summary holds: of earlier runs, and of this one."""
+        own = self.usage if not self.in_summary else None
+        return (*self.not_in_summary, *((own,) if own else ()))
 
     @property
     def left(self) -> int:

@@ -9,7 +9,7 @@ import contextlib
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import BinaryIO
@@ -18,6 +18,8 @@ from image_grounding.results.places import MASK, OFFSET_BITS, Places, entry_of
 
 _NAME = "segment-{:05d}.jsonl"
 _IS_SEGMENT = re.compile(r"segment-(\d{5,})\.jsonl")
+# Its name, its size in bytes, and when it was last written to, in ns.
+SegmentState = tuple[str, int, int]
 # How every line begins, and how one goes on that takes its id's text away.
 _START = b'{"sample_id": "'
 _GONE = b'", "gone": true}'
@@ -86,9 +88,20 @@ class Segments:
         self._indexed().add(self._entries())
         return len(self._indexed())
 
-    def sizes(self) -> list[tuple[str, int]]:
-        """The name and bytes of each segment: as long as they are the same, so are the texts."""
-        return [(path.name, path.stat().st_size) for _, path in self._paths()]
+    def state(self) -> list[SegmentState]:
+        """The segments: as long as they are the same, so are the texts."""
+        return [_state_of(path) for _, path in self._paths()]
+
+    def keys_since(self, then: Iterable[SegmentState]) -> frozenset[int] | None:
+        """Keys in segments that are new since a ``state``; None where one of then is not as it was.
+
+        A process begins segments of its own, so that those of others stay as they are.
+        """
+        now = {_state_of(path): number for number, path in self._paths()}
+        if not now.keys() >= (old := set(then)):
+            return None
+        new = [number for state, number in now.items() if state not in old]
+        return frozenset(key for number in new for key in self._keys_in(number))
 
     def tidy(self) -> None:
         """Make one segment of many, or of many texts that count no more.
@@ -165,6 +178,14 @@ class Segments:
                     position += len(line)
             self._seen[number] = position
 
+    def _keys_in(self, number: int) -> Iterator[int]:
+        """The keys of all lines of a segment."""
+        with (self.folder / _NAME.format(number)).open("rb") as file:
+            for line in file:
+                key = key_of(_id_of(line).decode("ascii", "replace"))
+                if key is not None:
+                    yield key
+
     def _line(self, place: int) -> bytes | None:
         number, offset = place >> OFFSET_BITS, place & (1 << OFFSET_BITS) - 1
         try:
@@ -205,6 +226,11 @@ class Segments:
                 path = self.folder / _NAME.format(number)
                 self._out, self._written = path.open("xb", buffering=0), 0
                 return
+
+
+def _state_of(path: Path) -> SegmentState:
+    status = path.stat()
+    return path.name, status.st_size, status.st_mtime_ns
 
 
 def key_of(sample_id: str) -> int | None:

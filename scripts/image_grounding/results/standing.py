@@ -13,6 +13,8 @@ from image_grounding.results.folder import ResultsFolder
 from image_grounding.results.outputs import Written
 from image_grounding.steps.table import AnyStep
 
+_NAME = ".outputs.json"
+
 
 @dataclass(frozen=True)
 class OutputsMark:
@@ -58,7 +60,7 @@ def standing_outputs(
         source: of ``made_from``.
         steps: those of the run, in order.
     """
-    mark = folder.read_mark(OutputsMark)
+    mark = folder.read_value(_NAME, OutputsMark)
     if mark is None or source is None or mark.made_from != source:
         return None
     if mark.files != _files(folder, steps) or set(mark.records) != {s.number for s in steps}:
@@ -76,7 +78,7 @@ def mark_outputs(
         return
     records = {step.number: count for step, count in written.records.items()}
     mark = OutputsMark(source, files, records, dict(written.dropped_boxes), written.clipped_boxes)
-    folder.write_mark(OutputsMark, mark)
+    folder.write_value(_NAME, OutputsMark, mark)
 
 
 def _files(folder: ResultsFolder, steps: Sequence[AnyStep]) -> dict[str, tuple[int, int]] | None:

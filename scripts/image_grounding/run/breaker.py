@@ -50,7 +50,7 @@ class Breaker:
         self._doubtful[step] = 0
 
     def error_after(
-        self, step: AnyStep, error: Exception, *, answered: bool
+        self, step: AnyStep, error: Exception, *, answered: bool, again: bool = False
     ) -> EndpointError | None:
         """The error that a failure ends the run with; None where it costs one sample.
 
@@ -59,6 +59,8 @@ class Breaker:
             error: what happened.
             answered: whether the endpoint has answered anything in this run. If it has, even a
                 refused key may be one sample's own (a firewall that dislikes a caption).
+            again: whether the sample failed in an earlier run, too: then it says nothing new, and
+                a row of such ends no run a second time.
         """
         if isinstance(error, RunEndingError):
             return error
@@ -66,7 +68,7 @@ class Breaker:
         if isinstance(error, EndpointError) and never_there and not answered:
             return error
         if self._may_be_its_own(step, error):
-            self._doubtful[step] += 1
+            self._doubtful[step] += not again
             if (count := self._doubtful[step]) >= max(_FEW_SAMPLES, self.limit):
                 first = step not in self._succeeded
                 why = (

@@ -11,11 +11,13 @@ from image_grounding.boxes.frames import Size
 from image_grounding.errors import Exit, SampleError
 from image_grounding.first_few import FirstFew
 from image_grounding.images.pixels import open_upright, upright_size
+from image_grounding.input.ids import Ids
 from image_grounding.input.samples import BadLine, Sample, wrong_size
 from image_grounding.input.selection import Pilot, Selection
 from image_grounding.input.shard import Shard
 from image_grounding.results.checkpoints import Finished, load_finished
 from image_grounding.results.failures import INPUT_REASONS
+from image_grounding.results.finished import load_index
 from image_grounding.results.folder import ResultsFolder
 from image_grounding.run.estimate import Estimate
 from image_grounding.run.progress import Reporter
@@ -27,6 +29,7 @@ from image_grounding.steps.step import Earlier
 from image_grounding.steps.table import chosen_steps, given_steps
 from image_grounding.teachers import make_teacher
 
+_MASK = (1 << 64) - 1
 _AHEAD = 256
 _THREADS = 8
 _SIZES_KEPT = 10_000
@@ -39,7 +42,7 @@ class DryRun:
     """What a run of a spec would find and do; ``plain`` after ``look``.
 
     Of all images the headers are read; only a decoded one is known to be whole. Memory grows by
-    some 100 bytes for each sample and image, for telling repeated ones.
+    some 30 bytes for each sample and image, for telling repeated ones.
 
     Args:
         spec: of the run.
@@ -73,8 +76,10 @@ class DryRun:
         folder = ResultsFolder(spec.results_dir)
         require_shard(folder, shard, spec.results)
         self._stores = [folder.checkpoints(step) for step in steps]
-        kept = any(store.count() for store in self._stores)
+        kept = any(store.state() != [] for store in self._stores)
         self._recall = kept and not spec.workflow.force_reprocess
+        known = {store.step: store for store in self._stores}
+        self._index = load_index(folder, known) if self._recall else None
         self._given = bool(given_steps(steps))
         teacher = make_teacher(spec, reporter.say)
         self._profile = teacher.profile
@@ -88,7 +93,7 @@ class DryRun:
         self._unusable = FirstFew()
         self._reasons: Counter[str] = Counter()
         self._wrong_sizes = FirstFew()
-        self._images: set[int] = set()
+        self._images = Ids()
         self._bad_images: Counter[str] = Counter()
 
     @property
@@ -161,6 +166,9 @@ class DryRun:
             return SampleError(error.reason, str(error))  # without a traceback, which holds a lot
 
     def _look_at(self, sample: Sample, size: Size | SampleError) -> None:
+        if self._index and self._index.find(sample) is not None:
+            self._finished += 1
+            return
         done = _NOTHING
         if self._recall or self._given:
             done = load_finished(sample, self._stores, recall=self._recall)
@@ -179,9 +187,8 @@ class DryRun:
                 self._estimate.add(store.step, cost.beside_another() if together else cost, size)
 
     def _count_image(self, sample: Sample, size: Size | SampleError) -> None:
-        key = hash(sample.image)  # 64 bits in place of a path
-        if key not in self._images:
-            self._images.add(key)
+        key = hash(sample.image)
+        if self._images.add(key & _MASK):
             if isinstance(size, SampleError):
                 self._bad_images[size.reason] += 1
             else:

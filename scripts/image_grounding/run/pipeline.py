@@ -19,6 +19,7 @@ from image_grounding.errors import (
 from image_grounding.input.samples import BadLine, Sample
 from image_grounding.results.checkpoints import CheckpointStore
 from image_grounding.results.failures import FailureLog
+from image_grounding.results.finished import FinishedIndex
 from image_grounding.run.breaker import INTERNAL, Breaker
 from image_grounding.run.convention_watch import ConventionWatch
 from image_grounding.run.progress import Reporter, Snapshot
@@ -35,6 +36,8 @@ _CHANGED = (
     "the endpoint began to write its boxes in another convention at about this sample; it is "
     "asked for again by the next run"
 )
+# Lines that may take no more than a moment; then others have their turn.
+_TURN_LINES = 64
 # Fewer samples in a row than this that the endpoint failed end no run.
 _FEWEST_IN_A_ROW = 8
 # So long a diagnosis of what ended the run may take.
@@ -73,6 +76,7 @@ class Pipeline:
         *,
         say: Callable[[str], None],
         workers: int,
+        index: FinishedIndex | None = None,
         force: bool = False,
         reread: bool = False,
         total: int = 0,
@@ -100,6 +104,7 @@ class Pipeline:
             succeeded=self._succeeded,
             recalled=self._breaker.recalled,
             say=say,
+            index=index,
             force=force,
             reread=reread,
         )
@@ -124,6 +129,7 @@ class Pipeline:
                 task.cancel()
             # Whatever becomes of the progress line, it ends no run.
             _, _, result = await asyncio.gather(*tasks, return_exceptions=True)
+            self._worker.end()
             await self._diagnose()
             with contextlib.suppress(Exception):
                 await self._teacher.close()
@@ -179,10 +185,24 @@ class Pipeline:
         with self._ending():
             for group in self._groups:
                 self.tally.lines += len(group)
-                await self._handle_group(group)
-                await asyncio.sleep(0)
+                if not self._recall(group):
+                    await self._handle_group(group)
+                if self.tally.lines % _TURN_LINES == 0:
+                    await asyncio.sleep(0)
                 if self._stop.is_set():
                     return
+
+    def _recall(self, group: list[Sample | BadLine]) -> bool:
+        """Whether a line is that of a sample that is known to be finished."""
+        item = group[0]
+        if len(group) > 1 or isinstance(item, BadLine) or item.occurrence > 1:
+            return False
+        if not self._worker.knows(item):
+            return False
+        self.tally.done += 1
+        self.tally.resumed += 1
+        self._settled(item)
+        return True
 
     @contextlib.contextmanager
     def _ending(self) -> Iterator[None]:
@@ -282,7 +302,8 @@ class Pipeline:
             self.tally.internal_errors += 1
             error = SampleError(INTERNAL, f"{type(error).__name__}: {error}"[:300])
         answered = self._teacher.traffic().answered
-        end = self._breaker.error_after(step, error, answered=answered)
+        again = self._failures[step].failed_before(sample.sample_id)
+        end = self._breaker.error_after(step, error, answered=answered, again=again)
         if end:
             self._halt(end)
         if end is error:  # the endpoint's state is not this sample's failure

@@ -25,6 +25,7 @@ from image_grounding.input.selection import Pilot, Selection
 from image_grounding.input.shard import Shard
 from image_grounding.results.checkpoints import CheckpointStore
 from image_grounding.results.failures import INPUT_REASONS, FailureLog
+from image_grounding.results.finished import FinishedIndex, load_index
 from image_grounding.results.folder import ResultsFolder
 from image_grounding.results.outputs import Written, write_annotations
 from image_grounding.results.standing import made_from, mark_outputs, standing_outputs
@@ -147,7 +148,10 @@ def _run(
 ) -> RunResult:
     started, working_folder = time.monotonic(), os.getcwd()
     teacher = reporter.teacher = engine.make_teacher(spec, reporter.say)
-    pipeline = asyncio.run(_work(spec, reporter, selection, stores, failures, teacher, engine))
+    index = load_index(folder, stores)
+    pipeline = asyncio.run(
+        _work(spec, reporter, selection, stores, failures, index, teacher, engine)
+    )
     stopped = pipeline.interrupted or pipeline.stopped_by is not None
     whole = not (stopped or selection.pilot or pipeline.tally.waiting)
     # Looked at before the outputs are written, of which the input may be one.
@@ -165,6 +169,7 @@ def _run(
     summary = make_summary(
         spec, teacher, pipeline, written, failures,
         previous=folder.read_summary(),
+        unreported=reporter.unreported,
         working_folder=working_folder,
         unusable_checkpoints=sum(store.unusable for store in stores.values()),
         selection=selection,
@@ -172,7 +177,7 @@ def _run(
     )  # fmt: skip
     summary |= engine.facts()
     folder.write_summary(summary)
-    reporter.end(summary["status"], pipeline.stopped_by)
+    reporter.end(summary["status"], pipeline.stopped_by, in_summary=True)
     _say_what_matters(reporter, summary)
     for log in failures.values():
         if log.by_reason:
@@ -206,6 +211,7 @@ async def _work(
     selection: Selection,
     stores: Mapping[AnyStep, CheckpointStore[Any]],
     failures: dict[AnyStep, FailureLog],
+    index: FinishedIndex | None,
     teacher: Teacher,
     engine: Engine,
 ) -> Pipeline:
@@ -217,6 +223,7 @@ async def _work(
         failures,
         say=reporter.say,
         workers=spec.workflow.first_workers,
+        index=index,
         force=spec.workflow.force_reprocess,
         reread=spec.workflow.reread,
         total=selection.total,

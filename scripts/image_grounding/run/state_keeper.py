@@ -34,7 +34,9 @@ class StateKeeper:
         selection: Selection,
         steps: Sequence[AnyStep],
     ) -> None:
-        now = now_text()
+        now, before = now_text(), folder.read_state()
+        # Of runs that were killed, up to their last word.
+        self.unreported = before.unreported if before else ()
         self._folder = folder
         self._reporter = reporter
         self._look: Callable[[], Snapshot] | None = None
@@ -49,6 +51,8 @@ class StateKeeper:
             selection=selection.pilot.plain() if selection.pilot else None,
             lines=selection.total,
             shard=selection.source.shard.plain() if selection.source.shard else None,
+            in_summary=False,
+            not_in_summary=self.unreported,
         )
 
     def say(self, message: str) -> None:
@@ -80,8 +84,10 @@ class StateKeeper:
             self.end(f"stopped: {type(error).__name__}")
             raise
 
-    def end(self, status: str, error: ImageGroundingError | None = None) -> None:
-        """The run is over."""
+    def end(
+        self, status: str, error: ImageGroundingError | None = None, *, in_summary: bool = False
+    ) -> None:
+        """The run is over, and its usage stands in a summary or not."""
         self._write()
         self._state = replace(
             self._state,
@@ -89,6 +95,8 @@ class StateKeeper:
             samples_a_second=0.0,
             seconds_left=None,
             error=str(error) if error else None,
+            in_summary=in_summary,
+            not_in_summary=() if in_summary else self.unreported,
         )
         self._write(look=False)
 

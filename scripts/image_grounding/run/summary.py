@@ -2,7 +2,7 @@
 """``run_summary.json``: what a run did and what it cost."""
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import metadata
 from typing import Any
@@ -28,6 +28,7 @@ def make_summary(
     failures: Mapping[AnyStep, FailureLog],
     *,
     previous: Mapping[str, Any],
+    unreported: Sequence[Mapping[str, Any]],
     working_folder: str,
     unusable_checkpoints: int,
     selection: Selection,
@@ -75,28 +76,30 @@ def make_summary(
         "teacher": teacher.facts(),
         "checkpoints_of_another_teacher": findings.foreign(teacher.provenance()),
         "usage": usage,
-        "usage_of_all_runs": _added_up(previous, usage),
+        "usage_of_all_runs": _added_up(previous, [*unreported, usage]),
         "seconds": round(seconds, 2),
         "versions": versions(),
         "spec": spec.redacted,
     }
 
 
-def _added_up(previous: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str, Any]:
-    """What all runs into one folder took; a run that was killed left no word of its own."""
+def _added_up(previous: Mapping[str, Any], usages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What all runs into one folder took; of killed ones, up to their last word."""
     before = previous.get("usage_of_all_runs")
     before = before if isinstance(before, dict) else {}
-
-    def known(name: str) -> float:
-        value = before.get(name)
-        return value if isinstance(value, int | float) else 0
-
-    unknown = usage["cost"] is None or (known("requests") and before.get("cost") is None)
+    parts = [before, *usages]
+    priced = usages if not _number(before, "requests") else parts
+    unknown = any(part.get("cost") is None for part in priced)
     return {
-        "runs": known("runs") + 1,
-        **{name: known(name) + usage[name] for name in _ADDED},
-        "cost": None if unknown else round(known("cost") + usage["cost"], 6),
+        "runs": _number(before, "runs") + len(usages),
+        **{name: sum(_number(part, name) for part in parts) for name in _ADDED},
+        "cost": None if unknown else round(sum(_number(part, "cost") for part in parts), 6),
     }
+
+
+def _number(part: Mapping[str, Any], name: str) -> float:
+    value = part.get(name)
+    return value if isinstance(value, int | float) else 0
 
 
 @cache

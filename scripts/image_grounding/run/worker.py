@@ -11,6 +11,7 @@ from image_grounding.boxes.frames import Size
 from image_grounding.images.encoding import EncodedImage
 from image_grounding.input.samples import Sample, wrong_size
 from image_grounding.results.checkpoints import Checkpoint, CheckpointStore, load_finished
+from image_grounding.results.finished import FinishedIndex
 from image_grounding.run.sharing import Seat
 from image_grounding.steps.drive import Carrier, Driven, Replay, drive
 from image_grounding.steps.question import Reply
@@ -100,6 +101,7 @@ class SampleWorker:
         succeeded: called with every step that was done now.
         recalled: called with every step that was done before.
         say: takes messages.
+        index: samples that are known to be finished.
         force: recall nothing. What was finished is kept until something takes its place.
         reread: derive results anew from the kept replies.
     """
@@ -113,6 +115,7 @@ class SampleWorker:
         succeeded: Callable[[AnyStep], None],
         recalled: Callable[[AnyStep], None],
         say: Callable[[str], None],
+        index: FinishedIndex | None = None,
         force: bool = False,
         reread: bool = False,
     ) -> None:
@@ -128,6 +131,26 @@ class SampleWorker:
         self._say = say
         self._recall = not (force or reread)
         self._reread = reread
+        self._index = index if self._recall else None
+        self._known: Counter[int] = Counter()
+
+    def knows(self, sample: Sample) -> bool:
+        """Whether a sample is known to be finished, so that there is nothing to do."""
+        kind = self._index.find(sample) if self._index else None
+        if kind is None:
+            return False
+        self._known[kind] += 1
+        for step in self._stores:
+            self._recalled(step)
+        return True
+
+    def end(self) -> None:
+        """Add to the findings what was known."""
+        for kind, count in self._known.items():
+            assert self._index
+            self.findings.usable_inputs += count
+            for step, provenance in zip(self._stores, self._index.kinds[kind], strict=True):
+                self._count_made_by(step, provenance, count)
 
     async def annotate(self, sample: Sample, seat: Seat | None = None) -> Outcome:
         """Take a sample through the steps.
@@ -278,6 +301,9 @@ class SampleWorker:
 
     def _count_recalled(self, step: AnyStep, provenance: Mapping[str, Any]) -> None:
         self._recalled(step)
+        self._count_made_by(step, provenance)
+
+    def _count_made_by(self, step: AnyStep, provenance: Mapping[str, Any], count: int = 1) -> None:
         measured = provenance.get("measured_convention")
         for name, value in provenance.items():
             # A convention says nothing of a step that asks for no boxes.
@@ -285,4 +311,4 @@ class SampleWorker:
             if of_boxes and (not step.asks_for_boxes or value is None):
                 continue
             if name != "convention" or measured is None:
-                self.findings.recalled[name, value] += 1
+                self.findings.recalled[name, value] += count

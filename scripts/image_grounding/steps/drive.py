@@ -81,7 +81,10 @@ async def drive(
     replies: tuple[Reply, ...] = ()
     current: Ask[Any] | R | Failure = move
     while isinstance(current, Ask):
-        new = await asyncio.gather(*map(carrier.carry, current.questions))
+        if len(current.questions) == 1:  # as nearly always; a task of its own takes time
+            new = [await carrier.carry(current.questions[0])]
+        else:
+            new = await asyncio.gather(*map(carrier.carry, current.questions))
         replies += tuple(new)
         current = read(current, new)
     if isinstance(current, Failure):

@@ -26,7 +26,8 @@ NO_BOXES = Check(
 INCOMPLETE = Check(
     "incomplete",
     "The run is not finished.",
-    "Run the same command again: only what is missing is asked for.",
+    "Run the same command again, once no run is at work (status.py): only what is missing is "
+    "asked for.",
     dataset=True,
 )
 FAILED_SHARE = Check(
