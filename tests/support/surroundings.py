@@ -3,7 +3,6 @@
 
 import atexit
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -23,9 +22,11 @@ def prepare() -> None:
 
 
 def _write_to_memory() -> None:
-    """Put temporary files where no disk is waited for, if there is room."""
-    room = _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK | os.X_OK)
-    if "TMPDIR" not in os.environ and room and shutil.disk_usage(_MEMORY).free > _ENOUGH:
+    """Put temporary files where no disk is waited for, if there is room and programs may run."""
+    if "TMPDIR" in os.environ or not os.access(_MEMORY, os.W_OK | os.X_OK):
+        return
+    found = os.statvfs(_MEMORY)
+    if found.f_bavail * found.f_frsize > _ENOUGH and not found.f_flag & os.ST_NOEXEC:
         os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
 
 
