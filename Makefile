@@ -2,7 +2,7 @@
 # make demo         both steps on the sample photos with the embedded annotator, then the report
 # make test         style, types and tests
 # make test-faults  kills, outages, odd bytes, every row of references/reliability.md, for real
-# make test-extras  tests of what the heavy extras do: buckets
+# make test-extras  tests of what the heavy extras do: buckets, Ray
 # make reliability  the table of references/reliability.md, from the rows
 # make clean        remove the environment and the demo's results
 
@@ -45,7 +45,7 @@ $(VENV)/test-ready: $(VENV)/made
 	@touch $@
 
 $(VENV)/extras-ready: $(VENV)/test-ready
-	$(PIP) -e '.[s3,test-extras]'
+	$(PIP) -e '.[s3,ray,test-extras]'
 	@touch $@
 
 $(VENV)/made: pyproject.toml constraints.txt

@@ -16,7 +16,7 @@ import sys
 BUNDLE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 _PINS = os.path.join(BUNDLE, "constraints.txt")
 _PROJECT = os.path.join(BUNDLE, "pyproject.toml")
-_EXTRAS = ("local", "parquet", "plots", "s3", "gcs", "az", "hf")
+_EXTRAS = ("local", "parquet", "plots", "s3", "gcs", "az", "hf", "ray")
 _EPILOG = """\
 Examples:
   python3.11 setup_env.py

@@ -190,6 +190,20 @@ class StoreUnusableError(RunEndingError):
     )
 
 
+class ClusterError(RunEndingError):
+    """There are no workers of Ray to do the work."""
+
+    reason = "ray"
+    remedy = (
+        "look at the cluster with ray status; what is finished is kept: the same command goes on, "
+        "and so does one without --engine ray"
+    )
+
+
+class RequestLostError(ImageGroundingError):
+    """Who was to send a request is gone, and whether it was sent is unknown: send it again."""
+
+
 class QueueError(RunEndingError):
     """Questions could not be handed over to a batch queue."""
 

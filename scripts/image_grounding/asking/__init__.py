@@ -40,8 +40,9 @@ def make_asker(
     *,
     rate_limited_seconds: float = 180.0,
     for_run: bool = False,
+    maker: Callable[[Vlm, Callable[[str], None]], Endpoint] = make_endpoint,
 ) -> Asker:
-    """An asker for the spec's endpoint, with its limits.
+    """An asker for the spec's endpoint, which ``maker`` makes, with its limits.
 
     One ``for_run`` waits outages out and keeps to budgets.
     """
@@ -49,7 +50,7 @@ def make_asker(
     meter = Meter()
     gate = Gate(workflow.first_workers)
     return Asker(
-        lambda: make_endpoint(spec.vlm, say),
+        lambda: maker(spec.vlm, say),
         gate,
         RetryPolicy(workflow.max_attempts, rate_limited_seconds=rate_limited_seconds),
         workflow.requests_per_minute,

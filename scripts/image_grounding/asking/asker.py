@@ -21,6 +21,7 @@ from image_grounding.errors import (
     EndpointError,
     EndpointTimeoutError,
     RateLimitedError,
+    RequestLostError,
     RunEndingError,
     ServerFaultError,
     UnreachableError,
@@ -222,6 +223,8 @@ class Asker:
             request = endpoint.request(question, image, tried.terms)
             try:
                 reply = await self._once(request, image, tried, at_once=at_once)
+            except RequestLostError:  # no attempt, and no news of the endpoint
+                continue
             except EndpointError as error:
                 last = tried.attempts >= self._policy.attempts
                 terms = endpoint.negotiation.concession(error, request, tried.terms, last=last)
@@ -276,7 +279,7 @@ class Asker:
     async def _send_counted(self, request: Request, image: EncodedImage | None) -> Reply:
         self.meter.requests += 1
         if image:
-            self.meter.uploaded_bytes += len(image.data)
+            self.meter.uploaded_bytes += image.length
         at_once = self.gate.in_flight
         sent = time.monotonic()
         try:

@@ -18,6 +18,8 @@ Examples:
   run_pipeline.py -e spec.yaml --dry-run --check-images all
   run_pipeline.py -e spec.yaml --sample 10 --seed 1
   run_pipeline.py -e spec.yaml --shard 3/8 results_dir=results/shard-3
+  run_pipeline.py -e spec.yaml --engine ray --ray-workers 8
+  run_pipeline.py -e spec.yaml --engine ray --ray-address auto
   run_pipeline.py -e spec.yaml --engine batch
   run_pipeline.py -e spec.yaml --engine batch --wait
   run_pipeline.py -e spec.yaml --engine batch --cancel
@@ -60,11 +62,29 @@ With --dry-run: 0 every line can be used; 2 none can; 3 some cannot.
 )
 @click.option(
     "--engine",
-    type=click.Choice(["online", "batch", "batch-files"]),
+    type=click.Choice(["online", "ray", "batch", "batch-files"]),
     default="online",
     show_default=True,
-    help="How questions are asked: at once; by the provider's batch queue; in request files for "
-    "vllm run-batch.",
+    help="How questions are asked: at once; the same by workers of Ray; by the provider's batch "
+    "queue; in request files for vllm run-batch.",
+)
+@click.option(
+    "--ray-address",
+    metavar="ADDRESS",
+    help="Of ray: a cluster that is there, host:port or auto; else RAY_ADDRESS, else this machine.",
+)
+@click.option(
+    "--ray-workers",
+    type=click.IntRange(1, 10_000),
+    metavar="N",
+    help="Of ray: so many workers, of one CPU each; else one for each CPU of the cluster.",
+)
+@click.option(
+    "--ray-wait",
+    "ray_wait_s",
+    type=click.FloatRange(0.1, 86400),
+    metavar="S",
+    help="Of ray: the run ends when there was no worker for so many seconds (60).",
 )
 @click.option("--wait", is_flag=True, help="Of a batch: stay until all jobs are collected.")
 @click.option(

@@ -32,11 +32,12 @@ class EncodedImage:
     """An image as it travels.
 
     Attributes:
-        data: the bytes of a JPEG or PNG file, upright.
+        data: the bytes of a JPEG or PNG file, upright; none of one that another process holds.
         mime_type: ``image/jpeg`` or ``image/png``.
         frame: upright original size and size as sent.
         fingerprint: what the file was when it was read, see ``SourceBytes``.
         rotated: whether EXIF turned it upright.
+        held_elsewhere: of a file that another process holds, how many bytes it has.
     """
 
     data: bytes
@@ -44,6 +45,12 @@ class EncodedImage:
     frame: Frame
     fingerprint: Mapping[str, Any]
     rotated: bool = False
+    held_elsewhere: int = 0
+
+    @property
+    def length(self) -> int:
+        """Bytes of the file."""
+        return len(self.data) + self.held_elsewhere
 
     @cached_property
     def base64(self) -> bytes:

@@ -13,6 +13,8 @@ from image_grounding.storage.address import is_address
 from image_grounding.storage.store import AT_ONCE
 
 Encoded = dict[Transport, EncodedImage]
+# What is known of an image whose bytes are elsewhere takes about so many.
+_FACTS_BYTES = 1_000
 # Addresses that are not looked at a second time.
 _LOOKS_KEPT = 4096
 
@@ -72,25 +74,30 @@ class ImageStore:
     async def _encode(
         self, key: tuple[str, Transport], transports: tuple[Transport, ...]
     ) -> Encoded:
-        loop = asyncio.get_running_loop()
         try:
-            found = None
-            if is_address(key[0]):
-                found = await loop.run_in_executor(self._readers, read, key[0])
-            images = await loop.run_in_executor(
-                self._threads, encode_sizes, key[0], transports, found
-            )
+            images = await self.encode(key[0], transports)
         except BaseException:
             self._images.pop(key, None)
             raise
         encoded = dict(zip(transports, images, strict=True))
         self._held += _size(encoded)
-        for oldest, task in list(self._images.items()):
-            if self._held <= self._budget:
-                break
-            if task.done():  # this one is not yet, so that it stays
-                self._drop(oldest)
+        while self._held > self._budget and (oldest := self._oldest()):
+            self._drop(oldest)
         return encoded
+
+    async def encode(
+        self, source: str, transports: tuple[Transport, ...]
+    ) -> tuple[EncodedImage, ...]:
+        """An image at each of some sizes; raises SampleError as ``encode_sizes``."""
+        loop = asyncio.get_running_loop()
+        found = None
+        if is_address(source):
+            found = await loop.run_in_executor(self._readers, read, source)
+        return await loop.run_in_executor(self._threads, encode_sizes, source, transports, found)
+
+    def _oldest(self) -> tuple[str, Transport] | None:
+        """Of those that are done: the one that was just made is not yet, so that it stays."""
+        return next((key for key, task in self._images.items() if task.done()), None)
 
     def _drop(self, key: tuple[str, Transport]) -> None:
         task = self._images.pop(key, None)
@@ -105,4 +112,4 @@ class ImageStore:
 
 def _size(encoded: Encoded) -> int:
     """Bytes with their base64; a file that travels as it is counts once for each size."""
-    return sum(len(image.data) * 7 // 3 for image in encoded.values())
+    return sum(len(image.data) * 7 // 3 or _FACTS_BYTES for image in encoded.values())

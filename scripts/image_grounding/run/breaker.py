@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from image_grounding.errors import (
     BlockedError,
+    ClusterError,
     EndpointError,
     RejectedRequestError,
     RunEndingError,
@@ -24,6 +25,8 @@ _MODELS_FAULT = frozenset(
     {"reply_unparseable", "reply_truncated", "reply_refused", "reply_unusable", "unanswered"}
 )
 INTERNAL = "internal_error"
+# Why a sample has failed over whose picture the workers of a cluster end.
+WORKER_LOST = "worker_lost"
 
 
 @dataclass
@@ -91,13 +94,15 @@ class Breaker:
 def _is_its_own(error: Exception) -> bool:
     """Whether a failure says nothing of the samples to come."""
     if isinstance(error, SampleError):
-        return error.reason not in (INTERNAL, UNAVAILABLE)
+        return error.reason not in (INTERNAL, UNAVAILABLE, WORKER_LOST)
     return isinstance(error, BlockedError)
 
 
 def _ended(error: Exception, why: str) -> EndpointError:
     if isinstance(error, SampleError) and error.reason == UNAVAILABLE:
         return StoreUnusableError(f"{error}; the run stops: {why}")
+    if isinstance(error, SampleError) and error.reason == WORKER_LOST:
+        return ClusterError(f"{error}; the run stops: {why}")
     remedy = error.remedy if isinstance(error, EndpointError) else None
     if not _is_its_own(error) and isinstance(error, SampleError):
         remedy = "this is a bug: report it with the message; the same command goes on"

@@ -4,7 +4,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from image_grounding.asking import Endpoint, make_asker
+from image_grounding.asking import Endpoint, make_asker, make_endpoint
 from image_grounding.asking.diagnosis import diagnose
 from image_grounding.asking.transport import overview_for, transport_for
 from image_grounding.boxes.geometry import MIN_IOU
@@ -14,7 +14,7 @@ from image_grounding.images.store import ImageStore
 from image_grounding.measuring import Measurement, MeasurementCache
 from image_grounding.measuring.endpoint import fit_of, measure_convention
 from image_grounding.results.folder import ResultsFolder
-from image_grounding.spec import Spec
+from image_grounding.spec import Spec, Vlm
 from image_grounding.spec.capabilities import capabilities_of
 from image_grounding.steps.profile import Profile
 from image_grounding.steps.prompts import CAPTIONS_VERSION, SINGLE_PASS_VERSION, VERSION
@@ -23,12 +23,27 @@ from image_grounding.teachers.base import Traffic
 
 
 class VlmTeacher:
-    """Carries questions to an endpoint, and knows in which convention it answers."""
+    """Carries questions to an endpoint, and knows in which convention it answers.
 
-    def __init__(self, spec: Spec, folder: ResultsFolder, say: Callable[[str], None]) -> None:
+    Args:
+        spec: of the run.
+        folder: where measurements are kept.
+        say: takes messages.
+        images: where pictures are made ready; else in this process.
+        maker: makes the endpoint.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        folder: ResultsFolder,
+        say: Callable[[str], None],
+        images: ImageStore | None = None,
+        maker: Callable[[Vlm, Callable[[str], None]], Endpoint] = make_endpoint,
+    ) -> None:
         self.capabilities = capabilities_of(spec.vlm.backend)
-        self.images = ImageStore()
-        self._asker = make_asker(spec, say, for_run=True)
+        self.images = images or ImageStore()
+        self._asker = make_asker(spec, say, for_run=True, maker=maker)
         self._vlm = spec.vlm
         self._family = asked_family(spec.vlm.model, spec.vlm.coordinates)
         self._single_pass = spec.workflow.in_single_pass
