@@ -8,7 +8,6 @@ from image_grounding.asking.asker import Asker, RetryPolicy
 from image_grounding.asking.budget import Budget
 from image_grounding.asking.capacity import Capacity
 from image_grounding.asking.endpoints.base import Endpoint
-from image_grounding.asking.lease_server import LeaseServer
 from image_grounding.asking.leases import LeaseFile, Leases
 from image_grounding.asking.limits import Gate
 from image_grounding.asking.meter import Meter
@@ -69,4 +68,8 @@ def _leases(shared: str | None, say: Callable[[str], None]) -> Leases | None:
     """Where the leases of ``workflow.shared_limit`` are had; None where nothing is shared."""
     if not shared:
         return None
-    return LeaseServer(shared, say) if is_address(shared) else LeaseFile(Path(shared))
+    if not is_address(shared):
+        return LeaseFile(Path(shared))
+    from image_grounding.asking.lease_server import LeaseServer  # slow to import, as the SDKs
+
+    return LeaseServer(shared, say)
