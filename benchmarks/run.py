@@ -52,6 +52,7 @@ _FEW = ("records.py", "--workers", "4", "--records", "600")
 _MANY = ("records.py", "--workers", "32", "128", "--records", "4000")
 _SLOW = ("records.py", "--workers", "16", "64", "--records", "1200", "--slow-every", "20")
 _LINES = ("lines.py",)
+_SERVER = ("shared_limit.py", "--server")
 _BATCH = ("batch.py", "--records", "2000")
 ROWS = (
     Row("CPU ms a request, whole process", "<= 0.8", ("requests_cpu.py",),
@@ -99,6 +100,13 @@ ROWS = (
     Row("eight runs on one quota, three killed with -9: share of it", ">= 0.95",
         ("shared_limit.py",), _records(1, "share")),
     Row("eight runs on one quota: seconds over it, both times", "<= 0", ("shared_limit.py",),
+        lambda answers: float(sum(answer["seconds_over"] for answer in answers))),
+    Row("the same through a server: share of it", ">= 0.95", _SERVER, _records(0, "share")),
+    Row("the same, three runs killed with -9: share of it", ">= 0.95", _SERVER,
+        _records(1, "share")),
+    Row("the same, the server killed with -9: share of it", ">= 0.95", _SERVER,
+        _records(2, "share")),
+    Row("the same: seconds over it, all three times", "<= 0", _SERVER,
         lambda answers: float(sum(answer["seconds_over"] for answer in answers))),
     Row("2,000 records on three faulty batch queues: lost", "<= 0", _BATCH,
         lambda answers: float(sum(row["lost"] for row in answers))),

@@ -7,13 +7,15 @@ Each of the processes runs a shard of its own, against an endpoint that notes wh
 seconds at whose end more had come within a minute than the quota, `most_in_a_minute` the most
 within any minute, `most_in_a_second` within a second, where an even flow brings `even`. It measures
 twice; the second time three of the processes get a kill -9, one after the other, and are started
-again.
+again. With a server, a third time: that gets the kill -9.
 
     python benchmarks/shared_limit.py [--processes 8] [--quota 2400] [--seconds 75]
     python benchmarks/shared_limit.py --tokens    the same quota as tokens, so many a request
+    python benchmarks/shared_limit.py --server    through limit_server.py, in place of a file
 """
 
 import argparse
+import contextlib
 import json
 import signal
 import subprocess
@@ -21,6 +23,7 @@ import sys
 import tempfile
 import time
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,14 +69,53 @@ class Run:
         self.process.wait()
 
 
+class Shared:
+    """Where the runs have their leases: a file, or a server, which may be killed."""
+
+    def __init__(self, folder: Path, *, server: bool) -> None:
+        self.value = str(folder / "limit.json")
+        self._process: subprocess.Popen[str] | None = None
+        if server:
+            self._start(0)
+
+    def _start(self, port: int) -> None:
+        tool = [sys.executable, str(ROOT / "scripts/limit_server.py"), "--port", str(port)]
+        self._process = subprocess.Popen(tool, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout
+        self.value = json.loads(self._process.stdout.readline())["url"]
+
+    def kill_and_start(self) -> None:
+        """As if its machine had gone and come back; a file stays."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self._start(int(self.value.rpartition(":")[2]))
+
+    def stop(self) -> None:
+        """End it in good order."""
+        if self._process:
+            self._process.terminate()
+            self._process.wait()
+
+
+@contextlib.contextmanager
+def shared_through(folder: Path, *, server: bool) -> Iterator[Shared]:
+    shared = Shared(folder, server=server)
+    try:
+        yield shared
+    finally:
+        shared.stop()
+
+
 def measure(
-    processes: int, quota: float, seconds: float, *, kill: bool, tokens: bool
+    processes: int, quota: float, seconds: float, *, kill: str, tokens: bool, through_server: bool
 ) -> dict[str, Any]:
     """One measurement, with an endpoint of its own."""
     server = [sys.executable, str(ROOT / "benchmarks/server.py"), "--delay", "0.2", "--times"]
     with (
         tempfile.TemporaryDirectory() as name,
         subprocess.Popen(server, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as peer,
+        shared_through(Path(name), server=through_server) as shared,
     ):
         assert peer.stdin and peer.stdout
         url = f"http://127.0.0.1:{peer.stdout.readline().strip()}/v1"
@@ -89,7 +131,7 @@ def measure(
             f"vlm.openai.base_url={url}", "vlm.openai.model_name=any",
             "vlm.coordinates=norm1000_xyxy", "vlm.coordinates_trusted=true",
             "workflow.max_workers=16", limit,
-            f"workflow.shared_limit={folder / 'limit.json'}",
+            f"workflow.shared_limit={shared.value}",
         ]  # fmt: skip
         runs = [Run(number + 1, processes, folder, common) for number in range(processes)]
         while not all(run.is_asking() for run in runs):
@@ -98,8 +140,11 @@ def measure(
         kills = 0
         while time.monotonic() < began + seconds:
             time.sleep(seconds / 4 if kill else seconds)
-            if kill and kills < 3:
+            if kill == "runs" and kills < 3:
                 runs[kills % processes].kill_and_start()
+                kills += 1
+            elif kill == "server" and not kills:
+                shared.kill_and_start()
                 kills += 1
         ended = time.monotonic()
         for run in runs:
@@ -107,9 +152,10 @@ def measure(
         peer.stdin.close()
         times = sorted(json.loads(peer.stdout.readline()))
     return {
+        "through": "server" if through_server else "file",
         "processes": processes,
         "quota": quota,
-        "killed": kills,
+        "killed": f"{kills} {kill}" if kill else None,
         **counted(times, quota, began, ended),
     }
 
@@ -139,9 +185,13 @@ def main() -> None:
     parser.add_argument("--quota", type=float, default=2400)
     parser.add_argument("--seconds", type=float, default=75)
     parser.add_argument("--tokens", action="store_true")
+    parser.add_argument("--server", action="store_true")
     given = parser.parse_args()
-    for kill in (False, True):
-        found = measure(given.processes, given.quota, given.seconds, kill=kill, tokens=given.tokens)
+    for kill in ("", "runs", "server") if given.server else ("", "runs"):
+        found = measure(
+            given.processes, given.quota, given.seconds, kill=kill, tokens=given.tokens,
+            through_server=given.server,
+        )  # fmt: skip
         print(json.dumps(found), flush=True)
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures: the loopback server, input files, scripts run as users run them."""
 
+import gc
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,19 +12,15 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 
+from support import surroundings
 from support.browser import LEFT_OUT, REQUIRED, find_browser, running_browser
 from support.loopback import Loopback
 from support.scenes import Scene, make_scene
-from support.scripts import ROOT, SCRIPTS, Ran, Started, run_script, start_script
+from support.scripts import SCRIPTS, Ran, Started, run_script, start_script
 
 sys.path.append(str(SCRIPTS))
-# The suite starts a great many processes; without bytecode each would compile the SDKs anew.
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
-# Every client of an SDK reads the authorities that TLS trusts, and no test meets any of them:
-# from a folder they are read when they are needed, from a file at once.
-os.environ.pop("SSL_CERT_FILE", None)
-os.environ["SSL_CERT_DIR"] = str(ROOT)
+surroundings.prepare()
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -48,6 +44,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if item.get_closest_marker("browser")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    # What is there by now stays to the end; to look through all of it again and again takes long.
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run that may send or cost only so much stops in good order before it passes that."""
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -77,7 +78,11 @@ def test_a_cost_needs_prices(server: Loopback, make_project: Maker) -> None:
 
 
 def test_the_line_says_what_it_costs(server: Loopback, make_project: Maker) -> None:
-    server.delay = 1.2
+    def answer_late(call: Call) -> Answer | None:
+        time.sleep(1.2 if call.step == "1" else 0)
+        return None
+
+    server.fault = answer_late
     ran = make_project(1, size=(64, 48)).run(server, *PRICES)
     assert ran.code == 0, ran.err
     assert "; cost 0.0" in ran.err

@@ -57,13 +57,14 @@ class Installed:
         return set(self.bundle.rglob("*"))
 
 
-def install(folder: Path, dependencies: Sequence[str]) -> Installed:
-    """A copy that depends on these alone."""
+def install(folder: Path, dependency: str, parquet: str) -> Installed:
+    """A copy that depends on this alone, and with an extra on that."""
     copy = Installed(folder / "project", folder / "home")
     shutil.copytree(ROOT, copy.bundle, ignore=_NOT_IN_A_COPY)
     pyproject = copy.bundle / "pyproject.toml"
-    text, listed = pyproject.read_text(), f"dependencies = {json.dumps(dependencies)}"
-    pyproject.write_text(re.sub(r"(?ms)^dependencies = \[.*?^\]", listed, text))
+    text, listed = pyproject.read_text(), f"dependencies = {json.dumps([dependency])}"
+    text = re.sub(r"(?ms)^dependencies = \[.*?^\]", listed, text)
+    pyproject.write_text(re.sub(r"(?m)^parquet = .*", f"parquet = {json.dumps([parquet])}", text))
     return copy
 
 
@@ -86,7 +87,8 @@ def make_wheel(folder: Path) -> Path:
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
     """It depends on an empty package beside it, so that set-up downloads nothing."""
     folder = tmp_path_factory.mktemp("user")
-    copy = install(folder, [f"tiny @ {make_wheel(folder).as_uri()}"])
+    gone = (folder / "gone-1-py3-none-any.whl").as_uri()
+    copy = install(folder, f"tiny @ {make_wheel(folder).as_uri()}", f"gone @ {gone}")
     for path in [copy.bundle, *copy.files()]:
         path.chmod(path.stat().st_mode & ~0o222)
     yield copy
@@ -106,6 +108,11 @@ def test_set_up_and_run(installed: Installed) -> None:
 
     again = installed.run("setup_env.py")
     assert (again.code, again.json["python"], again.json["made_with"]) == (0, python, None)
+
+    failed = installed.run("setup_env.py", "--quiet", "--extras", "parquet")
+    assert (failed.code, failed.json["status"]) == (2, "error")
+    assert "gone-1" in failed.err.partition("its own message is above")[0], "quiet but for failures"
+    assert installed.run("setup_env.py").json["extras"] == [], "what there is stays as it was"
 
     other = installed.run("run_pipeline.py", python=BARE)
     assert other.code == 2
@@ -132,13 +139,6 @@ def test_set_up_and_run(installed: Installed) -> None:
     (record,) = read_jsonl(installed.project / "results" / "annotations.jsonl")
     assert record["expressions"][0]["instances"]
     assert installed.files() == before, "a read-only bundle stays as it is"
-
-
-def test_a_quiet_set_up_speaks_of_failures(tmp_path: Path) -> None:
-    copy = install(tmp_path, [f"tiny @ {(tmp_path / 'gone.whl').as_uri()}"])
-    ran = copy.run("setup_env.py", "--quiet")
-    assert (ran.code, ran.json["status"]) == (2, "error")
-    assert "gone.whl" in ran.err.partition("its own message is above")[0]
 
 
 @pytest.mark.parametrize("name", [name for name in TOOLS if name != "setup_env.py"])

@@ -19,7 +19,7 @@ from image_grounding.spec import load_spec
 from support.loopback import Answer, Call, Loopback
 from support.model import Model
 from support.scripts import Ran, run_script
-from support.vision import decode
+from support.vision import look
 
 ALL = [
     "configuration", "name and port", "readiness", "key", "model", "text call", "image call",
@@ -196,7 +196,7 @@ def test_it_waits_for_a_server_that_is_loading(server: Loopback) -> None:
     def ready() -> None:
         server.paths["/health"] = (200, b"")
 
-    timer = threading.Timer(2.0, ready)
+    timer = threading.Timer(0.5, ready)
     timer.start()
     ran = check(server, "--wait", "60")
     assert ran.code == 0, ran.err
@@ -236,7 +236,7 @@ def test_thoughts_are_no_answer(thought: Callable[[str], Answer], server: Loopba
     def fault(call: Call) -> Answer | None:
         if COLOUR not in call.prompt or call.image is None:
             return None
-        return thought(server.model.answer(call.prompt, decode(call.image)))
+        return thought(server.model.answer(call.prompt, look(call.image)))
 
     server.fault = fault
     assert looked(server).usable

@@ -9,8 +9,6 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 from xml.etree import ElementTree
 
-import datasets
-import pandas
 import pyarrow.parquet
 import pytest
 from hypothesis import assume, given
@@ -873,7 +871,17 @@ def test_flickr30k_sentences(tmp_path):
     assert report["left_out"] == left_out
 
 
+@pytest.fixture(scope="module")
+def load_dataset():
+    """Of Hugging Face; only the process that needs it imports it."""
+    import datasets
+
+    return datasets.load_dataset
+
+
 def test_parquet(any_results, tmp_path):
+    import pandas
+
     export_here(any_results, "parquet", tmp_path / "out")
     file = tmp_path / "out" / "annotations.parquet"
     lines = lines_of(any_results)
@@ -889,13 +897,13 @@ def test_parquet(any_results, tmp_path):
         assert row["grounded"] is True
 
 
-def test_datasets_reads_parquet_and_json_lines(tmp_path):
+def test_datasets_reads_parquet_and_json_lines(tmp_path, load_dataset):
     lines = [make_line(i, [("a dog", [DOG] * (i % 3))], image="one.png") for i in range(5_010)]
     results = write_results(tmp_path, lines, images=False)
     for name, ending in (("parquet", "parquet"), ("odvg", "jsonl"), ("vlm-sft", "jsonl")):
         export_here(results, name, tmp_path / name)
         kind = "json" if ending == "jsonl" else ending
-        data = datasets.load_dataset(
+        data = load_dataset(
             kind,
             data_files=str(tmp_path / name / f"annotations.{ending}"),
             cache_dir=str(tmp_path / "cache"),
@@ -913,7 +921,7 @@ def test_datasets_reads_parquet_and_json_lines(tmp_path):
 
 @pytest.mark.parametrize("name", [name for name in FORMATS if name != "flickr30k"])
 @pytest.mark.parametrize("share", [None, "0.5/0.5"])
-def test_datasets_reads_the_folder_of_an_export(tmp_path, name, share):
+def test_datasets_reads_the_folder_of_an_export(tmp_path, load_dataset, name, share):
     """Its own guess, by the endings of most files, is a data set of the copied pictures alone."""
     lines = [make_line(i, [("a dog", [DOG, CAT][: i + 1])]) for i in range(4)]
     results = write_results(tmp_path, lines)
@@ -922,7 +930,7 @@ def test_datasets_reads_the_folder_of_an_export(tmp_path, name, share):
         results, name, tmp_path / "out", copy_images=True, split=split,
         setting=Setting(split.parts),
     )  # fmt: skip
-    data = datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
+    data = load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
     kind = {"coco": "boxes", "refcoco": "expressions"}.get(name, "records")
     parts = {"all": "train", "val": "validation"}
     expected = {parts.get(part, part): found[kind] for part, found in report["parts"].items()}
@@ -931,12 +939,12 @@ def test_datasets_reads_the_folder_of_an_export(tmp_path, name, share):
     assert {part: len(rows) for part, rows in data.items()} == expected
 
 
-def test_datasets_reads_what_is_there_of_parts(tmp_path):
+def test_datasets_reads_what_is_there_of_parts(tmp_path, load_dataset):
     results = write_results(tmp_path, some_lines()[:1])
     split = parse_split("0.5/0.5", 0)
     setting = Setting(split.parts)
     export_here(results, "odvg", tmp_path / "out", split=split, setting=setting, copy_images=True)
-    data = datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
+    data = load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
     assert {part: len(rows) for part, rows in data.items()} == {"train": 1}
 
 

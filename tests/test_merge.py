@@ -179,11 +179,6 @@ def test_what_a_killed_shard_has_finished_is_merged(server: Loopback, make_proje
     for number in (1, 3):
         assert whole.run(number).code == 0
     count, early = len(server.calls), list[str]()
-    command = [*project.overrides(server, f"results_dir={whole.parts[1]}"), "--shard", "2/3"]
-    process = subprocess.Popen(
-        [sys.executable, str(SCRIPTS / "run_pipeline.py"), *command],
-        cwd="/", env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
 
     def kill(call: Call) -> Answer | None:
         if call.number == count + 5:
@@ -192,7 +187,8 @@ def test_what_a_killed_shard_has_finished_is_merged(server: Loopback, make_proje
         return None
 
     server.fault = kill
-    process.communicate(timeout=60)
+    process = project.start(server, f"results_dir={whole.parts[1]}", "--shard", "2/3")
+    process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert "still at work" in early[0]
     server.fault = lambda call: None

@@ -10,6 +10,7 @@ import yaml
 
 from conftest import Project, read_jsonl
 from support.documents import blocks
+from support.limits import limit_server
 from support.loopback import Loopback
 from support.scripts import ROOT, Ran, clean_environment, run_script
 
@@ -69,7 +70,7 @@ def test_scripts_are_bash(script: str) -> None:
 
 
 def test_a_slurm_array_and_its_merge(cluster: Project) -> None:
-    array, submit, merge = SCRIPTS_SHOWN
+    array, submit, merge, *_ = SCRIPTS_SHOWN
     assert "#SBATCH --array=1-8" in array and "SHARDS=8" in array
     for task in ("1", "2"):
         ran = run_job(cluster, two(array), SLURM_ARRAY_TASK_ID=task)
@@ -80,7 +81,7 @@ def test_a_slurm_array_and_its_merge(cluster: Project) -> None:
 
 
 def test_a_kubernetes_job(cluster: Project) -> None:
-    (manifest,) = map(yaml.safe_load, MANIFESTS)
+    manifest = yaml.safe_load(MANIFESTS[0])
     indexed = manifest["spec"]
     (container,) = indexed["template"]["spec"]["containers"]
     (script,) = container["args"]
@@ -99,3 +100,39 @@ def test_a_kubernetes_job(cluster: Project) -> None:
     for code, expected in codes.items():
         done = job(cluster, script, JOB_COMPLETION_INDEX="0", ENDS_WITH=code)
         assert done.returncode == expected
+
+
+def arguments(project: Project, script: str) -> list[str]:
+    """What a script gives to the tool that it starts."""
+    return job(project, script).stdout.split("\0")[:-1]
+
+
+def test_a_limit_server_and_a_run_on_it(cluster: Project) -> None:
+    *_, serve, run = SCRIPTS_SHOWN
+    (cluster.folder / "limit-token").write_text("a token of this test\n")
+    script, *given = arguments(cluster, serve)
+    assert (script, given) == ("scripts/limit_server.py", ["--host", "0.0.0.0", "--port", "8471"])
+    token = {"IMAGE_GROUNDING_LIMIT_TOKEN": "a token of this test"}
+    with limit_server("--host", "0.0.0.0", **token) as limits:
+        script, *given = arguments(cluster, run)
+        there = [word.replace("http://limits.example.com:8471", limits.url) for word in given]
+        assert there != given
+        ran = run_script(script.removeprefix("scripts/"), *there, cwd=cluster.folder, **token)
+        assert (ran.code, ran.json["counts"]["failed"]) == (0, 0), ran.err
+        (flow,) = limits.status(**token)["flows"]
+        assert (flow["name"], flow["per_minute"]) == ("requests", 2400)
+
+
+def test_a_limit_server_in_kubernetes() -> None:
+    service, deployment = yaml.safe_load_all(MANIFESTS[1])
+    pod = deployment["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    name, tool, *options = container["command"]
+    assert (name, tool, deployment["spec"]["strategy"]["type"]) == (
+        "image-grounding", "limit-server", "Recreate",
+    )  # fmt: skip
+    assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+    port = service["spec"]["ports"][0]["port"]
+    assert options == ["--host", "0.0.0.0", "--port", str(port)]
+    assert f"http://{service['metadata']['name']}:{port}" in TEXT
+    assert [one["name"] for one in container["env"]] == ["IMAGE_GROUNDING_LIMIT_TOKEN"]

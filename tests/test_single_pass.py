@@ -11,7 +11,7 @@ from conftest import Project, read_jsonl, write_jsonl
 from support.kept import checkpoints
 from support.loopback import Answer, Call, Loopback, after_calls
 from support.model import Model
-from support.vision import decode
+from support.vision import look
 
 Maker = Callable[..., Project]
 Change = Callable[[dict[str, Any]], None]
@@ -36,7 +36,7 @@ def changed(server: Loopback, change: Change) -> Callable[[Call], Answer | None]
     def fault(call: Call) -> Answer | None:
         if call.step != "0+1" or call.image is None:
             return None
-        value = json.loads(server.model.answer(call.prompt, decode(call.image)))
+        value = json.loads(server.model.answer(call.prompt, look(call.image)))
         change(value)
         return Answer(text=json.dumps(value))
 

@@ -4,6 +4,7 @@
 import dataclasses
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -93,6 +94,7 @@ def test_a_run_is_seen_from_outside_until_it_is_killed(
     seen = status(project, "--quiet")
     while seen.code or not seen.json["finished"]:
         assert process.poll() is None, process.communicate()
+        time.sleep(0.2)
         seen = status(project, "--quiet")
     assert seen.err == ""
     state = seen.json
@@ -104,7 +106,7 @@ def test_a_run_is_seen_from_outside_until_it_is_killed(
     assert state["cost"] > 0
     process.kill()  # and is a zombie until somebody asks how it ended
     while (state := status(project).json)["running"]:
-        pass
+        time.sleep(0.1)
     assert (state["status"], state["pid"]) == ("stopped: killed", process.pid)
     assert 12 - state["left"] == state["finished"] == state["checkpoints"]["1"] > 0
     assert (state["samples_a_second"], state["seconds_left"]) == (None, None)

@@ -25,7 +25,7 @@ from image_grounding.steps.question import Ask, Finish, Question, Reply, Usage
 from image_grounding.steps.step import Earlier, Step
 from support.model import Model
 from support.scenes import make_scene
-from support.vision import decode
+from support.vision import look
 
 FAMILY = family_of("qwen3-vl")
 PROFILE = Profile(FAMILY, FAMILY.convention, Transport(10**6), Transport(512 * 512))
@@ -37,14 +37,14 @@ from image_grounding.images.encoding import encode_image
 from image_grounding.plain import from_plain, to_plain
 from image_grounding.steps.question import Question, Reply
 from support.model import Model
-from support.vision import decode
+from support.vision import look
 
 questions = [from_plain(Question, plain) for plain in json.load(open(sys.argv[1]))]
 replies = []
 for question in questions:
     picture = question.picture
-    image = decode(encode_image(picture.source, picture.transport).data)
-    replies.append(to_plain(Reply, Reply(Model().answer(question.prompt, image))))
+    seen = look(encode_image(picture.source, picture.transport).data)
+    replies.append(to_plain(Reply, Reply(Model().answer(question.prompt, seen))))
 json.dump(replies, open(sys.argv[2], "w"))
 """
 
@@ -95,7 +95,7 @@ def test_the_same_replies_at_once(tmp_path: Path) -> None:
         async def carry(self, question: Question) -> Reply:
             assert question.picture
             image = encode_image(question.picture.source, question.picture.transport)
-            return Reply(Model().answer(question.prompt, decode(image.data)))
+            return Reply(Model().answer(question.prompt, look(image.data)))
 
     move = EXTRACTION.plan(sample, (320, 240), Earlier(), PROFILE)
     driven = asyncio.run(drive(move, EXTRACTION.read, Direct()))

@@ -230,13 +230,14 @@ class BudgetError(RunEndingError):
 
 
 class SharedLimitError(RunEndingError):
-    """The file of ``workflow.shared_limit`` gives no leases."""
+    """The file or the server of ``workflow.shared_limit`` gives no leases."""
 
     exit_code = Exit.USAGE
     reason = "shared_limit"
     remedy = (
         "give all runs that share a quota the same limits and the same shared_limit, a file that "
-        "all of them can write; what is finished is kept: the same command again goes on"
+        "all of them can write or a server that all reach; what is finished is kept: the same "
+        "command again goes on"
     )
 
 

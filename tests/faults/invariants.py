@@ -16,7 +16,8 @@ DOCUMENTED = {0, 2, 3, 4, 130}
 COMPLETE = {0, 3}
 STEPS = ("step_0_expression_extraction", "step_1_grounding")
 _KNOWN = re.compile(
-    r"annotations\.jsonl|run_summary\.json|run_state\.json|box_convention\.json|\.lock|\.outputs\.json|"
+    r"annotations\.jsonl|run_summary\.json|run_state\.json|box_convention\.json|\.lock|"
+    r"\.outputs\.json|\.finished\.json|"
     rf"(?:{'|'.join(STEPS)})(?:/(?:annotations\.jsonl|failures\.jsonl|\.ckpt(?:/[^.][^/]*)?))?"
 )
 _HALF = re.compile("[\ud800-\udfff]")

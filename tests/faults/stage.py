@@ -16,8 +16,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-import certifi
-
 from support.loopback import Answer, Call, Loopback
 from support.scenes import make_scene
 from support.scripts import Ran, Running, running_script
@@ -159,7 +157,7 @@ class Stage:
         """Run the script to its end."""
         variables = {
             "HOME": str(self.folder / "home"), "TMPDIR": str(self.folder / "tmp"),
-            "GOOGLE_API_KEY": KEY, "MATRIX_KEY": KEY, "SSL_CERT_FILE": _authority(),
+            "GOOGLE_API_KEY": KEY, "MATRIX_KEY": KEY,
             **self.environment,
         }  # fmt: skip
         (self.folder / "here").mkdir(exist_ok=True)
@@ -239,15 +237,6 @@ def _stack() -> contextlib.ExitStack:
     stack = contextlib.ExitStack()
     atexit.register(stack.close)
     return stack
-
-
-@cache
-def _authority() -> str:
-    """A file with one authority that TLS trusts: google-genai reads all that there are, thrice."""
-    path = Path(_stack().enter_context(tempfile.TemporaryDirectory()), "authority.pem")
-    first, end, _ = Path(certifi.where()).read_text().partition("-----END CERTIFICATE-----\n")
-    path.write_text(first[first.index("-----BEGIN") :] + end)
-    return str(path)
 
 
 def _command_lines() -> Iterator[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from support.model import Model
-from support.vision import decode
+from support.vision import look
 
 # What a line is to fail with: a status and a message.
 Failing = Callable[[str, dict[str, Any]], tuple[int, str] | None]
@@ -122,7 +122,7 @@ class Floor:
         given = self.faults.text(key, prompt)
         if given is not None:
             return given
-        return self.model.answer(prompt, decode(picture) if picture is not None else None)
+        return self.model.answer(prompt, look(picture) if picture is not None else None)
 
     def _disturb(self, job: Job) -> None:
         draw = self._random.random

@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from support.model import Model, asks_for_boxes
-from support.vision import decode
+from support.vision import look
 
 
 @dataclass
@@ -290,11 +290,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(answer.status, error, answer.headers)
             return None
         try:
-            image = decode(data) if data is not None else None
+            seen = look(data) if data is not None else None
         except Exception as error:
             self._send(400, {"error": {"message": f"cannot decode image: {error}", "code": 400}})
             return None
-        text = answer.text if answer.text is not None else state.model.answer(prompt, image)
+        text = answer.text if answer.text is not None else state.model.answer(prompt, seen)
         if answer.cut is not None:
             text = text[: int(len(text) * answer.cut)]
         state.replies.append((call, text))

@@ -7,10 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from PIL import Image
-
 from support.scenes import COLOURS
-from support.vision import mean_colour, regions
+from support.vision import Sight
 
 _PHRASE = re.compile(rf"(?:an?|the|two|three) (?:\w+ )?(?:{'|'.join(COLOURS)}) \w+", re.IGNORECASE)
 _LEAD_IN = re.compile(r"^(we can see|there is|there are|in this image,?)\s+", re.IGNORECASE)
@@ -34,7 +32,7 @@ class Model:
     resize_most: int = 1280  # squares of resize_multiple that an image is shown at
     margin: float = 0.0  # how much larger than the truth its boxes are, as a share of their sides
 
-    def answer(self, prompt: str, image: Image.Image | None) -> str:
+    def answer(self, prompt: str, seen: Sight | None) -> str:
         if captions := _after(prompt, "CAPTIONS: "):
             found = [{"id": one["id"], **self._extract(one["caption"])} for one in captions]
             return self._dressed({"captions": found})
@@ -43,14 +41,14 @@ class Model:
             if asks_for_boxes(prompt):
                 for number, expression in enumerate(found["expressions"]):
                     expression["id"] = number
-                located = self._locate(found["expressions"], prompt, image)
+                located = self._locate(found["expressions"], prompt, seen)
                 found |= {"instances": located} if isinstance(located, list) else located
                 return self._dressed(found)
             return json.dumps(found, ensure_ascii=False)
         if (expressions := _after(prompt, "EXPRESSIONS: ")) is not None:
-            return self._dressed(self._locate(expressions, prompt, image))
-        if image is not None and not self.blind:
-            return mean_colour(image)
+            return self._dressed(self._locate(expressions, prompt, seen))
+        if seen is not None and not self.blind:
+            return seen.colour
         return "ok"
 
     def _extract(self, caption: str) -> dict[str, Any]:
@@ -60,14 +58,12 @@ class Model:
         expressions = [{"text": text, "noun_chunk": text.split()[-1]} for text in texts]
         return {"cleaned_caption": cleaned, "expressions": expressions}
 
-    def _locate(
-        self, expressions: list[dict[str, Any]], prompt: str, image: Image.Image | None
-    ) -> Any:
-        if image is None or self.blind:
+    def _locate(self, expressions: list[dict[str, Any]], prompt: str, seen: Sight | None) -> Any:
+        if seen is None or self.blind:
             return {"instances": [], "absent": [e["id"] for e in expressions]}
-        return self._ground(expressions, prompt, image)
+        return self._ground(expressions, prompt, seen)
 
-    def _ground(self, expressions: list[dict[str, Any]], prompt: str, image: Image.Image) -> Any:
+    def _ground(self, expressions: list[dict[str, Any]], prompt: str, seen: Sight) -> Any:
         key = self.box_key or asks_for_boxes(prompt) or "bbox"
         turn: dict[str, int] = {}
         items = []
@@ -75,14 +71,14 @@ class Model:
             text = expression["text"]
             words = set(re.findall(r"\w+", text.lower()))
             colour = next((name for name in COLOURS if name in words), None)
-            found = regions(image, colour) if colour else []
+            found = seen.boxes[colour] if colour else ()
             if words & {"a", "an", "the"}:  # one each, for equal phrases the next one
                 first = turn.get(text.lower(), 0)
                 turn[text.lower()] = first + 1
                 found = found[first : first + 1]
             for box in found:
                 score = {"score": 0.9} if self.with_scores else {}
-                numbers = [13, 977, 21, 990] if self.nonsense else self.write(box, image.size)
+                numbers = [13, 977, 21, 990] if self.nonsense else self.write(box, seen.size)
                 items.append({"id": expression["id"], "label": text, key: numbers, **score})
         return self._shape(items, expressions, key)
 

@@ -34,14 +34,18 @@ _FORKS = multiprocessing.get_context("forkserver")
 _LATE = (
     *("httpcore2", "h11", "truststore", "anyio._backends._asyncio", "omegaconf._impl"),
     *("image_grounding.launch", "image_grounding.teachers.vlm", "pkgutil", "encodings.utf_8_sig"),
+    *("encodings.unicode_escape", "click._textwrap", "PIL.ImageOps"),
     *("numpy", "matplotlib.backends.backend_agg", "matplotlib.figure", "rich._emoji_codes"),
+    *("questionary", "prompt_toolkit.input.vt100", "prompt_toolkit.output.vt100"),
+    *("prompt_toolkit.key_binding.bindings.search", "rich.status", "encodings.idna"),
     *(f"PIL.{kind}ImagePlugin" for kind in ("Jpeg", "Png", "Bmp", "Gif", "Ppm", "WebP", "Avif")),
 )
 PRELOADED = [
     *(f"image_grounding.asking.endpoints.{name}" for name in ("openai", "gemini")),
-    *(f"image_grounding.cli.{tool}" for tool in (*_TOOLS, "status", "make_input")),
-    *(f"image_grounding.cli.work.{tool}" for tool in _TOOLS),
-    "image_grounding.run.status",
+    *(f"image_grounding.cli.{tool}" for tool in (*_TOOLS, "status", "make_input", "limit_server")),
+    *(f"image_grounding.cli.work.{tool}" for tool in (*_TOOLS, "limit_server")),
+    *("image_grounding.run.status", "image_grounding.batch.journal"),
+    *(f"image_grounding.setup.{part}" for part in ("checks", "existing", "models", "terminal")),
     *_LATE,
     "support.warm",
 ]
@@ -62,7 +66,8 @@ def _start_server() -> None:
 
 def _fork(target: Callable[..., None], *arguments: Any) -> BaseProcess:
     _start_server()
-    process = _FORKS.Process(target=target, args=arguments)
+    # What a failing test leaves behind ends with the tests.
+    process = _FORKS.Process(target=target, args=arguments, daemon=True)
     process.start()
     return process
 
@@ -209,12 +214,12 @@ class Started:
         return out.result(), err.result()
 
 
-def start_script(name: str | Path, *arguments: str) -> Started:
+def start_script(name: str | Path, *arguments: str, **environment: str) -> Started:
     """Start a script of ``scripts/``, or another one by its path, from another folder."""
     reading, writing = zip(os.pipe(), os.pipe(), strict=True)
     command = [str(SCRIPTS / name), *arguments]
     streams = [_Descriptor(number) for number in writing]
-    process = _fork(_be_started, command, clean_environment(), streams)
+    process = _fork(_be_started, command, clean_environment(**environment), streams)
     for number in writing:
         os.close(number)
     out, err = (os.fdopen(number, encoding="utf-8") for number in reading)

@@ -3,6 +3,7 @@
 
 import gc
 import io
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ from google.genai import types
 from rich.console import Console
 from rich.table import Table
 
+from image_grounding.asking.endpoints.retired import retirement
 from image_grounding.asking.transport import transport_for
 from image_grounding.boxes.frames import Transport
-from image_grounding.families.families import UNKNOWN
+from image_grounding.exports import card
+from image_grounding.families.families import UNKNOWN, family_of
+from image_grounding.inspection.page import write_page
 from image_grounding.measuring.probes import make_probes
 from image_grounding.plain import json_reader
 from image_grounding.replies import read_extraction, read_grounding
@@ -24,6 +28,8 @@ from image_grounding.spec import load_spec
 from image_grounding.steps.annotations import Extraction, Grounding
 from image_grounding.steps.question import Reply
 from image_grounding.steps.table import all_steps
+from support.inspections import Phrase, make_card, make_inspection
+from support.scenes import make_scene
 
 _OF_GEMINI = (
     *("HttpRetryOptions", "HttpOptions", "GenerateContentConfig", "GenerateContentResponse"),
@@ -41,6 +47,13 @@ for kind in kinds:
 for step in all_steps():
     ResultsFolder(Path("unused")).checkpoints(step)
 versions()
+family_of("unknown")
+retirement("unknown")
+card._template()
+with tempfile.TemporaryDirectory() as folder:
+    _picture = make_scene((64, 48)).save(Path(folder, "x.png"))
+    _cards = [make_card(0, _picture, (64, 48), "a cat", [Phrase("a cat", [((1, 1, 9, 9), 0.5)])])]
+    write_page(make_inspection(_cards), Path(folder, "index.html"))
 read_extraction("{}")
 read_grounding("a red car: [1, 2, 3, 4]", ["a red car"])
 _table = Table("a", "b", title="c")

@@ -38,6 +38,7 @@ class Wizard:
         self._stdout = folder / "stdout.json"
         self._screen = pyte.Screen(COLUMNS, ROWS)
         self._stream = pyte.Stream(self._screen)
+        self._lines = [""] * ROWS
         self.output = ""
         mine, terminal = os.openpty()
         termios.tcsetwinsize(mine, (ROWS, COLUMNS))
@@ -55,7 +56,15 @@ class Wizard:
     @property
     def text(self) -> str:
         """What is on the screen."""
-        return "\n".join(line.rstrip() for line in self._screen.display)
+        return "\n".join(line.rstrip() for line in self._display())
+
+    def _display(self) -> list[str]:
+        """The lines of the screen; those that changed are put together anew."""
+        for row in self._screen.dirty:
+            cells = self._screen.buffer[row]
+            self._lines[row] = "".join(cells[column].data for column in range(COLUMNS))
+        self._screen.dirty.clear()
+        return self._lines
 
     def sees(self, text: str) -> None:
         """Wait until ``text`` is on the screen."""
@@ -72,7 +81,7 @@ class Wizard:
         row = self._screen.cursor.y
         return any(
             question in line and ("(Use arrow keys" in line or row - number in (0, 1))
-            for number, line in enumerate(self._screen.display)
+            for number, line in enumerate(self._display())
         )
 
     def _read(self) -> bool:

@@ -8,11 +8,12 @@ from image_grounding.asking.asker import Asker, RetryPolicy
 from image_grounding.asking.budget import Budget
 from image_grounding.asking.capacity import Capacity
 from image_grounding.asking.endpoints.base import Endpoint
-from image_grounding.asking.leases import LeaseFile
+from image_grounding.asking.leases import LeaseFile, Leases
 from image_grounding.asking.limits import Gate
 from image_grounding.asking.meter import Meter
 from image_grounding.asking.outage import Outage
 from image_grounding.spec import Spec, Vlm
+from image_grounding.storage.address import is_address
 
 __all__ = ["Asker", "Endpoint", "make_asker", "make_endpoint"]
 
@@ -59,5 +60,16 @@ def make_asker(
         Budget(meter, spec.vlm.prices, workflow.max_requests, workflow.max_cost)
         if for_run
         else None,
-        LeaseFile(Path(workflow.shared_limit)) if workflow.shared_limit else None,
+        _leases(workflow.shared_limit, say),
     )
+
+
+def _leases(shared: str | None, say: Callable[[str], None]) -> Leases | None:
+    """Where the leases of ``workflow.shared_limit`` are had; None where nothing is shared."""
+    if not shared:
+        return None
+    if not is_address(shared):
+        return LeaseFile(Path(shared))
+    from image_grounding.asking.lease_server import LeaseServer  # slow to import, as the SDKs
+
+    return LeaseServer(shared, say)

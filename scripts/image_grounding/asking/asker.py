@@ -343,6 +343,6 @@ class Asker:
             if rate:
                 await rate.close()
         if self._leases:
-            self._leases.close()
+            await self._leases.close()
         if self._endpoint:
             await self._endpoint.close()

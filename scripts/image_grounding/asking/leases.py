@@ -7,7 +7,7 @@ passes by unused. So one that is killed takes no more with it than its piece, a 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,14 +22,18 @@ from image_grounding.files import strict_json, to_json, write_atomic
 SHARE = 0.98
 # A moment that has passed may be used for so long.
 LATEST_S = 0.25
+# So much of what passed by unused is given out late; by the rest it may be late on its way, too.
+BACK_S = LATEST_S / 2
 # A lease ends after so long, or holds what one request takes.
 LEASE_S = 0.1
+# For so long leases are waited for before a run ends.
+PATIENCE_S = 120.0
 # Other runs count as gone when what they leased passed by so long ago.
-_GONE_S = 60.0
+GONE_S = 60.0
 # What begins later, and later than so many leases take, was written by a clock that has been set
 # back since.
 _FARTHEST_S, _MOST_LEASES = 600.0, 1000
-_PATIENCE_S, _POLL_S = 120.0, 0.005
+_POLL_S = 0.005
 
 
 @dataclass
@@ -44,32 +48,84 @@ class Flow:
     per_minute: float
     next: float
 
-    def lease(self, units: float, now: float) -> float:
-        """Give out so many units; when the first of them may be used."""
-        seconds = units * 60 / (self.per_minute * SHARE)
-        start = max(self.next, now - LATEST_S)
+    def seconds(self, units: float) -> float:
+        """How long the flow takes for so many units."""
+        return units * 60 / (self.per_minute * SHARE)
+
+    def piece(self, units: float, now: float) -> tuple[float, float]:
+        """Begin and end of what is next, so many units long."""
+        seconds = self.seconds(units)
+        start = max(self.next, now - BACK_S)
         if start > now + max(_FARTHEST_S, _MOST_LEASES * seconds):
             start = now
-        self.next = start + seconds
+        return start, start + seconds
+
+    def lease(self, units: float, now: float) -> float:
+        """Give out so many units; when the first of them may be used."""
+        start, self.next = self.piece(units, now)
         return start
 
     def is_idle(self, now: float) -> bool:
         """Whether nobody has used it for a while."""
-        return self.next < now - _GONE_S
+        return self.next < now - GONE_S
+
+
+def read_flows(path: Path) -> dict[str, Flow]:
+    """The flows of a book in a file; none where there is no file.
+
+    Raises:
+        SharedLimitError: it is a file of something else.
+        OSError: it cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except UnicodeDecodeError:
+        text = "no text"
+    try:
+        plain = strict_json(text)["flows"] if text.strip() else {}
+        return {str(name): _flow(entry) for name, entry in plain.items()}
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        message = f"{path} is no file of shared limits; name one that is not there yet"
+        raise SharedLimitError(message) from None
+
+
+def write_flows(path: Path, flows: Mapping[str, Flow]) -> None:
+    """Write a book whole; raises OutputError where that is impossible."""
+    plain = {name: asdict(flow) for name, flow in flows.items()}
+    write_atomic(path, to_json({"flows": plain}) + "\n")
+
+
+def disagreement(name: str, kept: float, wanted: float, where: object) -> SharedLimitError:
+    """What to raise where other runs keep to another quota of this name."""
+    return SharedLimitError(
+        f"other runs keep to {kept:g} {name} a minute in {where}, and this one is to keep to "
+        f"{wanted:g}"
+    )
 
 
 class Leases(Protocol):
     """Where leases are had."""
 
-    async def lease(self, name: str, per_minute: float, units: float) -> float:
-        """Lease units of the quota ``name``; when the first may be used, on the monotonic clock.
+    async def lease(self, name: str, per_minute: float, units: float, owed: float = 0.0) -> float:
+        """Lease units of the quota ``name``.
+
+        Args:
+            name: of the quota.
+            per_minute: units of all processes together.
+            units: to be used.
+            owed: units that were used already, beyond what was leased for them.
+
+        Returns:
+            When the first of ``units`` may be used, in seconds of the monotonic clock.
 
         Raises:
             SharedLimitError: there are none to be had.
         """
         ...
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """No more of them."""
         ...
 
@@ -86,66 +142,48 @@ class LeaseFile:
         self._path = path
         self._clock = clock
         self._lock = filelock.FileLock(
-            f"{path}.lock", timeout=_PATIENCE_S, poll_interval=_POLL_S, thread_local=False
+            f"{path}.lock", timeout=PATIENCE_S, poll_interval=_POLL_S, thread_local=False
         )
         self._thread = ThreadPoolExecutor(1, "leases")
 
-    async def lease(self, name: str, per_minute: float, units: float) -> float:
+    async def lease(self, name: str, per_minute: float, units: float, owed: float = 0.0) -> float:
         """See ``Leases.lease``; the file may be slow, and the event loop goes on meanwhile."""
         from asyncio import get_running_loop
 
         loop = get_running_loop()
-        return await loop.run_in_executor(self._thread, self._lease, name, per_minute, units)
+        return await loop.run_in_executor(self._thread, self._lease, name, per_minute, units, owed)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let the thread go."""
         self._thread.shutdown(wait=False)
 
-    def _lease(self, name: str, per_minute: float, units: float) -> float:
-        ahead = self.lease_now(name, per_minute, units)
+    def _lease(self, name: str, per_minute: float, units: float, owed: float) -> float:
+        ahead = self.lease_now(name, per_minute, units, owed)
         return time.monotonic() + ahead
 
-    def lease_now(self, name: str, per_minute: float, units: float) -> float:
-        """Lease units; in how many seconds the first of them may be used."""
+    def lease_now(self, name: str, per_minute: float, units: float, owed: float = 0.0) -> float:
+        """As ``lease``; in how many seconds the first unit may be used."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._lock:
-                flows = self._read()
+                flows = read_flows(self._path)
                 now = self._clock()
                 flow = flows.get(name)
                 if flow is None or (flow.per_minute != per_minute and flow.is_idle(now)):
                     flow = flows[name] = Flow(per_minute, now)
                 if flow.per_minute != per_minute:
-                    raise SharedLimitError(
-                        f"other runs keep to {flow.per_minute:g} {name} a minute in {self._path}, "
-                        f"and this one is to keep to {per_minute:g}"
-                    )
-                start = flow.lease(units, now)
-                plain = {name: asdict(flow) for name, flow in flows.items()}
-                write_atomic(self._path, to_json({"flows": plain}) + "\n")
+                    raise disagreement(name, flow.per_minute, per_minute, self._path)
+                start = flow.lease(owed + units, now) + flow.seconds(owed)
+                write_flows(self._path, flows)
                 return start - now
         except filelock.Timeout:
             raise SharedLimitError(
-                f"{self._path} was locked by another process for {_PATIENCE_S:.0f} s"
+                f"{self._path} was locked by another process for {PATIENCE_S:.0f} s"
             ) from None
         except OutputError as error:
             raise SharedLimitError(str(error)) from None
         except OSError as error:
             message = f"cannot write {self._path}: {error.strerror or error}"
-            raise SharedLimitError(message) from None
-
-    def _read(self) -> dict[str, Flow]:
-        try:
-            text = self._path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return {}
-        except UnicodeDecodeError:
-            text = "no text"
-        try:
-            plain = strict_json(text)["flows"] if text.strip() else {}
-            return {str(name): _flow(entry) for name, entry in plain.items()}
-        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-            message = f"{self._path} is no file of shared limits; name one that is not there yet"
             raise SharedLimitError(message) from None
 
 

@@ -11,6 +11,8 @@ from image_grounding.asking.leases import LATEST_S, LEASE_S, SHARE, Leases
 from image_grounding.asking.limits import Bucket
 from image_grounding.errors import SharedLimitError
 
+# At its end a run pays what it owes if that is done in so long.
+_PARTING_S = 5.0
 # Units that somebody waits for.
 _Place = tuple[float, asyncio.Future[None]]
 
@@ -76,8 +78,9 @@ class SharedRate:
             self._server.cancel()
             await asyncio.gather(self._server, return_exceptions=True)
         if self._owed > 0:
-            with contextlib.suppress(SharedLimitError):
-                await self._leases.lease(self._name, self._per_minute, self._owed)
+            with contextlib.suppress(SharedLimitError, TimeoutError):
+                async with asyncio.timeout(_PARTING_S):
+                    await self._leases.lease(self._name, self._per_minute, 0.0, self._owed)
         self._owed = 0.0
 
     async def _serve(self) -> None:
@@ -106,13 +109,12 @@ class SharedRate:
 
     async def _serve_some(self, batch: list[_Place]) -> None:
         owed, self._owed = self._owed, 0.0
-        wanted = owed + sum(units for units, _ in batch)
-        if wanted <= 0:
+        wanted = sum(units for units, _ in batch) + min(owed, 0.0)
+        if wanted + max(owed, 0.0) <= 0:
             self._owed = wanted
             due = time.monotonic()
         else:
-            due = await self._leases.lease(self._name, self._per_minute, wanted)
-            due += max(owed, 0.0) / self._a_second
+            due = await self._leases.lease(self._name, self._per_minute, wanted, max(owed, 0.0))
         for units, place in batch:
             if (pause := due - time.monotonic()) > 0:
                 await asyncio.sleep(pause)

@@ -11,7 +11,7 @@ from image_grounding.errors import Exit
 
 _TOOLS = (
     *("make-input", "setup", "check", "run", "status", "merge"),
-    *("inspect", "export", "evaluate", "checkpoints"),
+    *("inspect", "export", "evaluate", "checkpoints", "limit-server"),
 )
 
 

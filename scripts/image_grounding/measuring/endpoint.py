@@ -9,7 +9,6 @@ from dataclasses import replace
 from image_grounding.asking import Asker
 from image_grounding.asking.diagnosis import diagnose
 from image_grounding.asking.endpoints.errors import is_hosted, speaks_of_images
-from image_grounding.asking.endpoints.readiness import kind_of_server
 from image_grounding.asking.transport import transport_for
 from image_grounding.errors import (
     EndpointError,
@@ -93,6 +92,9 @@ async def _diagnosing(asker: Asker, vlm: Vlm) -> AsyncIterator[None]:
 
 async def _make_sure_it_is_ready(asker: Asker, base_url: str) -> None:
     """An answer outweighs what a gateway says of its health."""
+    # aiohttp is slow to import, and a run with nothing to ask does without.
+    from image_grounding.asking.endpoints.readiness import kind_of_server
+
     try:
         await kind_of_server(base_url)  # raises where it still loads
     except LoadingError:

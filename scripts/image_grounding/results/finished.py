@@ -5,6 +5,7 @@ A later run that meets the same caption, image file and checkpoints takes a samp
 without reading what is kept of it. What was kept since then is looked at as ever.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from image_grounding import __version__
+from image_grounding.errors import OutputError
 from image_grounding.input.samples import Sample
 from image_grounding.results.checkpoints import CheckpointStore, Finished
 from image_grounding.results.folder import ResultsFolder
@@ -28,9 +30,10 @@ from image_grounding.storage.address import is_address
 _NAME = ".finished.json"
 # What made the steps of a sample: a provenance for each of them.
 MadeBy = tuple[Mapping[str, Any], ...]
+# What a provenance may hold.
+_Fact = str | int | float | bool | None
 # As many kinds of ``MadeBy`` as 16 bits can tell apart.
 _MOST_KINDS = 1 << 16
-_MARK_BITS, _KIND_BITS = 64, 16
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class _Kept:
 
     made_from: tuple[str, ...]
     segments: Mapping[str, list[SegmentState]]
-    kinds: list[list[dict[str, Any]]]
+    kinds: list[list[dict[str, _Fact]]]
     keys: str
     marks: str
     made: str
@@ -58,7 +61,7 @@ class FinishedIndex:
     """Finished samples by the keys of their ids.
 
     Args:
-        step: the first one of the run.
+        steps: those of the run, in order.
         kept: what there is.
         newer: keys of samples of which something was kept or discarded since.
 
@@ -66,14 +69,15 @@ class FinishedIndex:
         ValueError: ``kept`` holds no figures.
     """
 
-    def __init__(self, step: AnyStep, kept: _Kept, newer: frozenset[int]) -> None:
+    def __init__(self, steps: Sequence[AnyStep], kept: _Kept, newer: frozenset[int]) -> None:
         self.kinds: list[MadeBy] = [tuple(kind) for kind in kept.kinds]
-        self._step = step
+        self._step = steps[0]
         self._newer = newer
         self._keys = array("Q", b64decode(kept.keys))
         self._marks = array("Q", b64decode(kept.marks))
         self._made = array("H", b64decode(kept.made))
         same = len(self._keys) == len(self._marks) == len(self._made)
+        same &= {len(kind) for kind in self.kinds} <= {len(steps)}
         if not same or max(self._made, default=-1) >= len(self.kinds):
             raise ValueError
 
@@ -98,7 +102,7 @@ class IndexMaker:
     def __init__(self, steps: Sequence[AnyStep]) -> None:
         self._steps = steps
         self._kinds: dict[str, int] = {}
-        self._entries: list[int] = []  # key, mark and kind in a number that sorts by key
+        self._keys, self._marks, self._made = array("Q"), array("Q"), array("H")
 
     def mark(self, sample: Sample) -> int | None:
         """To be taken before the sample's checkpoints are looked at; None where it has none."""
@@ -113,10 +117,12 @@ class IndexMaker:
         made = json.dumps([dict(found.provenance) for found in done.checkpoints.values()])
         kind = self._kinds.setdefault(made, len(self._kinds))
         if kind < _MOST_KINDS:
-            self._entries.append((key << _MARK_BITS | mark) << _KIND_BITS | kind)
+            self._keys.append(key)
+            self._marks.append(mark)
+            self._made.append(kind)
 
     def save(self, folder: ResultsFolder, stores: Sequence[CheckpointStore[Any]]) -> None:
-        """Write the index; raises OutputError.
+        """Write the index, if the disk takes it: without one, more is read.
 
         Args:
             folder: the results.
@@ -125,16 +131,16 @@ class IndexMaker:
         segments = _segments(stores)
         if segments is None:
             return
-        keys, marks, kinds = array("Q"), array("Q"), array("H")
-        self._entries.sort()
-        for entry in self._entries:
-            keys.append(entry >> _MARK_BITS + _KIND_BITS)
-            marks.append(entry >> _KIND_BITS & (1 << _MARK_BITS) - 1)
-            kinds.append(entry & _MOST_KINDS - 1)
-        figures = (b64encode(figures).decode() for figures in (keys, marks, kinds))
-        made = [json.loads(kind) for kind in self._kinds]
-        kept = _Kept(_made_from(self._steps), segments, made, *figures)
-        folder.write_value(_NAME, _Kept, kept)
+        order = sorted(range(len(self._keys)), key=self._keys.__getitem__)
+        columns = (self._keys, self._marks, self._made)
+        figures = (
+            b64encode(array(column.typecode, map(column.__getitem__, order))).decode()
+            for column in columns
+        )
+        kinds = [json.loads(kind) for kind in self._kinds]
+        kept = _Kept(_made_from(self._steps), segments, kinds, *figures)
+        with contextlib.suppress(OutputError):
+            folder.write_value(_NAME, _Kept, kept)
 
 
 def load_index(
@@ -151,7 +157,7 @@ def load_index(
             if keys is None:
                 return None
             newer |= keys
-        return FinishedIndex(next(iter(stores)), kept, frozenset(newer))
+        return FinishedIndex(list(stores), kept, frozenset(newer))
     except (OSError, ValueError):
         return None
 

@@ -16,7 +16,7 @@ from omegaconf.errors import (
     UnsupportedInterpolationType,
 )
 
-from image_grounding.addresses import split_query, trim_base_url
+from image_grounding.addresses import safe_address, split_query, trim_base_url
 from image_grounding.errors import SpecError
 from image_grounding.files import require_file
 from image_grounding.resources import spec_path
@@ -37,7 +37,7 @@ from image_grounding.spec.secrets import (
     mark_secrets,
     redact,
 )
-from image_grounding.storage.address import is_address
+from image_grounding.storage.address import is_address, is_web, problem_with
 from image_grounding.storage.mirror import problem_with_results_at, staging_of
 
 _SPEC_ENDINGS = (".yaml", ".yml")
@@ -97,9 +97,17 @@ def load_spec(
 
 
 def _require_limit(shared: str, workflow: Mapping[str, Any]) -> None:
-    """See that there is something to share, and a file to share it through."""
-    if "://" in shared:
-        raise SpecError("workflow.shared_limit must be a path, of a file that all runs can write")
+    """See that there is something to share, and a file or a server to share it through."""
+    if "://" in shared and not (is_web(shared) and problem_with(shared) is None):
+        raise SpecError(
+            "workflow.shared_limit must be a path, of a file that all runs can write, or the "
+            "http:// or https:// address of a limit server, without user and password"
+        )
+    if "://" in shared and safe_address(shared) != shared:
+        raise SpecError(
+            "workflow.shared_limit must be an address without a query; the token of a limit server "
+            "is read from IMAGE_GROUNDING_LIMIT_TOKEN"
+        )
     if not (workflow["requests_per_minute"] or workflow["tokens_per_minute"]):
         raise SpecError(
             "workflow.shared_limit needs workflow.requests_per_minute or tokens_per_minute, which "

@@ -165,13 +165,12 @@ FAULTS = (
         goes_on("it is left out"), (backend,)) for name, backend in (("temperature", "openai"),
         ("response_format", "openai"), ("responseJsonSchema", "gemini"), ("mediaResolution",
         "gemini"))),
-    row("it goes away in mid-run and comes back", at(2, away(0.5)), goes_on("the run waits"),
-        BOTH),
+    row("it goes away in mid-run and comes back", at(2, away(0.5)), goes_on("the run waits")),
     row("it goes away in mid-run and stays away", both(given("workflow.max_outage=0.5"), at(2,
-        away(None))), stops("longer than workflow.max_outage"), BOTH, lambda stage:
+        away(None))), stops("longer than workflow.max_outage"), mend=lambda stage:
         stage.server.come_back()),
     row("HTTP 502 from mid-run on", both(given("workflow.max_outage=0.5"), from_then(2,
-        status(502))), stops("longer than workflow.max_outage"), BOTH),
+        status(502))), stops("longer than workflow.max_outage")),
     row("every connection is dropped", everything(Answer(drop=True)),
         stops("the connection failed or was dropped"), BOTH),
     row("a connection is dropped once", once(Answer(drop=True)), goes_on("asked again"), BOTH),

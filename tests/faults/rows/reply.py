@@ -113,7 +113,7 @@ FAULTS = (
     *(row(f"step 1: {what}", step_1(text), outcome) for what, (text, outcome) in STEP_1.items()),
     *(row(f"step 1: {what}", step_1(text), goes_on(how)) for what, (text, how) in KEPT_1.items()),
     row("half a character beside its JSON", step_0(f"\ud83d {expressions(*named('a box'))}"),
-        goes_on("U+FFFD stands for it"), BOTH),
+        goes_on("U+FFFD stands for it")),
     row("prose, once", once(Answer(text="Let me see."), "0"), goes_on("asked again"), BOTH),
     row("half of the boxes, once", once(Answer(cut=0.6, finish="length"), "1"),
         goes_on("asked again with twice the tokens")),

@@ -4,6 +4,7 @@
 import json
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from faults.checkpoints import Damage, damage, exchange, forget
@@ -80,6 +81,10 @@ def failed_then(stage: Stage) -> None:
     (stage.results / STEP_1 / "failures.jsonl").write_text(json.dumps(entry) + "\n")
 
 
+def edit_json(path: Path, **change: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+
+
 NAN = float("nan")
 DAMAGED: dict[str, tuple[str, Damage]] = {
     "is gone": ("1", lambda data: None),
@@ -117,6 +122,12 @@ FAULTS = (
     row("run_summary.json is nested 100,000 deep", file("run_summary.json", DEEP), ONCE_AGAIN),
     row("run_summary.json holds other things", file("run_summary.json",
         b'{"usage_of_all_runs": {"requests": "x", "cost": [1]}, "counts": 7}'), ONCE_AGAIN),
+    row(".finished.json is cut", file(".finished.json", b'{"made_from": ["0.1'), ONCE_AGAIN),
+    row(".finished.json is nested 100,000 deep", file(".finished.json", DEEP), ONCE_AGAIN),
+    row(".finished.json is a folder", file(".finished.json", None), ONCE_AGAIN),
+    row("run_state.json holds a usage of other things", finished(lambda stage: edit_json(
+        stage.results / "run_state.json", in_summary=False, usage={"requests": "x", "cost": [1]},
+        not_in_summary=[{"requests": 10**40}, {}])), ONCE_AGAIN),
     row("run_state.json is no JSON", file("run_state.json", b"\xff\xfe"), ONCE_AGAIN),
     row("failures.jsonl is cut", file(f"{STEP_1}/failures.jsonl", b'{"sample_id": "x", "li'),
         ONCE_AGAIN),
