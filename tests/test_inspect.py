@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -139,6 +140,27 @@ def test_wrong_convention_closes_the_gate(tmp_path, gate, code):
     assert ran.json["findings"][0]["check"] == "convention_thousand"
     assert "wrong box convention" in ran.json["headline"]
     assert "wrong box convention" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("measured", "level"), [("norm1000_xyxy", "warn"), ("pixel_sent", "fail"), (None, "fail")]
+)
+def test_a_convention_that_was_measured_is_not_to_be_measured_again(tmp_path, measured, level):
+    """Things may keep to the upper left of all pictures: there is a way to say so."""
+    lines, _ = misread([(800, 600)], "pixel_sent", "norm1000_xyxy", count=60)
+    teacher = {"convention": measured, "measured_convention": measured, "convention_iou": 0.99}
+    results = write_results(tmp_path, lines, summary={"teacher": teacher}, images=False)
+    (finding,) = named(inspect(results).json, "convention_scale_small")
+    assert finding["level"] == level
+    option = re.search(r"--threshold (lopsided=[0-9.]+)", finding["remedy"])
+    assert bool(option) == bool(measured) != ("coordinates to auto" in finding["remedy"])
+    if option:
+        again = inspect(results, "--threshold", option[1])
+        assert named(again.json, "convention_scale_small") == []
+
+
+def named(report, check):
+    return [finding for finding in report["findings"] if finding["check"] == check]
 
 
 def test_gate_is_open_where_nothing_fails(good):

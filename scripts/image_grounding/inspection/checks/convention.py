@@ -17,6 +17,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
+from image_grounding.boxes.frames import PIXEL_CONVENTIONS
 from image_grounding.inspection.checks.edges import EdgeVotes, PictureSample
 from image_grounding.inspection.checks.placement import Placement
 from image_grounding.inspection.model import Check, Finding, Level
@@ -84,6 +85,8 @@ AXES = Check(
     "against [x1, y1, x2, y2]).",
     dataset=True,
 )
+# Things may lie in such places by nature.
+_BY_PLACE = frozenset({SCALE_SMALL.name, SCALE_LARGE.name, QUADRANT.name})
 CONVENTION_CHECKS = (FIRST_PIXEL, THOUSAND, SCALE_SMALL, SCALE_LARGE, QUADRANT, AXES)
 
 
@@ -115,6 +118,29 @@ def convention_findings(
             yield replace(finding, level=Level.WARN, sentence=finding.sentence + _FEW_BOXES_NOTE)
         else:
             yield finding
+
+
+def as_measured(finding: Finding, convention: str, iou: float) -> Finding:
+    """A finding about boxes whose convention was measured well: measuring again mends nothing.
+
+    Args:
+        finding: of ``convention_findings``.
+        convention: the measured one.
+        iou: mean IoU of the boxes on drawn pictures.
+    """
+    if finding.check not in _BY_PLACE or finding.value is None:
+        return finding
+    name = "wrong_convention" if finding.check == QUADRANT.name else "lopsided"
+    enough = min(math.ceil(100 * finding.value + 1) / 100, 1)
+    remedy = (
+        f"The convention was measured: {convention}, mean IoU {iou:.2f} on drawn pictures. Look at "
+        "the pictures: if the boxes fit, things do lie there, and --threshold "
+        f"{name}={enough:g} takes it so. If they do not, the server may shrink large images: set "
+        "vlm.image.max_pixels lower, and ask again with workflow.force_reprocess=true."
+    )
+    # Where numbers do not depend on an image's size, they can hardly mean something else in it.
+    sure = convention not in PIXEL_CONVENTIONS
+    return replace(finding, remedy=remedy, level=Level.WARN if sure else finding.level)
 
 
 def _scale(

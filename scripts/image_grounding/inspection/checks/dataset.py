@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from image_grounding.boxes.geometry import GOOD_IOU, MIN_IOU
-from image_grounding.inspection.checks.convention import convention_findings
+from image_grounding.inspection.checks.convention import as_measured, convention_findings
 from image_grounding.inspection.checks.dataset_checks import (
     CHECKS_NOT_MADE,
     COARSE_BOXES,
@@ -108,8 +108,9 @@ class DatasetCounts:
         dropped = count_in(summary, "counts", "dropped_boxes", "outside")
         clipped = count_in(summary, "counts", "clipped_boxes")
         dropped += sum(reasons[_ALL_BOXES_OUTSIDE] for reasons in self.failures.values())
+        placed = convention_findings(self.placement, self.pictures, dropped, clipped, limits)
         found = [
-            *convention_findings(self.placement, self.pictures, dropped, clipped, limits),
+            *(_with_measurement(finding, summary) for finding in placed),
             *self._shares(limits),
             *self._unfinished(unfinished),
             *self._teacher(summary),
@@ -202,6 +203,17 @@ class DatasetCounts:
                     round(count / records, 4),
                     limits.same_flag,
                 )
+
+
+def _with_measurement(finding: Finding, summary: Mapping[str, Any]) -> Finding:
+    """A finding about places, in the light of what the run measured of all its boxes."""
+    teacher = _section(summary, "teacher")
+    measured, iou = teacher.get("measured_convention"), teacher.get("convention_iou")
+    mixed = count_in(summary, "checkpoints_of_another_teacher", "convention")
+    mixed += count_in(summary, "checkpoints_of_another_teacher", "measured_convention")
+    if isinstance(measured, str) and isinstance(iou, int | float) and iou >= GOOD_IOU and not mixed:
+        return as_measured(finding, measured, iou)
+    return finding
 
 
 def _level(count: int, total: int, limit: float) -> Level:
