@@ -86,7 +86,7 @@ def test_skill_names_every_reference_with_when_to_read_it() -> None:
 def test_references_are_short_and_say_when(path: Path) -> None:
     text = TEXTS[path]
     # Not read from end to end: searched, or one section of it.
-    most = {"troubleshooting.md": 450, "scaling.md": 400, "reliability.md": 600}.get(path.name, 200)
+    most = {"troubleshooting.md": 450, "scaling.md": 430, "reliability.md": 600}.get(path.name, 200)
     assert text.count("\n") < most
     assert re.match(r"# .+\n\nRead this ", text)
 

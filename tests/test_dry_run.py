@@ -260,3 +260,14 @@ def test_headers_and_decoding_give_one_reason(
     with pytest.raises(SampleError) as decoded:
         encode_image(path, Transport(10**6))
     assert looked.value.reason == decoded.value.reason == reason
+
+
+def test_what_keeps_a_cost_unknown_is_said(make_project: Maker, server: Loopback) -> None:
+    project = make_project(2)
+    prices = ["vlm.prices.input=1", "vlm.prices.output=1", "--dry-run"]
+    ran = project.run(server, *prices)
+    assert ran.json["estimate"]["cost"] is None
+    assert "check_endpoint.py --samples" in ran.json["estimate"]["note"]
+    assert "test-vlm is not known here" in " ".join(ran.err.split())
+    known = project.run(server, *prices, "vlm.openai.model_name=Qwen3-VL-8B").json["estimate"]
+    assert known["cost"] > 0 and known["note"] is None

@@ -15,7 +15,9 @@ from image_grounding.errors import (
     EndpointError,
     RejectedRequestError,
     ServerFaultError,
+    SpecError,
 )
+from image_grounding.spec import load_spec
 from image_grounding.steps.question import Finish, Reply, Usage
 
 
@@ -391,3 +393,14 @@ def test_the_token_limit_is_lowered_by_what_the_server_says(
     assert lower_limit(said.lower(), 0) is None, "no limit was sent"
     again = lower_limit(said.lower(), sent, again=True)
     assert again is None or again.limit <= sent // 2
+
+
+@pytest.mark.parametrize(
+    "written", ["127.0.0.1:8471", "limits.example.com:8471", "host:80/lease", "[::1]:8471"]
+)
+def test_an_address_without_its_scheme_is_no_file(written: str) -> None:
+    overrides = ["results_dir=r", "data.input_jsonl=i", "workflow.requests_per_minute=60"]
+    with pytest.raises(SpecError, match="with http://"):
+        load_spec(None, [*overrides, f"workflow.shared_limit='{written}'"])
+    file = f"./{written.replace('/', '_')}"
+    assert load_spec(None, [*overrides, f"workflow.shared_limit='{file}'"])

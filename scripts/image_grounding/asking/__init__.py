@@ -69,6 +69,8 @@ def _leases(shared: str | None, say: Callable[[str], None]) -> Leases | None:
     if not shared:
         return None
     if not is_address(shared):
+        if not Path(shared).exists():  # a slip would give this run a quota of its own
+            say(f"workflow.shared_limit: {shared} is not there yet, and is made")
         return LeaseFile(Path(shared))
     from image_grounding.asking.lease_server import LeaseServer  # slow to import, as the SDKs
 

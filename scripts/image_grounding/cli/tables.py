@@ -42,11 +42,14 @@ def show_findings(report: Mapping[str, Any]) -> None:
         table.add_row(f"[red]{reason.replace('_', ' ')}", str(count))
     table.add_row("wrong width or height", str(report["wrong_sizes"]["total"]))
     table.add_section()
-    for name, value in (report["estimate"] or {}).items():
-        if not isinstance(value, dict):
+    estimate = report["estimate"] or {}
+    for name, value in estimate.items():
+        if name != "note" and not isinstance(value, dict):
             table.add_row(name.replace("_", " "), "unknown" if value is None else f"{value:,}")
     console = Console(stderr=True)
     console.print(table)
+    if note := estimate.get("note"):
+        console.print(Text(printable(note)), highlight=False, soft_wrap=True)
     unusable, sizes = report["unusable"], report["wrong_sizes"]
     wrong = [f"line {entry['line']}: {entry['message']}" for entry in unusable["first"]]
     wrong += sizes["first"]

@@ -19,6 +19,11 @@ from image_grounding.steps.table import AnyStep
 # What a provider's batch queue takes of the price: half, at OpenAI and at Google.
 BATCH_DISCOUNT = 0.5
 
+_UNKNOWN_IMAGES = (
+    "what a picture takes of {} is not known here: check_endpoint.py --samples N measures it and "
+    "estimates tokens and cost"
+)
+
 
 @dataclass
 class Estimate:
@@ -66,4 +71,6 @@ class Estimate:
             "image_tokens": self.image_tokens,
             "output_tokens": self.output_tokens,
             "cost": cost,
+            # Why a sum is unknown, and what tells it; None where nothing is.
+            "note": _UNKNOWN_IMAGES.format(self.vlm.model) if sent is None else None,
         }

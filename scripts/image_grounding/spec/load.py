@@ -41,6 +41,8 @@ from image_grounding.storage.address import is_address, is_web, problem_with
 from image_grounding.storage.mirror import problem_with_results_at, staging_of
 
 _SPEC_ENDINGS = (".yaml", ".yml")
+# What may be an address without its scheme: no path of a file looks so.
+_HOST_AND_PORT = re.compile(r"[\w.-]+:\d{2,5}(/.*)?|\[[\da-fA-F:]+\](:\d+)?(/.*)?")
 _PREFIX = "image_grounding"
 # Top-level names of TAO's command line that mean nothing here.
 _WITHOUT_EFFECT = {"hydra", *TAO_ONLY_KEYS} - {"model_name"}  # that is meant for vlm.openai
@@ -98,6 +100,11 @@ def load_spec(
 
 def _require_limit(shared: str, workflow: Mapping[str, Any]) -> None:
     """See that there is something to share, and a file or a server to share it through."""
+    if _HOST_AND_PORT.fullmatch(shared):
+        raise SpecError(
+            f"workflow.shared_limit is {shared}: write the address of a limit server with http://, "
+            "a file of such a name with ./"
+        )
     if "://" in shared and not (is_web(shared) and problem_with(shared) is None):
         raise SpecError(
             "workflow.shared_limit must be a path, of a file that all runs can write, or the "
