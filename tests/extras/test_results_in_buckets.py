@@ -81,6 +81,9 @@ def test_the_same_bytes_as_in_a_folder(
     assert (dry.json["finished"], dry.json["results_dir"]) == (5, URL)
 
 
+SENT = ("segment", "run_state.json")
+
+
 def test_killed_and_run_again(
     make_project: Maker, server: Loopback, bucket: Bucket, variables: dict[str, str]
 ) -> None:
@@ -90,7 +93,7 @@ def test_killed_and_run_again(
     def fault(call: Call) -> None:
         if call.number == 21:  # what is finished has been sent before it is killed
             deadline = time.monotonic() + 60
-            while not any(b"segment" in key.encode() for key in objects(bucket)):
+            while not all(any(name in key for key in objects(bucket)) for name in SENT):
                 assert time.monotonic() < deadline
                 time.sleep(0.2)
             process.kill()
