@@ -18,7 +18,7 @@ from image_grounding.errors import SharedLimitError
 from support.certificates import self_signed
 from support.limits import limit_server
 from support.loopback import Loopback
-from support.scripts import run_script
+from support.scripts import Ran, run_script
 from support.wire import Received, Wire, answer
 
 Maker = Callable[..., Project]
@@ -39,19 +39,22 @@ def test_a_run_that_waits_for_the_limit_server_says_so(
         run = project.start(server, *shared)
         while not re.search(r"; waiting for the limit server for \d+ s$", run.stderr.readline()):
             assert run.poll() is None
-        while not (state := endpoint_state(project)).startswith("waiting"):
+        words = r"waiting for the limit server for \d+ s"
+        while not re.fullmatch(words, endpoint_state(seen := status(project))):
             assert run.poll() is None
-        assert re.fullmatch(r"waiting for the limit server for \d+ s", state)
+        assert re.search(f"/s; {words}$", seen.err.strip())
         back.set()
         run.communicate()
     assert run.returncode == 0
-    assert endpoint_state(project) == "answering"
+    assert endpoint_state(status(project)) == "answering"
 
 
-def endpoint_state(project: Project) -> str:
-    """What status.py shows of it."""
-    endpoint = run_script("status.py", str(project.results)).json["endpoint"]
-    return str(endpoint["state"]) if endpoint else ""
+def status(project: Project) -> Ran:
+    return run_script("status.py", str(project.results))
+
+
+def endpoint_state(seen: Ran) -> str:
+    return str(seen.json["endpoint"]["state"]) if seen.json["endpoint"] else ""
 
 
 def test_https_to_a_server_of_plain_http_ends_a_run_at_once(

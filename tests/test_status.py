@@ -198,7 +198,8 @@ def shards(tmp_path: Path) -> list[str]:
     """Four folders: two runs at work, one that has ended, and one that has not begun."""
     at_work = {"samples_a_second": 1.5, "seconds_left": 4.0, "finished": 4, "failed": 1}
     write_state(tmp_path / "shard-1", "running", usage=usage(12, 0.25), **at_work)
-    slower = {"samples_a_second": 0.5, "seconds_left": 14.0, "finished": 3}
+    away = {"state": "not answering for 9 s", "in_flight": 1, "limit": 2}
+    slower = {"samples_a_second": 0.5, "seconds_left": 14.0, "finished": 3, "endpoint": away}
     write_state(tmp_path / "shard-2", "running", usage=usage(8, 0.5), **slower)
     write_state(tmp_path / "shard-3", "done", usage=usage(20, 1.0), finished=8, repeated=2)
     (tmp_path / "shard-4").mkdir()
@@ -223,11 +224,12 @@ def test_several_runs_are_added_up(shards: list[str], tmp_path: Path) -> None:
     }  # fmt: skip
     lines = seen.err.splitlines()
     assert len(lines) == 5
+    assert lines[1].endswith("; 0.5/s; about 14 s left; endpoint not answering for 9 s; cost 0.5")
     assert lines[2].startswith("shard-3: done (pid 1 on elsewhere, ")
     assert lines[3] == "shard-4: not started"
     assert lines[4] == (
         "in all 2 running, 1 done, 1 not started; 15 finished, 1 failed, 12 left; 2.0/s; about "
-        "14 s left; cost 1.75"
+        "14 s left; cost 1.75; 1 without answers just now"
     )
 
 

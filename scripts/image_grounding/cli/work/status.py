@@ -61,15 +61,25 @@ def _overview(statuses: Sequence[Mapping[str, Any]]) -> str:
     if len(statuses) == 1:
         return _sentence(statuses[0])
     total = total_of(statuses)
-    return "; ".join(["in all " + total["status"], *_figures(total, running=total["running"] > 0)])
+    parts = ["in all " + total["status"], *_figures(total, running=total["running"] > 0)]
+    if unanswered := sum(_endpoint(status) not in ("", "answering") for status in statuses):
+        parts.append(f"{unanswered} without answers just now")
+    return "; ".join(parts)
 
 
 def _sentence(status: Mapping[str, Any]) -> str:
     if status["pid"] is None:
         return str(status["status"])
     parts = [f"{status['status']} (pid {status['pid']} on {status['host']}, {status['since']})"]
-    endpoint = status["endpoint"]["state"] if status["running"] and status["endpoint"] else ""
+    endpoint = _endpoint(status)
+    if endpoint and not endpoint.startswith("waiting"):
+        endpoint = f"endpoint {endpoint}"
     return "; ".join([*parts, *_figures(status, running=status["running"], endpoint=endpoint)])
+
+
+def _endpoint(status: Mapping[str, Any]) -> str:
+    """How it is with what a run asks; empty where none is at work, or nobody is asked."""
+    return str((status["endpoint"] or {}).get("state", "")) if status["running"] else ""
 
 
 def _figures(facts: Mapping[str, Any], *, running: bool, endpoint: str = "") -> list[str]:
@@ -80,7 +90,7 @@ def _figures(facts: Mapping[str, Any], *, running: bool, endpoint: str = "") -> 
         if facts["seconds_left"] is not None:
             parts.append(f"about {facts['seconds_left']:.0f} s left")
         if endpoint:
-            parts.append(f"endpoint {endpoint}")
+            parts.append(endpoint)
     if facts["cost"] is not None:
         parts.append(f"cost {facts['cost']:g}")
     return parts
