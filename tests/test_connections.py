@@ -2,8 +2,6 @@
 """The two backends on the wire: proxies, authorities, connections kept, many at once."""
 
 import asyncio
-import datetime
-import ipaddress
 import json
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -13,15 +11,13 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from image_grounding.asking.asker import Asker
 from image_grounding.asking.endpoints.connections import broken_call
 from image_grounding.asking.limits import Gate
 from image_grounding.errors import UnreachableError
 from image_grounding.steps.question import Question
+from support.certificates import self_signed
 from support.wire import BACKENDS, COMPLETION, make_endpoint
 
 ANSWER = json.dumps(COMPLETION).encode()
@@ -143,33 +139,6 @@ def test_passwords_for_other_programs_stay(
             assert "basic " not in wire.heads[0].lower()
 
     asyncio.run(go())
-
-
-def self_signed(folder: Path) -> Path:
-    """A certificate for 127.0.0.1 that is its own authority, with its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "certificate.pem"
-    pem = serialization.Encoding.PEM
-    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path.write_bytes(certificate.public_bytes(pem) + secret)
-    return path
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -2,13 +2,16 @@
 """How a run is going: its pace, and what another terminal sees of it."""
 
 import dataclasses
+import json
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from socket import gethostname
 from subprocess import PIPE, Popen
+from typing import Any
 
 import pytest
 
@@ -16,9 +19,9 @@ from conftest import Project, read_jsonl, write_jsonl
 from image_grounding.results.folder import ResultsFolder
 from image_grounding.results.run_state import Process, RunState
 from image_grounding.run.progress import Pace, Snapshot
-from image_grounding.run.status import status_of
+from image_grounding.run.status import status_of, total_of
 from support.loopback import Answer, Call, Loopback
-from support.scripts import SCRIPTS, Ran, clean_environment, run_script
+from support.scripts import SCRIPTS, Ran, clean_environment, run_script, start_script
 
 Maker = Callable[..., Project]
 
@@ -175,3 +178,110 @@ def test_no_state(text: str | None, tmp_path: Path) -> None:
     assert (ran.code, ran.json["exit_code"]) == (2, 2)
     assert "no run has left its state in" in ran.err
     assert "no such results" in run_script("status.py", str(tmp_path / "other")).err
+
+
+def write_state(folder: Path, status: str, **facts: Any) -> Path:
+    """What a run into ``folder`` has left, or leaves just now."""
+    folder.mkdir(parents=True)
+    now = datetime.now(UTC).isoformat()
+    state = RunState(status, Process(1, "elsewhere"), now, now, ("0", "1"), None, 10)
+    ResultsFolder(folder).write_state(dataclasses.replace(state, **facts))
+    return folder
+
+
+def usage(requests: int, cost: float | None) -> dict[str, Any]:
+    return {"requests": requests, "cost": cost}
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> list[str]:
+    """Four folders: two runs at work, one that has ended, and one that has not begun."""
+    at_work = {"samples_a_second": 1.5, "seconds_left": 4.0, "finished": 4, "failed": 1}
+    write_state(tmp_path / "shard-1", "running", usage=usage(12, 0.25), **at_work)
+    away = {"state": "not answering for 9 s", "in_flight": 1, "limit": 2}
+    slower = {"samples_a_second": 0.5, "seconds_left": 14.0, "finished": 3, "endpoint": away}
+    write_state(tmp_path / "shard-2", "running", usage=usage(8, 0.5), **slower)
+    write_state(tmp_path / "shard-3", "done", usage=usage(20, 1.0), finished=8, repeated=2)
+    (tmp_path / "shard-4").mkdir()
+    return [f"shard-{number}" for number in range(1, 5)]
+
+
+def test_several_runs_are_added_up(shards: list[str], tmp_path: Path) -> None:
+    seen = run_script("status.py", *shards, cwd=tmp_path)
+    assert (seen.code, seen.json["exit_code"]) == (0, 0)
+    assert seen.json["total"] == {
+        "lines": 30, "finished": 15, "failed": 1, "left": 12, "requests": 40, "cost": 1.75,
+        "samples_a_second": 2.0, "seconds_left": 14.0, "running": 2,
+        "status": "2 running, 1 done, 1 not started",
+    }  # fmt: skip
+    for name, run in zip(shards[:3], seen.json["runs"], strict=False):
+        alone = run_script("status.py", name, "--quiet", cwd=tmp_path).json
+        assert {"exit_code": 0, **run} == alone
+    not_begun = seen.json["runs"][3]
+    assert not_begun.keys() == seen.json["runs"][0].keys()
+    assert {name: value for name, value in not_begun.items() if value is not None} == {
+        "status": "not started", "running": False, "results_dir": "shard-4", "jobs": [],
+    }  # fmt: skip
+    lines = seen.err.splitlines()
+    assert len(lines) == 5
+    assert lines[1].endswith("; 0.5/s; about 14 s left; endpoint not answering for 9 s; cost 0.5")
+    assert lines[2].startswith("shard-3: done (pid 1 on elsewhere, ")
+    assert lines[3] == "shard-4: not started"
+    assert lines[4] == (
+        "in all 2 running, 1 done, 1 not started; 15 finished, 1 failed, 12 left; 2.0/s; about "
+        "14 s left; cost 1.75; 1 without answers just now"
+    )
+
+
+def test_what_one_run_cannot_tell_is_unknown_of_all(tmp_path: Path) -> None:
+    write_state(tmp_path / "a", "running", usage=usage(1, None), seconds_left=None)
+    write_state(tmp_path / "b", "running", usage=usage(2, 0.5), seconds_left=9.0)
+    write_state(tmp_path / "c", "stopped")  # before it asked anything
+    total = run_script("status.py", "a", "b", "c", cwd=tmp_path).json["total"]
+    assert (total["cost"], total["seconds_left"], total["requests"]) == (None, None, 3)
+    total = run_script("status.py", "b", "c", cwd=tmp_path).json["total"]
+    assert (total["cost"], total["seconds_left"], total["running"]) == (0.5, 9.0, 1)
+    (tmp_path / "d").mkdir()
+    total = run_script("status.py", "c", "d", cwd=tmp_path).json["total"]
+    assert (total["running"], total["samples_a_second"], total["seconds_left"]) == (0, None, None)
+    assert total["status"] == "1 stopped, 1 not started"
+
+
+def test_runs_of_which_nothing_is_seen_count_together(tmp_path: Path) -> None:
+    for seconds in (300, 400):
+        then = (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()
+        state = RunState("running", Process(1, "elsewhere"), then, then, ("0", "1"), None, 9)
+        (tmp_path / str(seconds)).mkdir()
+        ResultsFolder(tmp_path / str(seconds)).write_state(state)
+    assert total_of([status_of(path) for path in tmp_path.iterdir()])["status"] == "2 silent"
+
+
+def test_folders_that_cannot_be_added_up(shards: list[str], tmp_path: Path) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "run_state.json").write_text("{")
+    (tmp_path / "empty").mkdir()
+    for given, words in (
+        ([*shards, "none"], "no such results: none"),
+        ([*shards, "broken"], "no run has left its state in broken"),
+        (["shard-4", "empty"], "no run has left its state in shard-4"),
+        ([*shards, "./shard-2/"], "shard-2 is given twice"),
+    ):
+        ran = run_script("status.py", *given, cwd=tmp_path)
+        assert (ran.code, ran.json["exit_code"], ran.json["error"]) == (2, 2, words)
+
+
+def test_several_runs_are_watched_in_one_line_until_none_runs(tmp_path: Path) -> None:
+    with Popen(["sleep", "60"]) as process:
+        at_work, done = tmp_path / "shard-1", tmp_path / "shard-2"
+        write_state(at_work, "running", finished=4, process=Process(process.pid, gethostname()))
+        write_state(done, "done", finished=10)
+        watch = start_script("status.py", str(at_work), str(done), "--watch")
+        assert watch.stderr.readline().startswith("in all 1 running, 1 done; 14 finished, ")
+        process.kill()
+    out, err = watch.communicate()
+    assert watch.returncode == 0
+    assert json.loads(out)["total"]["status"] == "1 stopped: killed, 1 done"
+    first, second, total = err.splitlines()
+    assert first.startswith(f"{at_work}: stopped: killed (pid {process.pid} on ")
+    assert second.startswith(f"{done}: done (")
+    assert total == "in all 1 stopped: killed, 1 done; 14 finished, 0 failed, 6 left"

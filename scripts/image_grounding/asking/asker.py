@@ -119,6 +119,11 @@ class Asker:
         return self._capacity.why if self._capacity else ""
 
     @property
+    def waiting(self) -> str:
+        """For what all requests wait before they are sent, and for how long; else empty."""
+        return self._leases.waiting if self._leases else ""
+
+    @property
     def answered(self) -> bool:
         """Whether the endpoint has answered anything yet."""
         return bool(self.meter.latencies)

@@ -7,6 +7,7 @@ is used too early by nobody, and one whose answer was long on its way passes by 
 
 import asyncio
 import random
+import ssl
 import time
 from collections.abc import Callable
 
@@ -16,13 +17,14 @@ from image_grounding.addresses import safe_address
 from image_grounding.asking.endpoints.answers import BoundedAnswer
 from image_grounding.asking.endpoints.connections import broken_call, open_session
 from image_grounding.asking.endpoints.errors import scrub
-from image_grounding.asking.leases import PATIENCE_S, disagreement
+from image_grounding.asking.leases import PATIENCE_S, disagreement, waiting_text
 from image_grounding.asking.limit_token import VARIABLE, limit_token
 from image_grounding.errors import (
     EndpointError,
     EndpointTimeoutError,
     SharedLimitError,
     UnreachableError,
+    UnusableEndpointError,
 )
 from image_grounding.files import strict_json
 
@@ -41,6 +43,11 @@ _REMEDY_TOKEN = (
 )
 _REMEDY_ADDRESS = (
     "workflow.shared_limit is the address that limit_server.py prints, without /lease; what is "
+    "finished is kept: the same command again goes on"
+)
+_REMEDY_TLS = (
+    "write http:// in workflow.shared_limit where the server speaks plain HTTP, as limit_server.py "
+    "itself does; for a certificate of your own, name its authority with SSL_CERT_FILE; what is "
     "finished is kept: the same command again goes on"
 )
 _REMEDY_AWAY = (
@@ -70,19 +77,38 @@ class LeaseServer:
         self._say = say
         self._patience = patience
         self._session: aiohttp.ClientSession | None = None
+        self._since: float | None = None
+
+    @property
+    def waiting(self) -> str:
+        """See ``Leases.waiting``."""
+        return waiting_text("waiting for the limit server for", self._since)
 
     async def lease(self, name: str, per_minute: float, units: float, owed: float = 0.0) -> float:
         """See ``Leases.lease``; it is asked for again while the server is away."""
         body = {"name": name, "per_minute": per_minute, "units": units, "owed": owed}
         headers = {"Authorization": f"Bearer {token}"} if (token := limit_token()) else {}
-        gives_up, pause = time.monotonic() + self._patience, _FIRST_PAUSE_S
+        try:
+            return await self._ask_again(body, headers)
+        finally:
+            self._since = None
+
+    async def close(self) -> None:
+        """Let the connection go."""
+        if self._session:
+            await self._session.close()
+
+    async def _ask_again(self, body: dict[str, object], headers: dict[str, str]) -> float:
+        """Ask until there is an answer; raises SharedLimitError."""
+        asked, pause = time.monotonic(), _FIRST_PAUSE_S
         while True:
             try:
                 return await self._ask(body, headers)
             except SharedLimitError:
                 raise
             except (UnreachableError, EndpointTimeoutError) as error:
-                if time.monotonic() + pause > gives_up:
+                self._since = self._since or asked
+                if time.monotonic() + pause > asked + self._patience:
                     message = f"no lease from the limit server for {self._patience:.0f} s: {error}"
                     raise SharedLimitError(message, remedy=_REMEDY_AWAY) from None
                 if isinstance(error, _LateError):
@@ -94,11 +120,6 @@ class LeaseServer:
                 raise SharedLimitError(message, remedy=error.remedy) from None
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, _LONGEST_PAUSE_S)
-
-    async def close(self) -> None:
-        """Let the connection go."""
-        if self._session:
-            await self._session.close()
 
     async def _ask(self, body: dict[str, object], headers: dict[str, str]) -> float:
         """Ask once.
@@ -145,9 +166,22 @@ class LeaseServer:
                 assert isinstance(answer, BoundedAnswer)
                 return answer.status, await answer.start_of_body(_MOST_BYTES)
         except Exception as error:
-            if found := broken_call(error, self._url, _SILENT_S):
+            found = broken_call(error, self._url, _SILENT_S)
+            if found and _is_of_tls(error):
+                raise UnusableEndpointError(str(found), remedy=_REMEDY_TLS) from None
+            if found:
                 raise found from None
             raise
+
+
+def _is_of_tls(error: BaseException | None) -> bool:
+    """Whether the other side speaks no TLS, or none that is trusted: no wait changes that.
+
+    A handshake that is cut off is that of a server, or of the proxy before it, that ends.
+    """
+    while error and not isinstance(error, ssl.SSLError):
+        error = error.__cause__
+    return error is not None and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
 
 
 def _object(text: bytes) -> dict[str, object]:

@@ -34,6 +34,8 @@ GONE_S = 60.0
 # back since.
 _FARTHEST_S, _MOST_LEASES = 600.0, 1000
 _POLL_S = 0.005
+# Who has waited for less says nothing of it.
+_SHOWN_S = 1.0
 
 
 @dataclass
@@ -105,8 +107,24 @@ def disagreement(name: str, kept: float, wanted: float, where: object) -> Shared
     )
 
 
+def waiting_text(words: str, since: float | None) -> str:
+    """``words`` and for how long that has been so; empty where it is not worth a word.
+
+    Args:
+        words: as ``waiting for something for``.
+        since: a moment of the monotonic clock; None while nobody waits.
+    """
+    seconds = 0.0 if since is None else time.monotonic() - since
+    return f"{words} {seconds:.0f} s" if seconds >= _SHOWN_S else ""
+
+
 class Leases(Protocol):
     """Where leases are had."""
+
+    @property
+    def waiting(self) -> str:
+        """While no leases are to be had: for what it waits, and for how long; else empty."""
+        ...
 
     async def lease(self, name: str, per_minute: float, units: float, owed: float = 0.0) -> float:
         """Lease units of the quota ``name``.
@@ -145,6 +163,12 @@ class LeaseFile:
             f"{path}.lock", timeout=PATIENCE_S, poll_interval=_POLL_S, thread_local=False
         )
         self._thread = ThreadPoolExecutor(1, "leases")
+        self._since: float | None = None
+
+    @property
+    def waiting(self) -> str:
+        """See ``Leases.waiting``."""
+        return waiting_text("waiting for the lock of the shared limit file for", self._since)
 
     async def lease(self, name: str, per_minute: float, units: float, owed: float = 0.0) -> float:
         """See ``Leases.lease``; the file may be slow, and the event loop goes on meanwhile."""
@@ -165,7 +189,9 @@ class LeaseFile:
         """As ``lease``; in how many seconds the first unit may be used."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._since = time.monotonic()
             with self._lock:
+                self._since = None
                 flows = read_flows(self._path)
                 now = self._clock()
                 flow = flows.get(name)
@@ -185,6 +211,8 @@ class LeaseFile:
         except OSError as error:
             message = f"cannot write {self._path}: {error.strerror or error}"
             raise SharedLimitError(message) from None
+        finally:
+            self._since = None
 
 
 def _flow(plain: Any) -> Flow:

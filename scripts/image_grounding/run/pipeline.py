@@ -165,6 +165,7 @@ class Pipeline:
             why=traffic.why,
             cost=traffic.cost,
             silent=traffic.silent,
+            waiting=traffic.waiting,
         )
 
     async def _do_all(self) -> None:

@@ -43,6 +43,7 @@ class Snapshot:
         why: why there may not be more, where that is being found.
         cost: of those tokens, or None where a price is unknown.
         silent: seconds for which the endpoint has not answered, or 0.
+        waiting: for what all requests wait before they are sent, and how long; else empty.
     """
 
     total: int
@@ -62,6 +63,7 @@ class Snapshot:
     why: str = ""
     cost: float | None = None
     silent: float = 0.0
+    waiting: str = ""
 
     @property
     def left(self) -> int:
@@ -185,6 +187,7 @@ def _sentence(now: Snapshot, pace: Pace) -> str:
         + (f"; cost {now.cost:.4g}" if now.cost is not None else "")
         + eta
         + (f"; endpoint not answering for {now.silent:.0f} s, trying again" if now.silent else "")
+        + (f"; {now.waiting}" if now.waiting else "")
     )
 
 

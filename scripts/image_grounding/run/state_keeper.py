@@ -113,8 +113,10 @@ class StateKeeper:
         left = self._pace.seconds_left(now)
         traffic = teacher.traffic()
         state = "answering" if traffic.answered else "has not answered yet"
+        if now.silent:
+            state = f"not answering for {now.silent:.0f} s"
         endpoint = {
-            "state": f"not answering for {now.silent:.0f} s" if now.silent else state,
+            "state": now.waiting or state,
             "in_flight": now.in_flight,
             "limit": now.limit,
         }

@@ -25,6 +25,7 @@ class Traffic:
         answered: whether anything was answered yet.
         cost: of the run so far; None where the prices are unknown.
         silent: for how many seconds it has not answered, while that is an outage.
+        waiting: for what all requests wait before they are sent, and how long; else empty.
     """
 
     in_flight: int = 0
@@ -36,6 +37,7 @@ class Traffic:
     answered: bool = True
     cost: float | None = None
     silent: float = 0.0
+    waiting: str = ""
 
 
 class Teacher(Carrier, Protocol):

@@ -170,6 +170,7 @@ class VlmTeacher:
             answered=self._asker.answered,
             cost=budget.cost if budget else None,
             silent=self._asker.outage.seconds if self._asker.outage else 0.0,
+            waiting=self._asker.waiting,
         )
 
     def usage(self) -> dict[str, Any]:
