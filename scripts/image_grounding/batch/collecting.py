@@ -135,6 +135,7 @@ def _name_foreign(job: Job, count: int, journal: Journal, say: Callable[[str], N
     name = f"foreign lines of {job.tag}"
     if count > (journal.fact(name) or 0):
         journal.keep(name, count)
-        lines = "1 line" if count == 1 else f"{count} lines"
-        belong = "belongs" if count == 1 else "belong"
-        say(f"warning: {lines} of the job {job.id} {belong} to no question; left out")
+        if count == 1:
+            say(f"warning: 1 line of the job {job.id} belongs to no question; left out")
+        else:
+            say(f"warning: {count} lines of the job {job.id} belong to no question; left out")

@@ -21,6 +21,7 @@ from image_grounding.batch.making import (
 )
 from image_grounding.batch.queue import Queue
 from image_grounding.batch.teacher import QueueTeacher
+from image_grounding.batch.whole_command import WholeCommand
 from image_grounding.errors import (
     BudgetError,
     EndpointError,
@@ -107,6 +108,7 @@ class BatchEngine:
         self._options = options
         self._attempts = spec.workflow.max_attempts
         self._tally = Tally()
+        self._command = WholeCommand(ResultsFolder(spec.results_dir))
         self._queue: Queue | None = None
         self._teacher: QueueTeacher | None = None
         self._desk: Desk | None = None
@@ -132,7 +134,7 @@ class BatchEngine:
             self._say(f"no job has ended since the last time; {self.waiting_text()}")
             summary = {**folder.read_summary(), "status": self.waiting_text(), **self.facts()}
             return RunResult(Exit.WAITING, summary)
-        result = run(self._spec, reporter, pilot, shard, self)
+        result = self._command.with_round(run(self._spec, reporter, pilot, shard, self))
         self._tally = Tally()
         through = result.exit_code in (Exit.DONE, Exit.SOME_FAILED) and result.error is None
         whole = pilot is None or not self._journal.fact(_WHOLE)
