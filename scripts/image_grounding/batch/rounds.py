@@ -83,7 +83,7 @@ def run_batch(
             if not waiting.stay or result.exit_code is not Exit.WAITING:
                 return result
             if not asyncio.run(engine.until_news(waiting.poll_s)):
-                summary = {**result.summary, "status": "interrupted"}
+                summary = {**engine.command.so_far(result.summary), "status": "interrupted"}
                 return replace(result, exit_code=Exit.INTERRUPTED, summary=summary)
 
 
@@ -95,6 +95,9 @@ class BatchEngine:
         say: takes messages.
         journal: of the results folder.
         options: which queue, and how large its jobs may be.
+
+    Attributes:
+        command: adds up what the rounds take.
     """
 
     def __init__(
@@ -108,7 +111,7 @@ class BatchEngine:
         self._options = options
         self._attempts = spec.workflow.max_attempts
         self._tally = Tally()
-        self._command = WholeCommand(ResultsFolder(spec.results_dir))
+        self.command = WholeCommand(ResultsFolder(spec.results_dir))
         self._queue: Queue | None = None
         self._teacher: QueueTeacher | None = None
         self._desk: Desk | None = None
@@ -132,9 +135,10 @@ class BatchEngine:
             )
         if self._open() and not collected.news and self._journal.fact(_WALKED) == self._walk():
             self._say(f"no job has ended since the last time; {self.waiting_text()}")
-            summary = {**folder.read_summary(), "status": self.waiting_text(), **self.facts()}
+            before = self.command.so_far(folder.read_summary())
+            summary = {**before, "status": self.waiting_text(), **self.facts()}
             return RunResult(Exit.WAITING, summary)
-        result = self._command.with_round(run(self._spec, reporter, pilot, shard, self))
+        result = self.command.with_round(run(self._spec, reporter, pilot, shard, self))
         self._tally = Tally()
         through = result.exit_code in (Exit.DONE, Exit.SOME_FAILED) and result.error is None
         whole = pilot is None or not self._journal.fact(_WHOLE)

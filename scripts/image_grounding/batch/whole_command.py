@@ -35,13 +35,25 @@ class WholeCommand:
             usage = _added(self._usage, usage)
             of_all = {**of_all, "runs": of_all["runs"] - 1}
         self._usage = usage
-        seconds = round(time.monotonic() - self._started, 2)
-        changed = {"usage": usage, "usage_of_all_runs": of_all, "seconds": seconds}
+        changed = {"usage": usage, "usage_of_all_runs": of_all, "seconds": self._seconds()}
         summary = {**result.summary, **changed}
         # That of the round stands there already, and its sums over all runs are right.
         with contextlib.suppress(OutputError), self._folder.lock():
             self._folder.write_summary(summary)
         return replace(result, summary=summary)
+
+    def so_far(self, summary: Mapping[str, Any]) -> dict[str, Any]:
+        """The summary of an earlier round or command, with what this command took up to now."""
+        usage = _nothing(summary.get("usage") or {}) if self._usage is None else self._usage
+        return {**summary, "usage": usage, "seconds": self._seconds()}
+
+    def _seconds(self) -> float:
+        return round(time.monotonic() - self._started, 2)
+
+
+def _nothing(usage: Mapping[str, Any]) -> dict[str, Any]:
+    zeros = {name: 0 for name, value in usage.items() if _is_number(value)}
+    return {**usage, **zeros, "errors": {}, "latency": None}
 
 
 def _added(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
