@@ -92,6 +92,7 @@ def test_a_second_look_changes_nothing(queue: BatchServer, make_project: Maker) 
     ran = batch(project, queue)
     assert (ran.code, ran.json["status"]) == (WAITING, "waiting for 1 job")
     assert "no job has ended since the last time" in ran.err
+    assert ran.json["usage"]["requests"] == 0 < ran.json["usage_of_all_runs"]["requests"]
     assert queue.requests[before:] == [("GET", "/v1/batches/batch_000001")]
     # More lines than the last time are handed over at once.
     rows = read_jsonl(project.input)

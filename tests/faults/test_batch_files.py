@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Request files for ``vllm run-batch``: written, handed over by hand, collected."""
 
+import gzip
 import json
 import shlex
 from collections.abc import Callable
@@ -66,20 +67,27 @@ def test_an_output_in_parts(server: Loopback, make_project: Maker, floor: Floor)
     assert commands(ran) == []
     (job,) = ran.json["batch"]["jobs"]
     assert (job["state"], job["done"], job["requests"]) == ("in part", 2, 4)
+    assert f"2 of 4 answers are in {answered}; if run-batch has ended, start it again" in ran.err
+    assert shlex.split(job["command"])[2:6] == ["-i", str(asked), "-o", str(answered)]
     run_batch(floor, asked, answered)
     ran = write(project, server, "workflow.steps=['0']")
     assert (ran.code, ran.json["counts"]["annotated"]) == (0, 4), ran.err
 
 
+@pytest.mark.parametrize("collected_before", [True, False])
 def test_what_vllm_never_answered_is_given_up(
-    server: Loopback, make_project: Maker, floor: Floor
+    collected_before: bool, server: Loopback, make_project: Maker, floor: Floor
 ) -> None:
     project = make_project(4, size=(64, 48))
     steps = "workflow.steps=['0']"
     ((asked, answered),) = commands(write(project, server, steps))
     run_batch(floor, asked, answered, part=0.6)
+    if collected_before:
+        write(project, server, steps)
     ran = write(project, server, steps, "--cancel")
     assert (ran.code, ran.json["status"]) == (0, "cancelled")
+    (job,) = ran.json["batch"]["jobs"]
+    assert (job["state"], job["done"], job["failed"]) == ("cancelled", 2, 0)
     ran = write(project, server, steps)
     ((asked, answered),) = commands(ran)
     assert len(asked.read_bytes().splitlines()) == 2
@@ -97,6 +105,80 @@ def test_lines_that_fail(server: Loopback, make_project: Maker, floor: Floor) ->
     assert ran.code == 3, ran.err
     (failure,) = project.failures("0")
     assert (failure["reason"], "too long" in failure["message"]) == ("rejected_request", True)
+    (job,) = run_script("status.py", str(project.results)).json["jobs"]
+    assert (job["state"], job["done"], job["failed"]) == ("completed", 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "it is empty, as when run-batch has only begun or broke"),
+        (b"<!DOCTYPE html>\n<html></html>\n", "it is a page of HTML or XML"),
+        (gzip.compress(b"{}"), "it is packed with gzip; unpack it under this name"),
+        (b"Killed\n", "no line of it is a JSON object"),
+        (b'{"custom_id": ["another"]}\n', "none of its lines is of this job"),
+    ],
+)
+def test_an_output_that_is_none(
+    content: bytes, why: str, server: Loopback, make_project: Maker
+) -> None:
+    """The file is named, with what is wrong with it and what is to be run."""
+    project = make_project(2, size=(64, 48))
+    ((_, answered),) = commands(write(project, server))
+    answered.write_bytes(content)
+    ran = write(project, server)
+    assert ran.code == WAITING
+    assert f"0 of 2 answers can be read in {answered}: {why}\n" in ran.err
+    assert [output for _, output in commands(ran)] == [answered]
+
+
+def test_an_output_that_is_no_file(server: Loopback, make_project: Maker) -> None:
+    project = make_project(1, size=(64, 48))
+    ((_, answered),) = commands(write(project, server))
+    answered.symlink_to(answered.name)
+    assert commands(write(project, server))
+    answered.unlink()
+    answered.mkdir()
+    assert commands(write(project, server))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "text"),
+    [
+        ({"response": None, "error": None}, ": its line holds neither an answer nor a reason"),
+        ({"response": {"status_code": 200, "body": None}, "error": None}, ": its line holds"),
+        ({"response": None, "error": {"code": 7}}, " (7)"),
+        ({"response": None, "error": {"error": {"message": "no memory"}}}, " (no memory)"),
+    ],
+)
+def test_lines_without_an_answer(
+    outcome: dict[str, object], text: str, server: Loopback, make_project: Maker
+) -> None:
+    """They are failures in plain words, and counted as such."""
+    project = make_project(1, size=(64, 48))
+    more = ("workflow.steps=['0']", "workflow.max_attempts=1")
+    ((asked, answered),) = commands(write(project, server, *more))
+    key = json.loads(asked.read_bytes())["custom_id"]
+    answered.write_text(json.dumps({"custom_id": key, **outcome}) + "\n")
+    ran = write(project, server, *more)
+    (failure,) = project.failures("0")
+    assert f"the batch queue failed this request{text}" in failure["message"]
+    assert "{" not in failure["message"]
+    (job,) = ran.json["batch"]["jobs"]
+    assert (job["state"], job["done"], job["failed"]) == ("completed", 0, 1)
+
+
+def test_foreign_lines_are_named_once(server: Loopback, make_project: Maker, floor: Floor) -> None:
+    project = make_project(2, size=(64, 48))
+    ((asked, answered),) = commands(write(project, server))
+    run_batch(floor, asked, answered, part=0.5)
+    whole = answered.read_text().splitlines()[0]
+    answered.write_text(f'{whole}\n{{"custom_id": "another"}}\n')
+    named = "1 line of the job"
+    assert f"{named} {answered.name.split('.')[0]} belongs to no question" in (
+        write(project, server).err
+    )
+    assert named not in write(project, server).err
 
 
 def test_the_convention_must_be_known(server: Loopback, make_project: Maker) -> None:

@@ -3,7 +3,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
@@ -118,21 +118,24 @@ async def _take(
         paths = await patiently(lambda: queue.fetch(id_, job.tag, journal.folder), attempts)
     except UnknownModelError:
         say(f"warning: the results of the job {job.id} are gone; what it held is asked again")
-    done: Counter[bool] = Counter()
-
-    def count(result: Result) -> None:
-        done[isinstance(result.outcome, Reply)] += 1
-        tally.count(result)
-
     lines = chain.from_iterable(map(queue.read, paths))
-    foreign = journal.collect(job.tag, lines, ended=state.ended, count=count)
-    if not (state.done or state.failed):  # not every queue says how many
-        journal.seen(job.tag, replace(state, done=done[True], failed=done[False]))
-    if foreign:
-        say(f"warning: {foreign} lines of the job {job.id} belong to no question; left out")
+    adds = not (state.done or state.failed)  # not every queue says how many
+    foreign = journal.collect(job.tag, lines, ended=state.ended, adds=adds, count=tally.count)
+    _name_foreign(job, foreign, journal, say)
     if state.ended:
         for path in paths:
             queue.served(path)
         if job.file:
             await queue.tidy(job.file)
     return state.ended or journal.held(job.tag) < held
+
+
+def _name_foreign(job: Job, count: int, journal: Journal, say: Callable[[str], None]) -> None:
+    """Warn of lines of no question, once: the same file is read again while a job is open."""
+    name = f"foreign lines of {job.tag}"
+    if count > (journal.fact(name) or 0):
+        journal.keep(name, count)
+        if count == 1:
+            say(f"warning: 1 line of the job {job.id} belongs to no question; left out")
+        else:
+            say(f"warning: {count} lines of the job {job.id} belong to no question; left out")

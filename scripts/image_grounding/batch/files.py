@@ -7,23 +7,25 @@ from pathlib import Path
 
 from image_grounding.asking.endpoints.negotiation import Request
 from image_grounding.batch.lines import keys_in, objects, read_results, request_line
+from image_grounding.batch.local_files import opened
 from image_grounding.batch.queue import JobState, Limits, Result
 from image_grounding.batch.requests import path_of
 from image_grounding.images.encoding import EncodedImage
 
 _OUTPUT = ".output.jsonl"
+_HEAD_BYTES, _GZIP = 512, b"\x1f\x8b"
 
 
 class FileQueue:
     """See ``Queue``: a job is a request file, and has ended when its output file is whole.
 
-    ``vllm run-batch`` writes its output as it goes. What is there is taken, the rest awaited.
+    What is there of an output is taken, the rest awaited.
 
     Args:
         folder: where the files lie.
         model: what vLLM serves.
         limits: of a file.
-        say: takes messages.
+        say: takes messages; the same one may come again.
     """
 
     name = "vllm run-batch"
@@ -37,7 +39,6 @@ class FileQueue:
         self._folder = folder
         self._model = model
         self._say = say
-        self._announced: set[str] = set()
 
     async def line(self, key: str, request: Request, image: EncodedImage | None) -> bytes:
         """See ``Queue.line``; the picture is in the request."""
@@ -53,11 +54,7 @@ class FileQueue:
         return tag
 
     def _announce(self, tag: str) -> None:
-        if tag not in self._announced:
-            self._announced.add(tag)
-            files = ("-i", path_of(self._folder, tag), "-o", self._output(tag))
-            words = shlex.join(map(str, (*files, "--model", self._model)))
-            self._say(f"run: vllm run-batch {words}")
+        self._say(f"run: {command_for(self._folder, tag, self._model)}")
 
     async def find(self, tag: str, file: str) -> str | None:
         """See ``Queue.find``."""
@@ -72,9 +69,13 @@ class FileQueue:
             self._announce(job)
             return JobState("written")
         wanted = set(keys_in(asked))
-        found = {line.get("custom_id") for line in objects(answered)}
-        ended = wanted <= found
-        return JobState("completed" if ended else "in part", ended, len(wanted & found))
+        found = wanted & {str(line.get("custom_id")) for line in objects(answered)}
+        if wanted <= found:
+            return JobState("completed", ended=True, found=len(found))
+        self._say(_what_is_there(len(found), len(wanted), answered))
+        if not found:
+            self._announce(job)
+        return JobState("in part", found=len(found))
 
     async def fetch(self, job: str, tag: str, folder: Path) -> Sequence[Path]:
         """See ``Queue.fetch``."""
@@ -100,4 +101,38 @@ class FileQueue:
         """See ``Queue.close``."""
 
     def _output(self, tag: str) -> Path:
-        return self._folder / f"{tag}{_OUTPUT}"
+        return _output_of(self._folder, tag)
+
+
+def command_for(folder: Path, tag: str, model: str) -> str:
+    """What somebody is to run for a job, for a shell."""
+    files = ("-i", path_of(folder, tag), "-o", _output_of(folder, tag))
+    return f"vllm run-batch {shlex.join(map(str, (*files, '--model', model)))}"
+
+
+def _output_of(folder: Path, tag: str) -> Path:
+    return folder / f"{tag}{_OUTPUT}"
+
+
+def _what_is_there(found: int, wanted: int, path: Path) -> str:
+    """A sentence on an output that is not whole."""
+    if not found:
+        return f"0 of {wanted} answers can be read in {path}: {_why_none(path)}"
+    return (
+        f"{found} of {wanted} answers are in {path}; if run-batch has ended, start it again on the "
+        f"same file, or --cancel keeps those {found}"
+    )
+
+
+def _why_none(path: Path) -> str:
+    with opened(path, "rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if not head:
+        return "it is empty, as when run-batch has only begun or broke"
+    if head.startswith(_GZIP):
+        return "it is packed with gzip; unpack it under this name"
+    if head.lstrip().startswith(b"<"):
+        return "it is a page of HTML or XML"
+    if any(objects(path)):
+        return "none of its lines is of this job"
+    return "no line of it is a JSON object"

@@ -156,8 +156,10 @@ class Journal:
         self._update(tag, id=job, state="submitted")
 
     def seen(self, tag: str, state: JobState) -> None:
-        """How a job is doing."""
-        self._update(tag, state=state.word, done=state.done, failed=state.failed)
+        """How a job is doing; counts only where its queue gives them."""
+        counted = bool(state.done or state.failed)
+        counts = {"done": state.done, "failed": state.failed} if counted else {}
+        self._update(tag, state=state.word, **counts)
 
     def release(self, tag: str, problem: str, *, state: str | None = None) -> None:
         """A job was taken by nobody: its questions are as if they had not been asked with it."""
@@ -171,6 +173,7 @@ class Journal:
         results: Iterable[Result],
         *,
         ended: bool,
+        adds: bool = False,
         count: Callable[[Result], None] = lambda result: None,
     ) -> int:
         """Take the result lines of a job in: the first reply to a question counts.
@@ -179,6 +182,7 @@ class Journal:
             tag: of the job.
             results: its result lines; those of questions that it does not hold are passed over.
             ended: no more will come; what it still holds ended without an answer.
+            adds: whether what is new is added to the job's counts, as its queue does not count.
             count: called with each that is new.
 
         Returns:
@@ -203,6 +207,9 @@ class Journal:
                 sql.FREE,
                 (tag,),
             )
+            if adds:
+                done = sum(answered.values())
+                self._db.execute(sql.COUNT, (done, len(answered) - done, tag))
             if ended:
                 error = plain_error(JobEndedError(_NO_ANSWER))
                 self._db.execute(

@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from image_grounding.asking.endpoints.completion import read_completion
-from image_grounding.asking.endpoints.errors import error_text, scrub, status_error
+from image_grounding.asking.endpoints.errors import scrub, status_error
+from image_grounding.batch.local_files import opened
 from image_grounding.batch.queue import Result
 from image_grounding.errors import EndpointError, JobEndedError, ServerFaultError
 from image_grounding.steps.question import Reply
 
 ENDPOINT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 _EXPIRED = frozenset({"batch_expired", "batch_cancelled"})
+# Where an error may have its text, and what to name where it has none.
+_TEXTS = ("error", "message", "detail", "code", "type")
+_MOST_NESTED = 20
 # Longer than any completion.
 _MOST_BYTES = 32 * 2**20
 
@@ -29,9 +33,10 @@ def request_line(key: str, body: bytes) -> bytes:
 
 def keys_in(path: Path) -> Iterator[str]:
     """The ids in a file of such lines; the pictures in them are not read."""
-    with path.open("rb") as file:
+    with opened(path, "rb") as file:
         for line in file:
-            yield line[len(_HEAD) : line.index(b'"', len(_HEAD))].decode()
+            if line.startswith(_HEAD.encode()):  # somebody may have cut it
+                yield line[len(_HEAD) :].partition(b'"')[0].decode(errors="replace")
 
 
 def read_results(path: Path, secrets: Sequence[str]) -> Iterator[Result]:
@@ -43,8 +48,8 @@ def read_results(path: Path, secrets: Sequence[str]) -> Iterator[Result]:
 
 
 def objects(path: Path) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a file of lines, without what is none."""
-    with path.open("rb") as file:
+    """The JSON objects of a file of lines, without what is none; raises OutputError."""
+    with opened(path, "rb") as file:
         while raw := file.readline(_MOST_BYTES):
             try:
                 value = json.loads(raw)
@@ -63,9 +68,22 @@ def _outcome(line: dict[str, Any], secrets: Sequence[str]) -> Reply | EndpointEr
             return read_completion(body, 0.0, secrets)
         except EndpointError as found:
             return found
-    message = scrub(error_text(body) or error_text({"error": error}), *secrets)
-    if isinstance(error, dict) and error.get("code") in _EXPIRED:
+    message = scrub(_words(body) or _words(error), *secrets)
+    if isinstance(error, dict) and str(error.get("code")) in _EXPIRED:
         return JobEndedError(f"the batch job ended before it answered this request ({message})")
     if isinstance(status, int) and status >= 400:
         return status_error(status, message)
-    return ServerFaultError(f"the batch queue failed this request ({message})")
+    why = f" ({message})" if message else ": its line holds neither an answer nor a reason"
+    return ServerFaultError(f"the batch queue failed this request{why}")
+
+
+def _words(problem: Any) -> str:
+    """What a body or an error says, whatever its shape; empty where it says nothing."""
+    for _ in range(_MOST_NESTED):
+        if isinstance(problem, dict):
+            problem = next(filter(None, map(problem.get, _TEXTS)), None)
+        elif isinstance(problem, list):
+            problem = problem[0] if problem else None
+        else:
+            return str(problem or "")
+    return ""

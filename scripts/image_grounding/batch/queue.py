@@ -28,8 +28,9 @@ class JobState:
         word: the queue's own word for it.
         ended: nothing more will come.
         done: requests that were answered so far.
-        failed: requests that failed so far.
+        failed: requests that failed so far; where both are 0, they are counted when collected.
         refused: why the queue took none of its requests; empty where it took them.
+        found: results that can be fetched before it has ended, where a queue gives parts.
     """
 
     word: str
@@ -37,6 +38,7 @@ class JobState:
     done: int = 0
     failed: int = 0
     refused: str = ""
+    found: int = 0
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from image_grounding.batch.collecting import Collected, Tally, collect, look_at
+from image_grounding.batch.files import command_for
 from image_grounding.batch.handing import Desk, recover
 from image_grounding.batch.journal import Job, Journal
 from image_grounding.batch.making import (
@@ -20,6 +21,7 @@ from image_grounding.batch.making import (
 )
 from image_grounding.batch.queue import Queue
 from image_grounding.batch.teacher import QueueTeacher
+from image_grounding.batch.whole_command import WholeCommand
 from image_grounding.errors import (
     BudgetError,
     EndpointError,
@@ -81,7 +83,7 @@ def run_batch(
             if not waiting.stay or result.exit_code is not Exit.WAITING:
                 return result
             if not asyncio.run(engine.until_news(waiting.poll_s)):
-                summary = {**result.summary, "status": "interrupted"}
+                summary = {**engine.command.so_far(result.summary), "status": "interrupted"}
                 return replace(result, exit_code=Exit.INTERRUPTED, summary=summary)
 
 
@@ -93,6 +95,9 @@ class BatchEngine:
         say: takes messages.
         journal: of the results folder.
         options: which queue, and how large its jobs may be.
+
+    Attributes:
+        command: adds up what the rounds take.
     """
 
     def __init__(
@@ -100,10 +105,13 @@ class BatchEngine:
     ) -> None:
         self._spec = spec
         self._say = say
+        # A queue looks at its jobs again and again.
+        self._say_new = _once(say)
         self._journal = journal
         self._options = options
         self._attempts = spec.workflow.max_attempts
         self._tally = Tally()
+        self.command = WholeCommand(ResultsFolder(spec.results_dir))
         self._queue: Queue | None = None
         self._teacher: QueueTeacher | None = None
         self._desk: Desk | None = None
@@ -127,9 +135,10 @@ class BatchEngine:
             )
         if self._open() and not collected.news and self._journal.fact(_WALKED) == self._walk():
             self._say(f"no job has ended since the last time; {self.waiting_text()}")
-            summary = {**folder.read_summary(), "status": self.waiting_text(), **self.facts()}
+            before = self.command.so_far(folder.read_summary())
+            summary = {**before, "status": self.waiting_text(), **self.facts()}
             return RunResult(Exit.WAITING, summary)
-        result = run(self._spec, reporter, pilot, shard, self)
+        result = self.command.with_round(run(self._spec, reporter, pilot, shard, self))
         self._tally = Tally()
         through = result.exit_code in (Exit.DONE, Exit.SOME_FAILED) and result.error is None
         whole = pilot is None or not self._journal.fact(_WHOLE)
@@ -142,7 +151,7 @@ class BatchEngine:
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
-        queue = make_queue(self._spec, self._options, self._journal, self._say)
+        queue = make_queue(self._spec, self._options, self._journal, self._say_new)
         try:
             while True:
                 try:
@@ -160,11 +169,11 @@ class BatchEngine:
         for job in self._open():
             if job.id:
                 now = await look_at(job.id, self._journal, queue, self._attempts, job.tag)
-                news |= now.ended or (queue.gives_parts and now.done > job.done)
+                news |= now.ended or now.found > job.done + job.failed
         return news
 
     async def _collect(self) -> Collected:
-        queue = make_queue(self._spec, self._options, self._journal, self._say)
+        queue = make_queue(self._spec, self._options, self._journal, self._say_new)
         try:
             recovered = await recover(self._journal, queue, self._attempts)
             found = await collect(self._journal, queue, self._attempts, self._tally, self._say)
@@ -187,7 +196,7 @@ class BatchEngine:
             self._journal.begin(IDENTITY, identity_of(spec, self._options))
         if self._pilot is None:
             self._journal.keep(_WHOLE, True)
-        self._queue = make_queue(spec, self._options, self._journal, say)
+        self._queue = make_queue(spec, self._options, self._journal, self._say_new)
         self._teacher = QueueTeacher(
             inner, spec, self._journal, self._queue, self._tally, measures=measures
         )
@@ -223,7 +232,7 @@ class BatchEngine:
 
     def facts(self) -> dict[str, Any]:
         """See ``Engine.facts``: the jobs."""
-        return {"batch": {"jobs": [job.plain() for job in self._journal.jobs()]}}
+        return {"batch": {"jobs": [self._plain(job) for job in self._journal.jobs()]}}
 
     def waiting_text(self) -> str:
         """See ``Engine.waiting_text``."""
@@ -233,8 +242,27 @@ class BatchEngine:
     def _open(self) -> list[Job]:
         return self._journal.jobs(only_open=True)
 
+    def _plain(self, job: Job) -> dict[str, Any]:
+        """A job for a report; one that somebody has to run by hand with the command for it."""
+        if not (self._options.files and job.is_open):
+            return job.plain()
+        command = command_for(self._journal.folder, job.tag, self._spec.vlm.model)
+        return {**job.plain(), "command": command}
+
     def _walk(self) -> dict[str, Any]:
         """What was gone through: another input, or part of it, may have something to ask."""
         source = input_of(self._spec, chosen_steps(self._spec.workflow.steps))
         pilot = self._pilot and self._pilot.plain()
         return {"input": str(source.path), "mark": source.file.mark(), "pilot": pilot}
+
+
+def _once(say: Callable[[str], None]) -> Callable[[str], None]:
+    """``say``, but what was said before is not repeated."""
+    before: set[str] = set()
+
+    def say_new(message: str) -> None:
+        if message not in before:
+            before.add(message)
+            say(message)
+
+    return say_new

@@ -27,6 +27,8 @@ JOBS = f"SELECT {_COLUMNS} FROM jobs ORDER BY rowid"
 OPEN_JOBS = f"SELECT {_COLUMNS} FROM jobs WHERE is_open ORDER BY rowid"
 ADD_JOB = f"INSERT INTO jobs ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
+COUNT = "UPDATE jobs SET done = done + ?, failed = failed + ? WHERE tag = ?"
+
 LOOK_UP = "SELECT job, asked, terms, reply, error FROM questions WHERE key = ?"
 HOLDS = "SELECT 1 FROM questions WHERE key = ? AND job = ?"
 KNOWS = "SELECT 1 FROM questions WHERE key = ?"
