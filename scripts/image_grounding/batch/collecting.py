@@ -132,7 +132,7 @@ async def _take(
 
 def _name_foreign(job: Job, count: int, journal: Journal, say: Callable[[str], None]) -> None:
     """Warn of lines of no question, once: the same file is read again while a job is open."""
-    name = f"foreign lines of {job.tag}"
+    name = f"foreign_lines/{job.tag}"
     if count > (journal.fact(name) or 0):
         journal.keep(name, count)
         if count == 1:
