@@ -114,7 +114,7 @@ def test_lines_that_fail(server: Loopback, make_project: Maker, floor: Floor) ->
     [
         (b"", "it is empty, as when run-batch has only begun or broke"),
         (b"<!DOCTYPE html>\n<html></html>\n", "it is a page of HTML or XML"),
-        (gzip.compress(b"{}"), "it is packed with gzip; unpack it under this name"),
+        (gzip.compress(b"{}", mtime=0), "it is packed with gzip; unpack it under this name"),
         (b"Killed\n", "no line of it is a JSON object"),
         (b'{"custom_id": ["another"]}\n', "none of its lines is of this job"),
     ],

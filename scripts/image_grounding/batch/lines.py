@@ -73,8 +73,8 @@ def _outcome(line: dict[str, Any], secrets: Sequence[str]) -> Reply | EndpointEr
         return JobEndedError(f"the batch job ended before it answered this request ({message})")
     if isinstance(status, int) and status >= 400:
         return status_error(status, message)
-    why = f" ({message})" if message else ": its line holds neither an answer nor a reason"
-    return ServerFaultError(f"the batch queue failed this request{why}")
+    why = message or "its line holds neither an answer nor a reason"
+    return ServerFaultError(f"the batch queue failed this request: {why}")
 
 
 def _words(problem: Any) -> str:
