@@ -147,8 +147,8 @@ def test_an_output_that_is_no_file(server: Loopback, make_project: Maker) -> Non
     [
         ({"response": None, "error": None}, ": its line holds neither an answer nor a reason"),
         ({"response": {"status_code": 200, "body": None}, "error": None}, ": its line holds"),
-        ({"response": None, "error": {"code": 7}}, " (7)"),
-        ({"response": None, "error": {"error": {"message": "no memory"}}}, " (no memory)"),
+        ({"response": None, "error": {"code": 7}}, ": 7"),
+        ({"response": None, "error": {"error": {"message": "no memory"}}}, ": no memory"),
     ],
 )
 def test_lines_without_an_answer(
