@@ -71,7 +71,6 @@ def main() -> None:
                     "bucket": round(first.wall_s, 2),
                     "bucket_again": round(again.wall_s, 2),
                 },
-                "peak_mb": {"files": round(local.peak_mb), "bucket": round(first.peak_mb)},
             }
         )
     )
