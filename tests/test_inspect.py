@@ -159,6 +159,25 @@ def test_a_convention_that_was_measured_is_not_to_be_measured_again(tmp_path, me
         assert named(again.json, "convention_scale_small") == []
 
 
+@pytest.mark.parametrize(
+    ("box", "check", "level", "measuring"),
+    [
+        ((400, 300, 630, 470), "convention_quadrant", "warn", False),
+        # What passes the borders of its image lies there by no nature.
+        ((500, 100, 640, 300), "convention_scale_large", "fail", True),
+    ],
+)
+def test_what_no_threshold_takes_is_promised_none(tmp_path, box, check, level, measuring):
+    lines = [make_line(i, [("a dog", [box])]) for i in range(60)]
+    convention = "norm1000_xyxy"
+    teacher = {"convention": convention, "measured_convention": convention, "convention_iou": 0.99}
+    results = write_results(tmp_path, lines, summary={"teacher": teacher}, images=False)
+    (finding,) = named(inspect(results).json, check)
+    assert finding["level"] == level
+    assert "--threshold" not in finding["remedy"]
+    assert ("coordinates to auto" in finding["remedy"]) == measuring
+
+
 def named(report, check):
     return [finding for finding in report["findings"] if finding["check"] == check]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which samples were finished when outputs were written: 18 bytes a sample.
+"""Which samples were finished when outputs were written, in 18 bytes of memory a sample.
 
 A later run that meets the same caption, image file and checkpoints takes a sample for finished
 without reading what is kept of it. What was kept since then is looked at as ever.

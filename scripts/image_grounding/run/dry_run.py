@@ -19,6 +19,7 @@ from image_grounding.results.checkpoints import Finished, load_finished
 from image_grounding.results.failures import INPUT_REASONS
 from image_grounding.results.finished import load_index
 from image_grounding.results.folder import ResultsFolder
+from image_grounding.results.places import MASK
 from image_grounding.run.estimate import Estimate
 from image_grounding.run.progress import Reporter
 from image_grounding.run.run import input_of
@@ -29,7 +30,6 @@ from image_grounding.steps.step import Earlier
 from image_grounding.steps.table import chosen_steps, given_steps
 from image_grounding.teachers import make_teacher
 
-_MASK = (1 << 64) - 1
 _AHEAD = 256
 _THREADS = 8
 _SIZES_KEPT = 10_000
@@ -188,7 +188,7 @@ class DryRun:
 
     def _count_image(self, sample: Sample, size: Size | SampleError) -> None:
         key = hash(sample.image)
-        if self._images.add(key & _MASK):
+        if self._images.add(key & MASK):
             if isinstance(size, SampleError):
                 self._bad_images[size.reason] += 1
             else:

@@ -86,7 +86,7 @@ AXES = Check(
     dataset=True,
 )
 # Things may lie in such places by nature.
-_BY_PLACE = frozenset({SCALE_SMALL.name, SCALE_LARGE.name, QUADRANT.name})
+_BY_PLACE = frozenset({SCALE_SMALL.name, QUADRANT.name})
 CONVENTION_CHECKS = (FIRST_PIXEL, THOUSAND, SCALE_SMALL, SCALE_LARGE, QUADRANT, AXES)
 
 
@@ -130,13 +130,14 @@ def as_measured(finding: Finding, convention: str, iou: float) -> Finding:
     """
     if finding.check not in _BY_PLACE or finding.value is None:
         return finding
-    name = "wrong_convention" if finding.check == QUADRANT.name else "lopsided"
     enough = min(math.ceil(100 * finding.value + 1) / 100, 1)
+    takes = f", and --threshold lopsided={enough:g} takes it so"
     remedy = (
         f"The convention was measured: {convention}, mean IoU {iou:.2f} on drawn pictures. Look at "
-        "the pictures: if the boxes fit, things do lie there, and --threshold "
-        f"{name}={enough:g} takes it so. If they do not, the server may shrink large images: set "
-        "vlm.image.max_pixels lower, and ask again with workflow.force_reprocess=true."
+        "the pictures: if the boxes fit, things do lie there"
+        f"{takes if finding.check == SCALE_SMALL.name else ''}. If they do not, the server may "
+        "shrink large images: set vlm.image.max_pixels lower, and ask again with "
+        "workflow.force_reprocess=true."
     )
     # Where numbers do not depend on an image's size, they can hardly mean something else in it.
     sure = convention not in PIXEL_CONVENTIONS
