@@ -43,11 +43,12 @@ _LATE = (
 PRELOADED = [
     *(f"image_grounding.asking.endpoints.{name}" for name in ("openai", "gemini")),
     *(f"image_grounding.cli.{tool}" for tool in (*_TOOLS, "status", "make_input", "limit_server")),
-    *(f"image_grounding.cli.work.{tool}" for tool in (*_TOOLS, "limit_server")),
+    *(f"image_grounding.cli.work.{tool}" for tool in (*_TOOLS, "status", "limit_server")),
     *("image_grounding.run.status", "image_grounding.batch.journal"),
+    "image_grounding.storage.web",
     *(f"image_grounding.setup.{part}" for part in ("checks", "existing", "models", "terminal")),
     *_LATE,
-    "support.warm",
+    *("support.scripts", "support.warm"),
 ]
 _FORKS.set_forkserver_preload(PRELOADED)
 
