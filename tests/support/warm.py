@@ -21,8 +21,10 @@ from image_grounding.inspection.page import write_page
 from image_grounding.measuring.probes import make_probes
 from image_grounding.plain import json_reader
 from image_grounding.replies import read_extraction, read_grounding
+from image_grounding.results import finished
 from image_grounding.results.folder import ResultsFolder
 from image_grounding.results.run_state import RunState
+from image_grounding.results.standing import OutputsMark
 from image_grounding.run.summary import versions
 from image_grounding.spec import load_spec
 from image_grounding.steps.annotations import Extraction, Grounding
@@ -37,11 +39,16 @@ _OF_GEMINI = (
     *("Candidate", "Content", "GenerateContentResponseUsageMetadata"),
 )
 
-_spec = load_spec(None, ["results_dir=unused", "data.input_jsonl=unused"])
+_spec = load_spec(
+    None, ["results_dir=.", "data.input_jsonl=x", "vlm.gemini.api_key=${oc.env:PATH}"]
+)
 for backend in ("openai", "gemini"):
     for convention in (UNKNOWN.convention, "norm1000_xyxy", "pixel_resized"):
         make_probes(transport_for(UNKNOWN, convention, replace(_spec.vlm, backend=backend)))
-kinds: list[Any] = [Extraction, Grounding, RunState, Transport | None, tuple[Reply, ...]]
+kinds: list[Any] = [
+    *(Extraction, Grounding, RunState, Transport | None, tuple[Reply, ...]),
+    *(finished._Kept, OutputsMark),
+]
 for kind in kinds:
     json_reader(kind)
 for step in all_steps():

@@ -85,7 +85,7 @@ def load_spec(
         raise SpecError("workflow.max_cost needs vlm.prices.input and vlm.prices.output")
     if limit := own["workflow"]["shared_limit"]:
         _require_limit(limit, own["workflow"])
-    written = _plain(config)[_PREFIX]["vlm"]["openai"]
+    written = _plain(config[_PREFIX].vlm.openai)
     own["vlm"]["openai"] = _with_extras(own["vlm"]["openai"], written)
     return Spec(
         results_dir=staging_of(url) if url else Path(results),
