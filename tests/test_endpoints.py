@@ -630,7 +630,7 @@ def test_a_pause_longer_than_the_patience_is_not_begun(server: Loopback) -> None
 def test_retry_after_holds_everyone_back(server: Loopback) -> None:
     """After a 429 that names a pause nobody asks until it is over."""
     server.fault = lambda call: (
-        Answer(status=429, headers={"Retry-After": "1"}) if call.number == 0 else None
+        Answer(status=429, headers={"Retry-After": "0.2"}) if call.number == 0 else None
     )
     asker, outcome = ask(server, gate=1, count=4)
     assert all(isinstance(one, Reply) for one in outcome)
@@ -642,7 +642,7 @@ def test_retry_after_for_a_few_holds_back_only_them(server: Loopback) -> None:
     """Where the limit is looked for, a few are refused: the others are asked on."""
     server.delay = 0.01
     server.fault = lambda call: (
-        Answer(status=429, headers={"Retry-After": "1"}) if server.in_flight > 6 else None
+        Answer(status=429, headers={"Retry-After": "0.2"}) if server.in_flight > 6 else None
     )
     asker, outcome = ask(server, count=100, capacity=Capacity(), seconds=60.0)
     assert all(isinstance(one, Reply) for one in outcome)
@@ -657,8 +657,8 @@ def test_retry_after_for_all_holds_all_back(server: Loopback) -> None:
     def full(call: Call) -> Answer | None:
         if call.number < 20:
             return None
-        until.append(time.monotonic() + 0.3)
-        refused = Answer(status=429, headers={"Retry-After": "0.5"})
+        until.append(time.monotonic() + 0.1)
+        refused = Answer(status=429, headers={"Retry-After": "0.2"})
         return refused if time.monotonic() < until[0] else None
 
     server.fault = full
@@ -673,13 +673,13 @@ def test_the_pause_that_a_busy_server_asks_for_is_waited(server: Loopback) -> No
 
     def busy(call: Call) -> Answer | None:
         seen.append(time.monotonic())
-        return Answer(503, headers={"Retry-After": "0.2"}) if 0 < call.number < 4 else None
+        return Answer(503, headers={"Retry-After": "0.1"}) if 0 < call.number < 4 else None
 
     server.fault = busy
     _, outcome = ask(server, gate=1, count=2)
     assert all(isinstance(one, Reply) for one in outcome)
     _, *asked = seen
-    assert [later - earlier >= 0.2 for earlier, later in pairwise(asked)] == [True] * 3
+    assert [later - earlier >= 0.1 for earlier, later in pairwise(asked)] == [True] * 3
 
 
 def test_no_more_requests_in_flight_than_allowed(server: Loopback) -> None:
@@ -718,7 +718,8 @@ def test_429_outlasts_the_attempts_once_there_was_an_answer(server: Loopback) ->
     server.fault = lambda call: Answer(429) if 0 < call.number < 8 else None
 
     async def go() -> Asker:
-        asker = Asker(lambda: make_endpoint("openai", server), Gate(1), QUICK)
+        quicker = replace(QUICK, longest_pause=0.02)
+        asker = Asker(lambda: make_endpoint("openai", server), Gate(1), quicker)
         await asker.ask(PLAIN)
         await asker.ask(PLAIN)
         await asker.close()
@@ -740,9 +741,9 @@ def test_a_server_that_never_answered_does_not_set_the_pause(server: Loopback) -
 
 def test_patience_begins_when_a_request_is_sent(server: Loopback) -> None:
     """The last of many has waited in the queue for longer than it may be tried."""
-    server.delay = 0.03
+    server.delay = 0.02
     server.fault = lambda call: Answer(500) if call.number == 19 else None
-    _, outcome = ask(server, gate=1, count=20, seconds=0.5)
+    _, outcome = ask(server, gate=1, count=20, seconds=0.3)
     assert all(isinstance(one, Reply) for one in outcome)
     assert len(server.calls) == 21
 
@@ -756,7 +757,7 @@ def test_tokens_are_reserved_before_they_are_spent(server: Loopback) -> None:
         asker = Asker(lambda: endpoint, Gate(4), tokens_per_minute=600)
         await asker.ask(PLAIN)
         others = [asyncio.create_task(asker.ask(PLAIN)) for _ in range(3)]
-        await asyncio.wait(others, timeout=0.3)
+        await asyncio.wait(others, timeout=0.15)
         assert len(server.calls) == 1
         for other in others:
             other.cancel()

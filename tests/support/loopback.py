@@ -103,10 +103,12 @@ class Loopback:
         self.gemini_url = f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> "Loopback":
-        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
+        threading.Thread(target=self._http.serve_forever, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):  # it has ended already
+            self._http.socket.shutdown(socket.SHUT_RDWR)  # which wakes who waits for connections
         self._http.shutdown()
         self._http.server_close()
 
