@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,18 +132,20 @@ class Project:
         return read_jsonl(self.results / folder / "failures.jsonl")
 
 
+def new_project(folder: Path, count: int = 3, size: tuple[int, int] = (320, 240)) -> Project:
+    """A project of ``count`` scenes in a folder."""
+    scenes = {}
+    rows = []
+    for index in range(count):
+        scene = make_scene(size, seed=index)
+        name = f"scene{index}.png"
+        scene.save(folder / name)
+        scenes[name] = scene
+        rows.append({"image_path": name, "caption": scene.caption})
+    write_jsonl(folder / "input.jsonl", rows)
+    return Project(folder, scenes)
+
+
 @pytest.fixture
 def make_project(tmp_path: Path) -> Callable[..., Project]:
-    def make(count: int = 3, size: tuple[int, int] = (320, 240)) -> Project:
-        scenes = {}
-        rows = []
-        for index in range(count):
-            scene = make_scene(size, seed=index)
-            name = f"scene{index}.png"
-            scene.save(tmp_path / name)
-            scenes[name] = scene
-            rows.append({"image_path": name, "caption": scene.caption})
-        write_jsonl(tmp_path / "input.jsonl", rows)
-        return Project(tmp_path, scenes)
-
-    return make
+    return partial(new_project, tmp_path)

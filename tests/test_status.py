@@ -3,14 +3,13 @@
 
 import dataclasses
 import json
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from socket import gethostname
-from subprocess import PIPE, Popen
+from subprocess import Popen
 from typing import Any
 
 import pytest
@@ -21,7 +20,7 @@ from image_grounding.results.run_state import Process, RunState
 from image_grounding.run.progress import Pace, Snapshot
 from image_grounding.run.status import status_of, total_of
 from support.loopback import Answer, Call, Loopback
-from support.scripts import SCRIPTS, Ran, clean_environment, run_script, start_script
+from support.scripts import Ran, Started, run_script, start_script
 
 Maker = Callable[..., Project]
 
@@ -63,8 +62,44 @@ def test_pace_follows_a_change() -> None:
     assert pace.rate(now) == 5.5
 
 
+def write_state(folder: Path, status: str, **facts: Any) -> Path:
+    """What a run into ``folder`` has left, or leaves just now."""
+    folder.mkdir(parents=True)
+    now = datetime.now(UTC).isoformat()
+    state = RunState(status, Process(1, "elsewhere"), now, now, ("0", "1"), None, 10)
+    ResultsFolder(folder).write_state(dataclasses.replace(state, **facts))
+    return folder
+
+
+@dataclasses.dataclass(frozen=True)
+class Watched:
+    """``status.py --watch`` of two runs, one of which was killed when it had shown ``line``."""
+
+    folders: tuple[Path, Path]
+    pid: int
+    watch: Started
+    line: str
+
+
+@pytest.fixture(scope="module", autouse=True)
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """It looks again after some seconds, in which other tests run."""
+    folder = tmp_path_factory.mktemp("watched")
+    at_work, done = folder / "shard-1", folder / "shard-2"
+    with Popen(["sleep", "60"]) as process:
+        began = Path(f"/proc/{process.pid}/stat").read_text().split()[21]
+        of_run = Process(process.pid, gethostname(), began)
+        write_state(at_work, "running", finished=4, process=of_run)
+        write_state(done, "done", finished=10)
+        watch = start_script("status.py", str(at_work), str(done), "--watch")
+        line = watch.stderr.readline()
+        process.kill()  # and is a zombie until somebody asks how it ended
+        yield Watched((at_work, done), process.pid, watch, line)
+        watch.kill()
+
+
 @pytest.fixture
-def running(server: Loopback, make_project: Maker) -> Iterator[tuple[Project, Popen[str]]]:
+def running(server: Loopback, make_project: Maker) -> Iterator[tuple[Project, Started]]:
     """A run of 12 samples whose endpoint answers 20 requests and then no more."""
     project = make_project(12, size=(64, 48))
     held = threading.Event()
@@ -76,28 +111,26 @@ def running(server: Loopback, make_project: Maker) -> Iterator[tuple[Project, Po
 
     server.fault = hold
     prices = ("vlm.prices.input=1", "vlm.prices.output=1", "workflow.max_workers=2")
-    command = [sys.executable, SCRIPTS / "run_pipeline.py", *project.overrides(server, *prices)]
-    process = Popen(command, cwd="/", env=clean_environment(), stdout=PIPE, stderr=PIPE, text=True)
+    process = project.start(server, *prices)
     try:
         yield project, process
     finally:
         held.set()
         process.kill()
-        process.communicate()
 
 
 def status(project: Project, *options: str) -> Ran:
     return run_script("status.py", "results", *options, cwd=project.folder)
 
 
-def test_a_run_is_seen_from_outside_until_it_is_killed(
-    running: tuple[Project, Popen[str]],
+def test_runs_are_seen_from_outside_until_they_are_killed(
+    running: tuple[Project, Started],
 ) -> None:
     project, process = running
     seen = status(project, "--quiet")
     while seen.code or not seen.json["finished"]:
         assert process.poll() is None, process.communicate()
-        time.sleep(0.2)
+        time.sleep(0.1)
         seen = status(project, "--quiet")
     assert seen.err == ""
     state = seen.json
@@ -107,10 +140,12 @@ def test_a_run_is_seen_from_outside_until_it_is_killed(
     assert state["samples_a_second"] > 0
     assert state["seconds_left"] is not None
     assert state["cost"] > 0
-    process.kill()  # and is a zombie until somebody asks how it ended
-    while (state := status(project).json)["running"]:
-        time.sleep(0.1)
-    assert (state["status"], state["pid"]) == ("stopped: killed", process.pid)
+    process.kill()
+    assert "; cost 0.0" in process.communicate()[1]
+    state = status(project).json
+    assert (state["status"], state["pid"], state["running"]) == (
+        "stopped: killed", process.pid, False,
+    )  # fmt: skip
     assert 12 - state["left"] == state["finished"] == state["checkpoints"]["1"] > 0
     assert (state["samples_a_second"], state["seconds_left"]) == (None, None)
 
@@ -178,15 +213,6 @@ def test_no_state(text: str | None, tmp_path: Path) -> None:
     assert (ran.code, ran.json["exit_code"]) == (2, 2)
     assert "no run has left its state in" in ran.err
     assert "no such results" in run_script("status.py", str(tmp_path / "other")).err
-
-
-def write_state(folder: Path, status: str, **facts: Any) -> Path:
-    """What a run into ``folder`` has left, or leaves just now."""
-    folder.mkdir(parents=True)
-    now = datetime.now(UTC).isoformat()
-    state = RunState(status, Process(1, "elsewhere"), now, now, ("0", "1"), None, 10)
-    ResultsFolder(folder).write_state(dataclasses.replace(state, **facts))
-    return folder
 
 
 def usage(requests: int, cost: float | None) -> dict[str, Any]:
@@ -270,18 +296,13 @@ def test_folders_that_cannot_be_added_up(shards: list[str], tmp_path: Path) -> N
         assert (ran.code, ran.json["exit_code"], ran.json["error"]) == (2, 2, words)
 
 
-def test_several_runs_are_watched_in_one_line_until_none_runs(tmp_path: Path) -> None:
-    with Popen(["sleep", "60"]) as process:
-        at_work, done = tmp_path / "shard-1", tmp_path / "shard-2"
-        write_state(at_work, "running", finished=4, process=Process(process.pid, gethostname()))
-        write_state(done, "done", finished=10)
-        watch = start_script("status.py", str(at_work), str(done), "--watch")
-        assert watch.stderr.readline().startswith("in all 1 running, 1 done; 14 finished, ")
-        process.kill()
-    out, err = watch.communicate()
-    assert watch.returncode == 0
+def test_several_runs_are_watched_in_one_line_until_none_runs(watched: Watched) -> None:
+    assert watched.line.startswith("in all 1 running, 1 done; 14 finished, ")
+    out, err = watched.watch.communicate()
+    assert watched.watch.returncode == 0
     assert json.loads(out)["total"]["status"] == "1 stopped: killed, 1 done"
     first, second, total = err.splitlines()
-    assert first.startswith(f"{at_work}: stopped: killed (pid {process.pid} on ")
+    at_work, done = watched.folders
+    assert first.startswith(f"{at_work}: stopped: killed (pid {watched.pid} on ")
     assert second.startswith(f"{done}: done (")
     assert total == "in all 1 stopped: killed, 1 done; 14 finished, 0 failed, 6 left"

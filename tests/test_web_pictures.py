@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pictures that a web server gives out: only where the spec allows it, and within bounds."""
 
+import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,9 +10,9 @@ from urllib.parse import unquote
 
 import pytest
 
-from conftest import Project, write_jsonl
+from conftest import Project, new_project, write_jsonl
 from support.loopback import Loopback
-from support.scripts import Ran
+from support.scripts import Ran, Started
 
 Maker = Callable[..., Project]
 ALLOWED = "data.allow_urls=true"
@@ -75,10 +77,25 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def web() -> Iterator[Web]:
     made = Web()
-    threading.Thread(target=made.http.serve_forever, args=(0.02,), daemon=True).start()
+    threading.Thread(target=made.http.serve_forever, daemon=True).start()
     yield made
+    made.http.socket.shutdown(socket.SHUT_RDWR)  # which wakes who waits for connections
     made.http.shutdown()
     made.http.server_close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def down(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Project, Loopback, Started]]:
+    """A run whose web server is down; it tries for some seconds, while others are tested."""
+    project = new_project(tmp_path_factory.mktemp("down"), 30, (64, 48))
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        root = f"http://127.0.0.1:{closed.getsockname()[1]}/photos"
+    with Loopback() as server:
+        run = project.start(server, f"data.image_root={root}")
+        yield project, server, run
+        run.kill()
 
 
 @pytest.fixture
@@ -193,14 +210,10 @@ def test_a_signature_is_shown_nowhere(project: Project, server: Loopback, web: W
     assert len(record["sample_id"]) == len("scene0-") + 20
 
 
-def test_a_server_that_is_down_ends_the_run(
-    make_project: Maker, server: Loopback, web: Web
-) -> None:
-    project = make_project(30, size=(64, 48))
-    web.http.shutdown()
-    web.http.server_close()
-    ran = project.run(server, f"data.image_root={web.url}/photos")
-    assert ran.code == 4, ran.err
-    assert "the store does not give" in ran.json["error"]
+def test_a_server_that_is_down_ends_the_run(down: tuple[Project, Loopback, Started]) -> None:
+    project, server, run = down
+    out, err = run.communicate()
+    assert run.returncode == 4, err
+    assert "the store does not give" in json.loads(out)["error"]
     assert len(project.failures("0")) < 30
     assert not server.calls
