@@ -5,7 +5,7 @@ import json
 import os
 import re
 import shlex
-import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from image_grounding.setup.state import Refused, State
 from image_grounding.setup.writer import render
 from image_grounding.spec import load_spec
 from support.loopback import Loopback
-from support.scripts import clean_environment, run_script
+from support.scripts import run_script
 from support.wizard import run_wizard
 
 Maker = Callable[..., Project]
@@ -289,11 +289,10 @@ def test_again_gives_the_identical_file(make_project: Maker) -> None:
     path = project.folder / "a b.yaml"
     first = path.read_bytes()
     path.write_text("changed")
-    done = subprocess.run(
-        shlex.split(ran.json["again"]),
-        cwd=project.folder, env=clean_environment(), capture_output=True, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    python, script, *given = shlex.split(ran.json["again"])
+    assert python == sys.executable
+    again = run_script(script, *given, cwd=project.folder)
+    assert again.code == 0, again.err
     assert path.read_bytes() == first
     assert any("step 1 alone needs" in warning for warning in ran.json["warnings"])
 

@@ -70,6 +70,10 @@ class Wizard:
         """Wait until ``text`` is on the screen."""
         self._wait(text, lambda: text in self.text)
 
+    def sees_no_more(self, text: str) -> None:
+        """Wait until ``text`` is gone from the screen."""
+        self._wait(f"screen without {text}", lambda: text not in self.text)
+
     def _wait(self, text: str, there: Callable[[], bool]) -> None:
         until = time.monotonic() + 20
         while not there():

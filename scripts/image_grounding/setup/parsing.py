@@ -6,6 +6,7 @@ Each function returns the answer in its one normal form, or raises Refused.
 
 import os
 import re
+from functools import lru_cache
 from os.path import abspath, dirname, exists, isdir, isfile
 from urllib.parse import urlencode, urlsplit
 
@@ -157,13 +158,16 @@ def parse_key_variable(text: str, state: State) -> str:
 
 def parse_max_workers(text: str, state: State) -> str:
     """What the spec's schema allows for it."""
-    given = [
-        "results_dir=x",
-        "data.input_jsonl=x",
-        f"workflow.max_workers={parse_text(text, state)}",
-    ]
-    if state.tao and parse_text(text, state) == "auto":
+    text = parse_text(text, state)
+    if state.tao and text == "auto":
         raise Refused("auto is unknown to TAO: --tao needs a number")
+    return _max_workers(text)
+
+
+@lru_cache(16)
+def _max_workers(text: str) -> str:
+    """As above; a terminal asks for the same text many times."""
+    given = ["results_dir=x", "data.input_jsonl=x", f"workflow.max_workers={text}"]
     try:
         return str(load_spec(None, given).workflow.max_workers)
     except SpecError as error:
