@@ -8,6 +8,7 @@ import json
 import signal
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,16 @@ def limits() -> Iterator[LimitServer]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[LimitServer]:
+    """One that wants a token, and shows it to nobody."""
+    with limit_server(**{VARIABLE: f"{TOKEN}\n"}) as running:
+        yield running
+        running.process.send_signal(signal.SIGTERM)
+        out, err = running.process.communicate()
+        assert TOKEN not in out + err + json.dumps(running.said)
+
+
 def ask(
     url: str, body: bytes | dict[str, Any], path: str = "/lease", method: str = "POST",
     **headers: str,
@@ -50,19 +61,19 @@ def ask(
         return answered.status, json.loads(answered.read())
 
 
-def lease(url: str, *, patience: float = 120, per_minute: float = 600, units: float = 1) -> float:
+async def leased(url: str, patience: float = 120, per_minute: float = 600) -> float:
     """One lease, as a run has it; in how many seconds it may be used."""
+    server = LeaseServer(url, lambda _: None, patience)
+    try:
+        due = await server.lease("requests", per_minute, 1)
+        return due - time.monotonic()
+    finally:
+        await server.close()
 
-    async def go() -> float:
-        server = LeaseServer(url, said.append, patience)
-        try:
-            due = await server.lease("requests", per_minute, units)
-            return due - time.monotonic()
-        finally:
-            await server.close()
 
-    said: list[str] = []
-    return asyncio.run(go())
+def lease(url: str, **wanted: float) -> float:
+    """The same, without anything else going on."""
+    return asyncio.run(leased(url, **wanted))
 
 
 # -- the server ----------------------------------------------------------------------------------
@@ -121,20 +132,26 @@ def test_other_paths(method: str, path: str, status: int, limits: LimitServer) -
     assert ask(limits.url, b"", path, method)[0] == status
 
 
-@pytest.mark.parametrize(
-    "sent",
-    [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", b"GARBAGE\r\n\r\n",
-     b"POST /lease HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-     b"POST /lease HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n{",
-     b"POST /lease HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc",
-     b"GET / HTTP/1.1\r\n" + b"a: " + b"b" * 20_000 + b"\r\n\r\n"],
-)  # fmt: skip
-def test_what_is_no_http_does_no_harm(sent: bytes) -> None:
-    with limit_server() as limits:
+NO_HTTP = (
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+    b"GARBAGE\r\n\r\n",
+    b"POST /lease HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    b"POST /lease HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n{",
+    b"POST /lease HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc",
+    b"GET / HTTP/1.1\r\n" + b"a: " + b"b" * 20_000 + b"\r\n\r\n",
+)
+
+
+def test_what_is_no_http_does_no_harm() -> None:
+    with limit_server() as limits, contextlib.ExitStack() as stack:
         where = urlsplit(limits.url)
-        with socket.create_connection((where.hostname, where.port or 0), timeout=30) as wire:
+        wires = []
+        for sent in NO_HTTP:
+            wire = socket.create_connection((where.hostname, where.port or 0), timeout=30)
+            wires.append(stack.enter_context(wire))
             wire.sendall(sent)
             wire.shutdown(socket.SHUT_WR)
+        for wire in wires:
             while wire.recv(65536):
                 pass
         assert ask(limits.url, GOOD)[0] == 200
@@ -177,16 +194,12 @@ def test_a_signal_ends_it_softly(number: signal.Signals) -> None:
         assert limits.process.stderr.read() == ""
 
 
-def test_who_has_no_token_is_refused() -> None:
-    with limit_server(**{VARIABLE: f"{TOKEN}\n"}) as limits:
-        for headers in ({}, {"Authorization": "Bearer x"}, {"Authorization": TOKEN}):
-            for path, method in (("/lease", "POST"), ("/status", "GET"), ("/x", "GET")):
-                assert ask(limits.url, GOOD, path, method, **headers)[0] == 401
-        assert ask(limits.url, GOOD, Authorization=f"Bearer {TOKEN}")[0] == 200
-        assert limits.said["token"] is True
-        limits.process.send_signal(signal.SIGTERM)
-        out, err = limits.process.communicate()
-        assert TOKEN not in out + err + json.dumps(limits.said)
+def test_who_has_no_token_is_refused(guarded: LimitServer) -> None:
+    for headers in ({}, {"Authorization": "Bearer x"}, {"Authorization": TOKEN}):
+        for path, method in (("/lease", "POST"), ("/status", "GET"), ("/x", "GET")):
+            assert ask(guarded.url, GOOD, path, method, **headers)[0] == 401
+    assert ask(guarded.url, GOOD, Authorization=f"Bearer {TOKEN}")[0] == 200
+    assert guarded.said["token"] is True
 
 
 def test_a_server_for_others_without_a_token_warns() -> None:
@@ -262,9 +275,9 @@ def test_a_lease_counts_from_its_answer() -> None:
 
 def test_a_lease_that_was_too_long_on_its_way_is_not_used() -> None:
     def late(_: Received) -> bytes:
-        time.sleep(0.6)
+        time.sleep(0.52)
         first = len(wire.received) == 1
-        return answer({"in_s": 5.0 if first else 0.25, "held_s": 0.0 if first else 0.6})
+        return answer({"in_s": 5.0 if first else 0.25, "held_s": 0.0 if first else 0.52})
 
     with Wire(late) as wire:
         assert lease(wire.url) <= 0.25
@@ -312,16 +325,25 @@ def test_a_token_is_sent_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert TOKEN not in str(raised.value)
 
 
-@pytest.mark.parametrize("status", [502, 503, 429])
-def test_a_server_that_is_away_is_waited_for(status: int) -> None:
-    def respond(_: Received) -> bytes:
-        if len(wire.received) < 3:
-            return answer("away", status, kind="text/html")
-        return answer({"in_s": 0.0, "held_s": 0.0})
+def test_servers_that_are_away_are_waited_for() -> None:
+    """By several, so that they wait at the same time."""
+    seen: Counter[int] = Counter()
 
-    with Wire(respond) as wire:
-        assert lease(wire.url) <= 0
-    assert len(wire.received) == 3
+    async def go(status: int) -> float:
+        def respond(_: Received) -> bytes:
+            seen[status] += 1
+            if seen[status] < 3:
+                return answer("away", status, kind="text/html")
+            return answer({"in_s": 0.0, "held_s": 0.0})
+
+        with Wire(respond) as wire:
+            return await leased(wire.url)
+
+    async def all_of(*statuses: int) -> list[float]:
+        return await asyncio.gather(*(go(status) for status in statuses))
+
+    assert max(asyncio.run(all_of(502, 503, 429))) <= 0
+    assert seen == {502: 3, 503: 3, 429: 3}
 
 
 def test_patience_ends() -> None:
@@ -379,16 +401,17 @@ def test_addresses_that_cannot_be(shared: str, words: str) -> None:
     assert "secret" not in str(raised.value)
 
 
-def test_a_run_without_the_token(server: Loopback, make_project: Maker) -> None:
+def test_a_run_without_the_token(
+    guarded: LimitServer, server: Loopback, make_project: Maker
+) -> None:
     project = make_project(1, size=(64, 48))
-    with limit_server(**{VARIABLE: TOKEN}) as limits:
-        shared = ("workflow.requests_per_minute=600", f"workflow.shared_limit={limits.url}")
-        ran = project.run(server, *shared, **{VARIABLE: "wrong-token-0123456789"})
-        assert (ran.code, ran.json["stopped_by"]) == (2, "shared_limit")
-        assert "refuses the token" in ran.json["error"]
-        assert project.failures("0") == project.failures("1") == []
-        ran = project.run(server, *shared, **{VARIABLE: TOKEN})
-        assert ran.code == 0
+    shared = ("workflow.requests_per_minute=600", f"workflow.shared_limit={guarded.url}")
+    ran = project.run(server, *shared, **{VARIABLE: "wrong-token-0123456789"})
+    assert (ran.code, ran.json["stopped_by"]) == (2, "shared_limit")
+    assert "refuses the token" in ran.json["error"]
+    assert project.failures("0") == project.failures("1") == []
+    ran = project.run(server, *shared, **{VARIABLE: TOKEN})
+    assert ran.code == 0
     assert len(project.annotations()) == 1
     kept = b"".join(path.read_bytes() for path in project.results.rglob("*") if path.is_file())
     assert b"wrong-token" not in kept and TOKEN.encode() not in kept

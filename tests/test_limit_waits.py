@@ -5,48 +5,56 @@ import asyncio
 import re
 import ssl
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import filelock
 import pytest
 
-from conftest import Project
+from conftest import Project, new_project
 from image_grounding.asking.lease_server import LeaseServer
 from image_grounding.asking.leases import LeaseFile
 from image_grounding.errors import SharedLimitError
 from support.certificates import self_signed
 from support.limits import limit_server
 from support.loopback import Loopback
-from support.scripts import Ran, run_script
+from support.scripts import Ran, Started, run_script
 from support.wire import Received, Wire, answer
 
 Maker = Callable[..., Project]
 
 
-def test_a_run_that_waits_for_the_limit_server_says_so(
-    server: Loopback, make_project: Maker
-) -> None:
-    project = make_project(1, size=(64, 48))
+WAITING = r"waiting for the limit server for \d+ s"
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A run that waits for the limit server, until ``back`` is set."""
+
+    project: Project
+    run: Started
+    back: threading.Event
+
+
+@pytest.fixture(scope="module", autouse=True)
+def waiting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Waiting]:
+    """It begins first: it says something only after some seconds."""
+    project = new_project(tmp_path_factory.mktemp("waiting"), 1, (64, 48))
     back = threading.Event()
 
     def respond(_: Received) -> bytes:
+        if len(wire.received) == 3:
+            back.wait(60)
         there = answer({"in_s": 0.0, "held_s": 0.0})
         return there if back.is_set() else answer("away", 502, kind="text/html")
 
-    with Wire(respond) as wire:
+    with Loopback() as server, Wire(respond) as wire:
         shared = ("workflow.requests_per_minute=60000", f"workflow.shared_limit={wire.url}")
         run = project.start(server, *shared)
-        while not re.search(r"; waiting for the limit server for \d+ s$", run.stderr.readline()):
-            assert run.poll() is None
-        words = r"waiting for the limit server for \d+ s"
-        while not re.fullmatch(words, endpoint_state(seen := status(project))):
-            assert run.poll() is None
-        assert re.search(f"/s; {words}$", seen.err.strip())
+        yield Waiting(project, run, back)
         back.set()
-        run.communicate()
-    assert run.returncode == 0
-    assert endpoint_state(status(project)) == "answering"
+        run.kill()
 
 
 def status(project: Project) -> Ran:
@@ -125,3 +133,16 @@ def test_a_handshake_that_is_cut_off_is_waited_for() -> None:
     """A proxy that ends, or begins, does that."""
     with pytest.raises(SharedLimitError, match=r"no lease from the limit server for 1 s"):
         lease_of(end, patience=0.6)
+
+
+def test_a_run_that_waits_for_the_limit_server_says_so(waiting: Waiting) -> None:
+    project, run = waiting.project, waiting.run
+    while not re.search(rf"; {WAITING}$", run.stderr.readline()):
+        assert run.poll() is None
+    while not re.fullmatch(WAITING, endpoint_state(seen := status(project))):
+        assert run.poll() is None
+    assert re.search(rf"/s; {WAITING}$", seen.err.strip())
+    waiting.back.set()
+    run.communicate()
+    assert run.returncode == 0
+    assert endpoint_state(status(project)) == "answering"

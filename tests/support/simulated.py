@@ -18,7 +18,12 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 
     def _run_once(self) -> None:
         if not self._ready and self._scheduled:
-            self._simulated = max(self._simulated, self._scheduled[0]._when)
+            first = self._scheduled[0]
+            if first._cancelled:  # it would leave the loop to wait for the next one
+                first = min(
+                    (timer for timer in self._scheduled if not timer._cancelled), default=first
+                )
+            self._simulated = max(self._simulated, first._when)
         super()._run_once()
 
 
