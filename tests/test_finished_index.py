@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
@@ -10,13 +11,29 @@ from typing import Any
 
 import pytest
 
-from conftest import Project, read_jsonl, write_jsonl
+from conftest import Project, new_project, read_jsonl, write_jsonl
 from support.loopback import Loopback
 from support.scenes import make_scene
 
 Maker = Callable[..., Project]
 # All of what a run says of its samples.
 OF_SAMPLES = ("counts", "checkpoints_of_another_teacher", "status", "exit_code")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project of 3 samples whose run is over; it stays as it is."""
+    project = new_project(tmp_path_factory.mktemp("finished"))
+    with Loopback() as server:
+        assert project.run(server).code == 0
+    return project
+
+
+@pytest.fixture
+def project(finished: Project, tmp_path: Path) -> Project:
+    """A copy of its own."""
+    shutil.copytree(finished.folder, tmp_path, dirs_exist_ok=True)
+    return Project(tmp_path, finished.scenes)
 
 
 def index_of(project: Project) -> Path:
@@ -45,9 +62,7 @@ def asked(server: Loopback, project: Project, *more: str) -> tuple[dict[str, Any
     return ran.json, len(server.calls)
 
 
-def test_what_is_known_is_not_read(server: Loopback, make_project: Maker) -> None:
-    project = make_project(3)
-    project.run(server)
+def test_what_is_known_is_not_read(server: Loopback, project: Project) -> None:
     for step in ("step_0_expression_extraction", "step_1_grounding"):
         segment = segment_of(project, step)
         stamped(segment, b"x" * segment.stat().st_size, stamps_of(segment))
@@ -96,10 +111,8 @@ def a_discarded_checkpoint(project: Project) -> None:
     ],
 )
 def test_what_changed_is_asked_for_again(
-    change: Callable[[Project], None], requests: int, server: Loopback, make_project: Maker
+    change: Callable[[Project], None], requests: int, server: Loopback, project: Project
 ) -> None:
-    project = make_project(3)
-    project.run(server)
     change(project)
     assert asked(server, project)[1] == requests
     assert asked(server, project)[1] == 0
@@ -152,13 +165,22 @@ CHANGES_OF_THE_INDEX = {
 }
 
 
+@pytest.fixture(scope="module")
+def known(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The summary of a run that finds the index as it was left."""
+    folder = tmp_path_factory.mktemp("known")
+    shutil.copytree(finished.folder, folder, dirs_exist_ok=True)
+    with Loopback() as server:
+        return asked(server, Project(folder, finished.scenes))[0]
+
+
 @pytest.mark.parametrize("change", CHANGES_OF_THE_INDEX.values(), ids=CHANGES_OF_THE_INDEX)
 def test_an_index_that_says_nothing_costs_nothing(
-    change: Callable[[Project], None], server: Loopback, make_project: Maker
+    change: Callable[[Project], None],
+    known: dict[str, Any],
+    server: Loopback,
+    project: Project,
 ) -> None:
-    project = make_project(3)
-    project.run(server)
-    known, _ = asked(server, project)
     change(project)
     summary, requests = asked(server, project)
     assert requests == 0
@@ -167,10 +189,8 @@ def test_an_index_that_says_nothing_costs_nothing(
 
 @pytest.mark.parametrize("change", [a_picture_written_again, a_picture_that_is_gone, other_order])
 def test_what_says_nothing_new_asks_nothing(
-    change: Callable[[Project], None], server: Loopback, make_project: Maker
+    change: Callable[[Project], None], server: Loopback, project: Project
 ) -> None:
-    project = make_project(3)
-    project.run(server)
     change(project)
     summary, requests = asked(server, project)
     assert (requests, summary["counts"]["annotated"]) == (0, 3)
@@ -213,10 +233,8 @@ def test_repeated_and_bad_lines_are_counted_as_ever(server: Loopback, make_proje
     [("workflow.force_reprocess=true", 6), ("workflow.reread=true", 0)],
 )
 def test_who_wants_it_anew_gets_it_anew(
-    option: str, requests: int, server: Loopback, make_project: Maker
+    option: str, requests: int, server: Loopback, project: Project
 ) -> None:
-    project = make_project(3)
-    project.run(server)
     summary, made = asked(server, project, option)
     assert made == requests
     assert summary["counts"]["from_checkpoints"] == 0
