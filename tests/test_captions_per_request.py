@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import Project, write_jsonl
@@ -320,6 +320,7 @@ def test_an_estimate_counts_what_is_shared(server: Loopback, make_five: Maker) -
     assert together["output_tokens"] == alone["output_tokens"]
 
 
+@settings(max_examples=30)
 @given(st.text() | st.recursive(st.integers() | st.text(), st.lists, max_leaves=5).map(json.dumps))
 def test_any_reply_is_read(text: str) -> None:
     assert parts_of(Reply(text), ["a cat", "a dog"]) == [None, None]

@@ -4,8 +4,6 @@
 import json
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ from image_grounding.input.samples import Sample, SampleReader
 from image_grounding.results.folder import ResultsFolder
 from support.loopback import Answer, Call, Loopback
 from support.scenes import make_scene
-from support.scripts import SCRIPTS, Ran, clean_environment, run_script
+from support.scripts import Ran, run_script, start_script
 
 Maker = Callable[..., Project]
 SHARDS = 3
@@ -174,7 +172,7 @@ def test_missing_shards(whole: Whole) -> None:
 
 
 def test_what_a_killed_shard_has_finished_is_merged(server: Loopback, make_project: Maker) -> None:
-    project = make_project(24, size=(64, 48))
+    project = make_project(18, size=(64, 48))
     whole = Whole(project, server)
     for number in (1, 3):
         assert whole.run(number).code == 0
@@ -195,7 +193,7 @@ def test_what_a_killed_shard_has_finished_is_merged(server: Loopback, make_proje
     ran = whole.merge()
     assert ran.code == 3, ran.err
     left = ran.json["missing"]["samples"]
-    assert 0 < left == 24 - ran.json["counts"]["annotated"]
+    assert 0 < left == 18 - ran.json["counts"]["annotated"]
     assert f"{left} samples are left" in ran.err
     assert whole.run(2).code == 0
     assert whole.merge().code == 0
@@ -207,11 +205,8 @@ def test_a_merge_that_is_killed_is_done_again(whole: Whole) -> None:
     """In whatever moment: none of its files is half written, and what is there is no obstacle."""
     expected = outputs(whole.project.folder / "one-run")
     folder = whole.project.folder / "killed"
-    command = [sys.executable, str(SCRIPTS / "merge.py"), *map(str, whole.parts), "-o", str(folder)]
     for pause in (0.0, 0.02, 0.05):
-        process = subprocess.Popen(
-            command, env=clean_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        process = start_script("merge.py", *map(str, whole.parts), "-o", str(folder))
         while not (folder / "run_summary.json").exists():
             assert process.poll() is None
             time.sleep(0.002)

@@ -55,7 +55,7 @@ def test_a_wrong_convention_is_mended_without_asking(make_project: Maker) -> Non
 @pytest.mark.parametrize("convention", ["pixel_sent", "norm1_xyxy"])
 def test_frames_of_another_size_as_sent(convention: str, make_project: Maker) -> None:
     """Pixels are read in the size that the picture had when it was asked about."""
-    project = make_project(2, size=(1300, 900))
+    project = make_project(1, size=(1300, 900))
     with Loopback(Model(convention)) as server:
         named = f"vlm.coordinates={convention}"
         assert project.run(server, named, "vlm.image.max_pixels=300000").code == 0
