@@ -3,6 +3,7 @@
 
 import gc
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -149,3 +150,20 @@ def new_project(folder: Path, count: int = 3, size: tuple[int, int] = (320, 240)
 @pytest.fixture
 def make_project(tmp_path: Path) -> Callable[..., Project]:
     return partial(new_project, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project of 3 samples whose run is over; it stays as it is."""
+    project = new_project(tmp_path_factory.mktemp("finished"))
+    with Loopback() as running:
+        ran = project.run(running)
+    assert ran.code == 0, ran.err
+    return project
+
+
+@pytest.fixture
+def finished_copy(finished: Project, tmp_path: Path) -> Project:
+    """A copy of such a project, with every time stamp as it was."""
+    shutil.copytree(finished.folder, tmp_path, dirs_exist_ok=True)
+    return Project(tmp_path, finished.scenes)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from conftest import Project, new_project, read_jsonl, write_jsonl
+from conftest import Project, read_jsonl, write_jsonl
 from support.loopback import Loopback
 from support.scenes import make_scene
 
@@ -20,20 +20,9 @@ Maker = Callable[..., Project]
 OF_SAMPLES = ("counts", "checkpoints_of_another_teacher", "status", "exit_code")
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project of 3 samples whose run is over; it stays as it is."""
-    project = new_project(tmp_path_factory.mktemp("finished"))
-    with Loopback() as server:
-        assert project.run(server).code == 0
-    return project
-
-
 @pytest.fixture
-def project(finished: Project, tmp_path: Path) -> Project:
-    """A copy of its own."""
-    shutil.copytree(finished.folder, tmp_path, dirs_exist_ok=True)
-    return Project(tmp_path, finished.scenes)
+def project(finished_copy: Project) -> Project:
+    return finished_copy
 
 
 def index_of(project: Project) -> Path:

@@ -42,7 +42,7 @@ def test_limit_takes_the_first_samples(mixed: Path) -> None:
     assert lines_of(mixed, Pilot(4)) == [2, 3, 5, 8]
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(first=st.integers(1, 120), second=st.integers(1, 120), seed=st.integers())
 def test_a_draw_is_even_and_repeatable(mixed: Path, first: int, second: int, seed: int) -> None:
     few, many = sorted((first, second))

@@ -66,33 +66,31 @@ def test_frames_of_another_size_as_sent(convention: str, make_project: Maker) ->
         assert project.annotations() == wanted
 
 
-def test_only_what_replies_leave_open_is_asked_for(server: Loopback, make_project: Maker) -> None:
-    project = make_project(2)
-    assert project.run(server).code == 0
+def test_only_what_replies_leave_open_is_asked_for(
+    server: Loopback, finished_copy: Project
+) -> None:
+    project = finished_copy
     wanted = project.annotations()
     kept = checkpoints(project.results, "1")
     next(iter(kept.values()))["replies"][0]["text"] = "nothing that can be read"
     replace_checkpoints(project.results, "1", [json.dumps(value) for value in kept.values()])
-    server.calls.clear()
     ran = project.run(server, AGAIN)
     assert ran.code == 0, ran.err
     assert [call.step for call in server.calls] == ["1"]
     assert project.annotations() == wanted
 
 
-def test_results_without_replies_are_asked_for(server: Loopback, make_project: Maker) -> None:
-    project = make_project(2)
-    assert project.run(server).code == 0
+def test_results_without_replies_are_asked_for(server: Loopback, finished_copy: Project) -> None:
+    project = finished_copy
     for step in "01":
         for path in give_each_a_file(project.results, step):
             kept = json.loads(path.read_text())
             del kept["replies"], kept["transport"]
             path.write_text(json.dumps({**kept, "format": 1}))
-    server.calls.clear()
     assert project.run(server).code == 0
     assert server.calls == [], "an older form is still read"
     assert project.run(server, AGAIN).code == 0
-    assert len(server.calls) == 4
+    assert len(server.calls) == 6
 
 
 def test_a_key_in_a_reply_is_not_kept(server: Loopback, make_project: Maker) -> None:

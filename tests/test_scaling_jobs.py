@@ -3,14 +3,14 @@
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import yaml
 
 from conftest import Project, read_jsonl
 from support.documents import blocks
-from support.limits import limit_server
+from support.limits import LimitServer, limit_server
 from support.loopback import Loopback
 from support.scripts import ROOT, Ran, clean_environment, run_script
 
@@ -19,6 +19,14 @@ Maker = Callable[..., Project]
 TEXT = (ROOT / "references" / "scaling.md").read_text(encoding="utf-8")
 SCRIPTS_SHOWN = [block for language, block in blocks(TEXT) if language == "sh"]
 MANIFESTS = [block for language, block in blocks(TEXT) if language == "yml"]
+LIMIT_TOKEN = {"IMAGE_GROUNDING_LIMIT_TOKEN": "a token of this test"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def limits() -> Iterator[LimitServer]:
+    """It begins first: a limit server gives nothing out in its first second."""
+    with limit_server("--host", "0.0.0.0", **LIMIT_TOKEN) as running:
+        yield running
 
 
 @pytest.fixture
@@ -107,20 +115,19 @@ def arguments(project: Project, script: str) -> list[str]:
     return job(project, script).stdout.split("\0")[:-1]
 
 
-def test_a_limit_server_and_a_run_on_it(cluster: Project) -> None:
+def test_a_limit_server_and_a_run_on_it(cluster: Project, limits: LimitServer) -> None:
     *_, serve, run = SCRIPTS_SHOWN
     (cluster.folder / "limit-token").write_text("a token of this test\n")
     script, *given = arguments(cluster, serve)
     assert (script, given) == ("scripts/limit_server.py", ["--host", "0.0.0.0", "--port", "8471"])
-    token = {"IMAGE_GROUNDING_LIMIT_TOKEN": "a token of this test"}
-    with limit_server("--host", "0.0.0.0", **token) as limits:
-        script, *given = arguments(cluster, run)
-        there = [word.replace("http://limits.example.com:8471", limits.url) for word in given]
-        assert there != given
-        ran = run_script(script.removeprefix("scripts/"), *there, cwd=cluster.folder, **token)
-        assert (ran.code, ran.json["counts"]["failed"]) == (0, 0), ran.err
-        (flow,) = limits.status(**token)["flows"]
-        assert (flow["name"], flow["per_minute"]) == ("requests", 2400)
+    script, *given = arguments(cluster, run)
+    there = [word.replace("http://limits.example.com:8471", limits.url) for word in given]
+    assert there != given
+    name = script.removeprefix("scripts/")
+    ran = run_script(name, *there, cwd=cluster.folder, **LIMIT_TOKEN)
+    assert (ran.code, ran.json["counts"]["failed"]) == (0, 0), ran.err
+    (flow,) = limits.status(**LIMIT_TOKEN)["flows"]
+    assert (flow["name"], flow["per_minute"]) == ("requests", 2400)
 
 
 def test_a_limit_server_in_kubernetes() -> None:

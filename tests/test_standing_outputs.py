@@ -67,12 +67,10 @@ def shorter(project: Project) -> None:
 
 @pytest.mark.parametrize("change", [edited, removed, reordered, shorter])
 def test_what_changed_is_written_anew(
-    change: Callable[[Project], None], server: Loopback, make_project: Maker, tmp_path: Path
+    change: Callable[[Project], None], server: Loopback, finished_copy: Project, tmp_path: Path
 ) -> None:
-    project = make_project(3)
-    assert project.run(server).code == 0
+    project = finished_copy
     change(project)
-    server.calls.clear()
     assert project.run(server).code == 0
     assert server.calls == []
     found = outputs(project)
@@ -82,9 +80,8 @@ def test_what_changed_is_written_anew(
         assert (tmp_path / "fresh" / name).read_bytes() == content
 
 
-def test_a_sample_that_changed_is_written(server: Loopback, make_project: Maker) -> None:
-    project = make_project(3)
-    assert project.run(server).code == 0
+def test_a_sample_that_changed_is_written(server: Loopback, finished_copy: Project) -> None:
+    project = finished_copy
     project.scenes["scene0.png"].save(project.folder / "scene1.png")
     before = project.annotations()
     assert project.run(server).code == 0

@@ -74,7 +74,7 @@ def test_its_failures_are_its_own(server: Loopback, make_project: Maker) -> None
 
 def test_killed_and_resumed(toys: Loopback, make_project: Maker) -> None:
     project = make_project(4, size=(96, 64))
-    toys.delay = 0.05
+    toys.delay = 0.02
     one_by_one = project.overrides(toys, ALL, "workflow.max_workers=1")
     process = start_script(SCRIPT, *one_by_one)
     while not checkpoints(project.results, "2") and process.poll() is None:

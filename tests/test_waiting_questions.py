@@ -3,8 +3,6 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from image_grounding.steps.question import Ask, Finish, Question, Reply, Usage
 from image_grounding.steps.step import Earlier, Step
 from support.model import Model
 from support.scenes import make_scene
+from support.scripts import run_script
 from support.vision import look
 
 FAMILY = family_of("qwen3-vl")
@@ -33,6 +32,7 @@ PROFILE = Profile(FAMILY, FAMILY.convention, Transport(10**6), Transport(512 * 5
 # tests, write the replies.
 COLLECT = """
 import json, sys
+sys.path.append(sys.argv[3])
 from image_grounding.images.encoding import encode_image
 from image_grounding.plain import from_plain, to_plain
 from image_grounding.steps.question import Question, Reply
@@ -53,9 +53,10 @@ def collect(folder: Path, questions: Sequence[Question]) -> list[Reply]:
     """The replies to questions, by a process of its own."""
     asked, answered = folder / "questions.json", folder / "replies.json"
     asked.write_text(json.dumps([to_plain(Question, question) for question in questions]))
-    path = str(Path(__file__).parent)
-    command = [sys.executable, "-c", COLLECT, str(asked), str(answered)]
-    subprocess.run(command, check=True, env={"PYTHONPATH": path, "PATH": ""})
+    script = folder / "collect.py"
+    script.write_text(COLLECT)
+    ran = run_script(script, str(asked), str(answered), str(Path(__file__).parent))
+    assert ran.code == 0, ran.err
     return [from_plain(Reply, plain) for plain in json.loads(answered.read_text())]
 
 
