@@ -20,6 +20,7 @@ from support.loopback import Loopback
 from support.scenes import Scene, make_scene
 from support.scripts import SCRIPTS, Ran, Started, run_script, start_script
 
+gc.disable()  # until all tests are there: next to nothing of what is loaded goes away again
 sys.path.append(str(SCRIPTS))
 sys.dont_write_bytecode = False
 surroundings.prepare()
@@ -52,6 +53,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     # What is there by now stays to the end; to look through all of it again and again takes long.
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
