@@ -30,6 +30,7 @@ from image_grounding.spec import load_spec
 from image_grounding.steps.annotations import Extraction, Grounding
 from image_grounding.steps.question import Reply
 from image_grounding.steps.table import all_steps
+from support.huge_pages import collapse
 from support.inspections import Phrase, make_card, make_inspection
 from support.scenes import make_scene
 
@@ -71,3 +72,4 @@ for _name in _OF_GEMINI:  # google-genai leaves them until they are needed, and 
 # What is there by now lives as long as its forks: none of them is to look through all of it.
 gc.collect()
 gc.freeze()
+collapse()
