@@ -130,7 +130,7 @@ def test_runs_are_seen_from_outside_until_they_are_killed(
     seen = status(project, "--quiet")
     while seen.code or not seen.json["finished"]:
         assert process.poll() is None, process.communicate()
-        time.sleep(0.1)
+        time.sleep(0.3)
         seen = status(project, "--quiet")
     assert seen.err == ""
     state = seen.json

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pictures of flat rectangles in named colours on light grey, with their true boxes."""
 
+import io
 import random
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from PIL import Image, ImageDraw
@@ -47,14 +49,22 @@ class Scene:
         return image
 
     def save(self, path: Path, orientation: int = 1) -> Path:
-        image = self.draw()
-        exif = Image.Exif()
-        if orientation != 1:
-            image = image.transpose(_STORED_AS[orientation])
-            exif[0x0112] = orientation
-        options = {"quality": 95, "subsampling": 0} if path.suffix in (".jpg", ".jpeg") else {}
-        image.save(path, exif=exif, **options)
+        path.write_bytes(_encoded(self, path.suffix.lower(), orientation))
         return path
+
+
+@lru_cache(maxsize=64)
+def _encoded(scene: Scene, suffix: str, orientation: int) -> bytes:
+    """The file of a picture: hundreds of tests want the same few."""
+    image = scene.draw()
+    exif = Image.Exif()
+    if orientation != 1:
+        image = image.transpose(_STORED_AS[orientation])
+        exif[0x0112] = orientation
+    options = {"quality": 95, "subsampling": 0} if suffix in (".jpg", ".jpeg") else {}
+    file = io.BytesIO()
+    image.save(file, Image.registered_extensions()[suffix], exif=exif, **options)
+    return file.getvalue()
 
 
 def make_scene(size: tuple[int, int], seed: int = 0, colours: int = 3) -> Scene:
