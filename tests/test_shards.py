@@ -31,7 +31,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_jsonl(tmp_path_factory.mktemp("shards") / "input.jsonl", rows)
 
 
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(of=st.integers(1, 9), by_picture=st.booleans())
 def test_each_line_is_in_one_shard(mixed: Path, of: int, by_picture: bool) -> None:
     whole = list(SampleReader(mixed))

@@ -5,6 +5,7 @@ import asyncio
 import os
 import re
 from dataclasses import replace
+from functools import cache
 
 from image_grounding.addresses import safe_address, split_query
 from image_grounding.asking import make_endpoint
@@ -30,7 +31,7 @@ def list_models(backend: str, base_url: str, key_variable: str) -> tuple[str, ..
         EndpointError: it could not be asked, or gave no list.
     """
     key = os.environ.get(key_variable, "")
-    vlm = load_spec(None, ["results_dir=x", "data.input_jsonl=x"], without_keys=True).vlm
+    vlm = _default()
     if backend == "gemini":
         gemini = replace(vlm.gemini, base_url=base_url, api_key=key, timeout=_TIMEOUT_S)
         vlm = replace(vlm, backend="gemini", gemini=gemini)
@@ -44,6 +45,11 @@ def list_models(backend: str, base_url: str, key_variable: str) -> tuple[str, ..
     if not good:
         raise ServerFaultError(f"{safe_address(base_url)}/models lists no model")
     return tuple(sorted(good[:_MOST], key=lambda name: not _seems_to_see(name)))
+
+
+@cache
+def _default() -> Vlm:
+    return load_spec(None, ["results_dir=x", "data.input_jsonl=x"], without_keys=True).vlm
 
 
 async def _ask(vlm: Vlm) -> list[str]:
