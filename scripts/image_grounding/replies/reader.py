@@ -197,11 +197,11 @@ class Reader:
         )
         labels = labels or (() if kinds else long)
         loose = [keys[name] for name in LOOSE_KEYS if isinstance(keys.get(name), str)]
-        said = [name for name in loose if self.asked.named_exactly(name)]
+        named = [name for name in loose if self.asked.named_exactly(name)]
         # Where nothing else tells what it is, they may name another thing.
-        if not said and not labels and not kinds and first(keys, ID_KEYS) is None:
-            said = loose
-        kinds += self._telling(said)
+        if not named and not labels and not kinds and first(keys, ID_KEYS) is None:
+            named = loose
+        kinds += self._telling(named)
         telling = tuple(label for label in labels if self.asked.named(label))
         item = Item(labels=telling or labels[:1], kinds=kinds, unseen=not_seen(keys))
         number = first(keys, ID_KEYS)
