@@ -76,17 +76,17 @@ def boxes(draw: st.DrawFn) -> Numbers:
 
 
 @st.composite
-def good_replies(draw: st.DrawFn, *, absences: bool = True) -> Good:
+def good_replies(draw: st.DrawFn) -> Good:
     asked = draw(st.lists(st.sampled_from(PHRASES), min_size=1, max_size=4, unique=True))
-    drawn = iter(draw(st.lists(boxes(), min_size=12, max_size=12, unique_by=_place)))
-    entries, absent = [], []
-    for index, text in enumerate(asked):
-        count = draw(st.integers(0 if absences else 1, 3))
-        if not AskedPhrase(text).plural:
-            count = min(count, 1)
-        entries += [Entry(index, next(drawn), index, text) for _ in range(count)]
-        absent += [index] * (not count)
-    return Good(asked, entries, absent)
+    counts = [min(draw(st.integers(0, 3)), 3 if AskedPhrase(text).plural else 1) for text in asked]
+    size = sum(counts)  # to draw a box takes longer than to read it
+    drawn = iter(draw(st.lists(boxes(), min_size=size, max_size=size, unique_by=_place)))
+    entries = [
+        Entry(index, next(drawn), index, text)
+        for index, (text, count) in enumerate(zip(asked, counts, strict=True))
+        for _ in range(count)
+    ]
+    return Good(asked, entries, [index for index, count in enumerate(counts) if not count])
 
 
 # --- shapes
