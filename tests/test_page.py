@@ -479,10 +479,12 @@ def test_filters_and_orders(review, browser):
                 page.select_option(field, value)
             else:
                 page.fill(field, value)
-            numbers: list[int] = page.locator("article").evaluate_all(
-                "all => all.map(node => Number(node.getAttribute('aria-label').slice(5)))"
+            numbers, nothing = page.evaluate(
+                "() => [[...document.querySelectorAll('article')]"
+                ".map(node => Number(node.getAttribute('aria-label').slice(5))),"
+                " document.getElementById('nothing').checkVisibility()]"
             )
-            assert page.locator("#nothing").is_visible() == (not numbers)
+            assert nothing == (not numbers)
             found.append((field, value, numbers))
         assert found == FILTERS
         press(page, "Escape /")
@@ -551,14 +553,14 @@ def test_random_cards_differ_from_picked_ones(review, browser):
 def test_picture_of_a_long_caption_stays_in_view(tmp_path, browser, width, height):
     scene = make_scene((640, 480), seed=1)
     picture = scene.save(tmp_path / "x.png")
-    caption = " ".join(f"A red thing number {n} with words around it." for n in range(60))
-    phrases = [Phrase(f"A red thing number {n}") for n in range(60)]
+    caption = " ".join(f"A red thing number {n} with words around it." for n in range(40))
+    phrases = [Phrase(f"A red thing number {n}") for n in range(40)]
     path = tmp_path / "index.html"
     cards = [make_card(n, picture, scene.size, caption, phrases) for n in range(2)]
     write_page(make_inspection(cards), path)
     with opened(browser, path, width=width, height=height) as page:
         press(page, "j")
-        row = page.locator("article:first-child .row").nth(45)
+        row = page.locator("article:first-child .row").nth(30)
         row.evaluate("row => row.scrollIntoView({block: 'end'})")
         box = page.locator("article:first-child .picture").bounding_box()
         bar = page.locator(".toolbar").bounding_box()
