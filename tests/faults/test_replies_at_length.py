@@ -21,10 +21,10 @@ MANY = settings(max_examples=500, phases=set(Phase) - {Phase.explain})
         mutations.test_both_went_wrong,
     ],
 )
-@MANY
-@given(data=st.data())
-def test_of_a_good_reply(test: Any, data: st.DataObject) -> None:
-    test.hypothesis.inner_test(data)
+@settings(MANY, max_examples=5000)
+@given(seed=mutations.SEEDS)
+def test_of_a_good_reply(test: Any, seed: int) -> None:
+    test.hypothesis.inner_test(seed)
 
 
 @MANY
