@@ -7,6 +7,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+import test_replies_exact as exact
 import test_replies_mutations as mutations
 import test_replies_properties as properties
 
@@ -21,7 +22,7 @@ MANY = settings(max_examples=500, phases=set(Phase) - {Phase.explain})
         mutations.test_both_went_wrong,
     ],
 )
-@settings(MANY, max_examples=5000)
+@settings(MANY, max_examples=3000)
 @given(seed=mutations.SEEDS)
 def test_of_a_good_reply(test: Any, seed: int) -> None:
     test.hypothesis.inner_test(seed)
@@ -45,3 +46,10 @@ def test_of_what_was_cut(text: str, share: float) -> None:
 def test_of_json(answer: object) -> None:
     test: Any = properties.test_strict_json_is_read_the_same_by_both_parsers
     test.hypothesis.inner_test(answer)
+
+
+@MANY
+@given(exact.replies())
+def test_of_the_requested_form(text: str) -> None:
+    test: Any = exact.test_both_readers_find_the_same
+    test.hypothesis.inner_test(text)
