@@ -131,7 +131,10 @@ def test_hostile_text_is_shown_as_it_is_and_runs_nothing(tmp_path, browser):
     path = tmp_path / "index.html"
     write_page(inspection, path)
     with opened(browser, path) as page:
-        page.locator("article").evaluate_all("all => all.map(node => node.scrollIntoView())")
+        page.locator("article").evaluate_all(
+            "async all => { for (const node of all) {"
+            " node.scrollIntoView(); await new Promise(requestAnimationFrame); } }"
+        )
         expect(page.locator("article .view")).to_have_count(len(HOSTILE))
 
         def texts(selector: str) -> list[str]:
