@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a value of a grounding reply says, whichever of the many shapes it has."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -50,6 +51,7 @@ from image_grounding.replies.phrases import is_neutral
 from image_grounding.replies.text import MAX_LEVELS, Shape, first, lowered
 
 _NOBODY = Item()
+_DAMAGED_ID = re.compile(r"\d+\W*\w?")  # "3x": a box under it may belong to any phrase
 
 
 @dataclass(frozen=True)
@@ -210,6 +212,8 @@ class Reader:
             number = label if label.strip().isdecimal() else None
         given = with_id(number, item)
         if given.id is None and isinstance(number, str) and not is_neutral(number):
+            if not item.labels and _DAMAGED_ID.fullmatch(number) and not self.asked.named(number):
+                return item
             return replace(item, labels=item.labels or (number,))  # the phrase in its id's place
         if given.id is None and isinstance(number, float):
             return replace(given, id=-1)  # no id of anything
