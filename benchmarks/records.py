@@ -34,8 +34,12 @@ def compare(workers: int, records: int, delay: float, slow_every: int = 0) -> di
         data = write_input(folder, records)
         theirs = plain(folder, data, url, "plain", workers)
         ours = product(folder, data, url, "ours", "--quiet", f"workflow.max_workers={workers}")
+    # Two requests a record; so many at once cannot be answered sooner.
+    ideal = 2 * records * delay * (1 + 9 / slow_every if slow_every else 1) / workers
     return {
         "workers": workers,
+        "wall_to_ideal": round(ours.wall_s / ideal, 2),
+        "wall_to_ideal_plain": round(theirs.wall_s / ideal, 2),
         "speed": round(theirs.wall_s / ours.wall_s, 2),
         "cpu": round(ours.cpu_s / theirs.cpu_s, 2),
         "cpu_ms_a_record": round(1000 * ours.cpu_s / records, 2),

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every benchmark with its goal: prints JSON, and writes the table of benchmarks/README.md.
 
-python benchmarks/run.py [--rounds 2] [--only transport resume] [--write]
+A part of them replaces its own rows of the table.
+
+    python benchmarks/run.py [--rounds 2] [--only transport resume] [--write]
 """
 
 import argparse
@@ -12,7 +14,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,12 +67,21 @@ ROWS = (
     Row("records a second / plain threads, 32 workers", ">= 2", _MANY, _records(0, "speed")),
     Row("records a second / plain threads, 128 workers", ">= 4", _MANY, _records(1, "speed")),
     Row("CPU a record / plain threads, 32 workers", "<= 0.4", _MANY, _records(0, "cpu")),
+    Row("4 workers: wall / that of the requests alone", "", _FEW, _records(0, "wall_to_ideal")),
+    Row("the same of plain threads: no ratio can be larger", "", _FEW,
+        _records(0, "wall_to_ideal_plain")),
     Row("auto, capacity 8: share of it", ">= 0.9", ("capacity.py",), _records(0, "share")),
     Row("auto, capacity 64: share of it", ">= 0.9", ("capacity.py",), _records(1, "share")),
+    Row("a fixed 64 in the place of auto: share of it", "",
+        ("capacity.py", "--workers", "64", "--capacities", "64"), _records(0, "share")),
     Row("auto, capacity 64: refused", "< 0.01", ("capacity.py",), _records(1, "refused")),
     Row("one answer in 20 ten times as slow, 16 workers: wall / plain threads", "<= 0.7", _SLOW,
         lambda answers: round(1 / answers[0]["speed"], 2)),
-    Row("the same, 64 workers", "<= 0.7", _SLOW, lambda answers: round(1 / answers[1]["speed"], 2)),
+    Row("the same, 16 workers: wall / that of the requests alone", "", _SLOW,
+        _records(0, "wall_to_ideal")),
+    Row("the same of plain threads, 16 workers", "", _SLOW, _records(0, "wall_to_ideal_plain")),
+    Row("the same, 64 workers: wall / plain threads", "<= 0.7", _SLOW,
+        lambda answers: round(1 / answers[1]["speed"], 2)),
     Row("60 captions of one photo: wall / ideal", "<= 1.3", ("pictures.py",),
         lambda answers: float(answers[0]["wall_to_ideal"])),
     Row("dry run of 100,000 lines, seconds", "<= 4", _LINES,
@@ -129,36 +140,44 @@ def answers_of(command: Sequence[str]) -> Answers:
         return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def table(figures: Sequence[tuple[Row, list[float]]]) -> str:
-    """The rows in Markdown, with the date and the kind of machine."""
+def table(figures: Mapping[str, Sequence[float]], before: Sequence[str]) -> str:
+    """All rows in Markdown; what was not measured now stands as it stood ``before``."""
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    lines = [f"Measured on {date}: {machine}.", "", "| what | goal | measured | spread |"]
-    lines.append("|---|---|---|---|")
-    for row, found in figures:
-        middle = sorted(found)[len(found) // 2]
-        lines.append(f"| {row.what} | {row.goal} | {middle:g} | {min(found):g} to {max(found):g} |")
+    kept = {line.split(" | ")[0].removeprefix("| "): line for line in before if " | " in line}
+    lines = [f"Measured on {machine}.", "", "| what | goal | measured | spread | date |"]
+    lines.append("|---|---|---|---|---|")
+    for row in ROWS:
+        if found := figures.get(row.what):
+            middle = sorted(found)[len(found) // 2]
+            spread = f"{min(found):g} to {max(found):g}"
+            lines.append(f"| {row.what} | {row.goal} | {middle:g} | {spread} | {date} |")
+        elif row.what in kept:
+            lines.append(kept[row.what])
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    """Run them all, some rounds each."""
+    """Run them all, some rounds each; each figure is on stderr as soon as it is there."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--only", nargs="+", help="names of benchmarks, without .py")
-    parser.add_argument("--write", action="store_true", help="put the table into README.md")
+    parser.add_argument("--write", action="store_true", help="put the figures into README.md")
     given = parser.parse_args()
     rows = [row for row in ROWS if not given.only or row.command[0][:-3] in given.only]
-    found: dict[tuple[str, ...], list[Answers]] = {}
-    for row in rows:
-        if row.command not in found:
-            print(" ".join(row.command), file=sys.stderr, flush=True)
-            found[row.command] = [answers_of(row.command) for _ in range(given.rounds)]
-    figures = [(row, [row.figure(answers) for answers in found[row.command]]) for row in rows]
-    print(json.dumps({row.what: values for row, values in figures}, indent=1))
-    if given.write:
-        head = README.read_text(encoding="utf-8").partition(_START)[0]
-        README.write_text(head + _START + table(figures), encoding="utf-8")
+    figures: dict[str, list[float]] = {}
+    for command in dict.fromkeys(row.command for row in rows):
+        print(" ".join(command), file=sys.stderr, flush=True)
+        rounds = [answers_of(command) for _ in range(given.rounds)]
+        for row in rows:
+            if row.command == command:
+                figures[row.what] = [row.figure(answers) for answers in rounds]
+                print(f"  {row.what}: {figures[row.what]}", file=sys.stderr, flush=True)
+        if given.write:
+            head, _, before = README.read_text(encoding="utf-8").partition(_START)
+            text = head + _START + table(figures, before.splitlines())
+            README.write_text(text, encoding="utf-8")
+    print(json.dumps(figures, indent=1))
 
 
 if __name__ == "__main__":

@@ -29,9 +29,8 @@ from support.documents import (
     check_rows,
     commands,
     configuration_rows,
-    messages,
     prose,
-    source_texts,
+    source,
 )
 from support.loopback import Loopback
 from support.scenes import make_scene
@@ -281,7 +280,7 @@ def test_every_export_format_is_documented() -> None:
 
 
 def test_documented_messages_are_in_the_code() -> None:
-    texts = source_texts()
+    texts, _ = source()
     fragments = list(_message_fragments())
     assert len(fragments) > 100
     for fragment in fragments:
@@ -296,7 +295,7 @@ def _message_fragments() -> Iterator[str]:
 
 def test_messages_of_the_code_are_documented() -> None:
     """Messages of errors and those printed; a long message may be shown in part."""
-    found = list(messages())
+    _, found = source()
     assert len(found) > 150
     shown = [fragment for fragment in _message_fragments() if len(fragment) >= 15]
     lacking = [

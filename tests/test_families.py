@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Model names as providers write them, and what is known of the family behind each."""
 
+import itertools
+
 import pytest
 
 from image_grounding.asking.transport import transport_for
@@ -105,41 +107,38 @@ def test_of_others_nothing_is_claimed(model: str) -> None:
     assert family_of(model) is UNKNOWN
 
 
-@pytest.mark.parametrize("model", [row[0] for row in KNOWN])
 @pytest.mark.parametrize("size", [(4032, 3024), (640, 480), (333, 1007), (4000, 1000), (8, 8)])
-def test_what_is_sent_needs_no_resize_by_the_server(model: str, size: tuple[int, int]) -> None:
+def test_what_is_sent_needs_no_resize_by_the_server(size: tuple[int, int]) -> None:
     """So that the pixels a model counts are the pixels that were sent."""
-    family = family_of(model)
-    sent = fit_size(size, family.transport)
-    assert sent[0] * sent[1] <= family.transport.max_pixels
-    assert {side % family.transport.multiple for side in sent} == {0}
-    if family.convention == "pixel_resized":
-        box = (3.0, 5.0, 7.0, 11.0)
-        frame = Frame(size, sent, family.transport.resize_multiple)
-        assert CONVENTIONS[family.convention].to_sent(box, frame) == box
-    if family.name == "Claude":
-        assert max(sent) <= 1568
-    if family.name == "GPT-5":
-        assert min(sent) <= 768
+    for family in {family_of(model) for model, *_ in KNOWN}:
+        sent = fit_size(size, family.transport)
+        assert sent[0] * sent[1] <= family.transport.max_pixels, family
+        assert {side % family.transport.multiple for side in sent} == {0}, family
+        if family.convention == "pixel_resized":
+            box = (3.0, 5.0, 7.0, 11.0)
+            frame = Frame(size, sent, family.transport.resize_multiple)
+            assert CONVENTIONS[family.convention].to_sent(box, frame) == box, family
+        if family.name == "Claude":
+            assert max(sent) <= 1568
+        if family.name == "GPT-5":
+            assert min(sent) <= 768
 
 
 @pytest.mark.parametrize("model", ["test-vlm", "gemini-3.5-flash-lite", "Qwen3-VL-8B", "claude-4"])
 @pytest.mark.parametrize("backend", ["openai", "gemini"])
-@pytest.mark.parametrize("size", [(4032, 3024), (333, 1007), (40, 30), (8, 8)])
-def test_in_pixels_nothing_is_left_to_resize(
-    model: str, backend: str, size: tuple[int, int]
-) -> None:
+def test_in_pixels_nothing_is_left_to_resize(model: str, backend: str) -> None:
     """Whatever the family: a spec may name the convention."""
     overrides = [f"vlm.backend={backend}", "vlm.openai.base_url=http://localhost:1/v1"]
     overrides += [f"vlm.{backend}.model{'_name' * (backend == 'openai')}={model}"]
     vlm = load_spec(None, ["results_dir=x", "data.input_jsonl=x", *overrides]).vlm
-    for convention in PIXEL_CONVENTIONS:
+    sizes = [(4032, 3024), (333, 1007), (40, 30), (8, 8)]
+    for convention, size in itertools.product(PIXEL_CONVENTIONS, sizes):
         transport = transport_for(family_of(model), convention, vlm)
         sent = fit_size(size, transport)
-        assert sent[0] * sent[1] <= transport.max_pixels
+        assert sent[0] * sent[1] <= transport.max_pixels, (convention, size)
         box = (3.0, 5.0, 7.0, 11.0)
         frame = Frame(size, sent, transport.resize_multiple)
-        assert CONVENTIONS["pixel_resized"].to_sent(box, frame) == box
+        assert CONVENTIONS["pixel_resized"].to_sent(box, frame) == box, (convention, size)
 
 
 @pytest.mark.parametrize(

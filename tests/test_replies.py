@@ -319,6 +319,15 @@ def test_what_is_unusable_is_not_unseen(text: str, unusable: set[int]) -> None:
     assert read_grounding(text, TWO).unusable == unusable
 
 
+@pytest.mark.parametrize("damaged", ["1x", '"1x"', '"1."', "11", "null"])
+def test_a_box_under_a_damaged_id_may_be_one_of_a_group(damaged: str) -> None:
+    items = [f'{{"id": {id_}, "bbox_2d": [{place}, 20, {place + 20}, 40]}}'
+             for place, id_ in ((10, "0"), (40, "1"), (70, damaged), (100, "1"))]  # fmt: skip
+    reply = read_grounding(f"[{', '.join(items)}]", ["a dog", "people"])
+    assert [raw.expression for raw in reply.instances] == [0]
+    assert reply.unusable == {1}
+
+
 ITEMS = ['{"id": 0, "bbox_2d": [10, 20, 30, 40]}', '{"id": 1, "bbox_2d": [5, 6, 7, 8]}']
 
 
@@ -348,7 +357,7 @@ def test_rows_have_names_of_their_own() -> None:
 
 LONG = [
     (index, f"thing {index}", [100 + index, 200 + index, 300 + index, 400 + index])
-    for index in range(4)
+    for index in range(3)
 ]
 FORMS = {
     "objects": json.dumps({"instances": [

@@ -42,7 +42,7 @@ def replies(draw: st.DrawFn) -> str:
     return json.dumps(reply, indent=draw(st.sampled_from([None, 1])))
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @example('{"instances": [], "absent": [0, 1, 2, 3]}')
 @example('\n{"absent": [3, 2, 1], "instances": [{"id": 0, "bbox_2d": [10, 20, 30, 40]}]} ')
 @given(replies())

@@ -312,10 +312,10 @@ def test_sample_ids_of_hostile_paths_differ():
     assert len(ids) == len(HOSTILE)
 
 
-ANY = st.text(st.characters(), max_size=50)
+ANY = st.text(st.characters(exclude_categories=["Cs"]), max_size=50)
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(image_path=ANY, caption=ANY, more=st.lists(ANY, max_size=2))
 def test_sample_id_always_matches(image_path, caption, more):
     sample_id = make_sample_id(image_path, caption, *more)
@@ -323,7 +323,7 @@ def test_sample_id_always_matches(image_path, caption, more):
     assert sample_id == make_sample_id(image_path, caption, *more)
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(first=st.tuples(ANY, ANY), second=st.tuples(ANY, ANY))
 def test_sample_ids_are_equal_only_for_equal_pairs(first, second):
     assert (make_sample_id(*first) == make_sample_id(*second)) == (first == second)

@@ -134,12 +134,12 @@ def letters_of(text: str) -> str:
     )
 
 
-ANY_TEXT = st.text(max_size=60) | st.text(
+ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text(
     "aAéßİﬁ'\u2019\u0301\u200d\xad \n犬ก\u0e49.-", max_size=40
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(text=ANY_TEXT, data=st.data())
 def test_any_substring_at_word_boundaries_is_found(text, data):
     words = text.split()
@@ -157,7 +157,7 @@ def test_any_substring_at_word_boundaries_is_found(text, data):
         assert letters_of(text[span[0] : span[1]]) == letters_of(phrase)
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(
     text=ANY_TEXT,
     phrases=st.lists(ANY_TEXT, max_size=4),

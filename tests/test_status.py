@@ -15,10 +15,14 @@ from typing import Any
 import pytest
 
 from conftest import Project, read_jsonl, write_jsonl
+from image_grounding.input.samples import SampleReader
+from image_grounding.input.selection import Selection
 from image_grounding.results.folder import ResultsFolder
 from image_grounding.results.run_state import Process, RunState
-from image_grounding.run.progress import Pace, Snapshot
+from image_grounding.run.progress import Pace, Quiet, Snapshot
+from image_grounding.run.state_keeper import StateKeeper
 from image_grounding.run.status import status_of, total_of
+from image_grounding.steps.table import all_steps
 from support.loopback import Answer, Call, Loopback
 from support.scripts import Ran, Started, run_script, start_script
 
@@ -148,6 +152,29 @@ def test_runs_are_seen_from_outside_until_they_are_killed(
     )  # fmt: skip
     assert 12 - state["left"] == state["finished"] == state["checkpoints"]["1"] > 0
     assert (state["samples_a_second"], state["seconds_left"]) == (None, None)
+
+
+def test_how_far_the_outputs_are_is_known(make_project: Maker) -> None:
+    """They take minutes for a million lines, in which a run elsewhere would count as silent."""
+    messages: list[str] = []
+
+    class Reporter(Quiet):
+        def say(self, message: str) -> None:
+            messages.append(message)
+
+    project = make_project(1, size=(64, 48))
+    folder = ResultsFolder(project.folder)
+    selection = Selection(SampleReader(project.input, str(project.folder)))
+    keeper = StateKeeper(folder, Reporter(), selection, all_steps())
+    lines, states = 0, []
+    for _ in keeper.writing(range(25_000)):
+        lines += 1
+        if lines in (10_000, 10_001, 25_000):
+            states.append(folder.read_state())
+    assert lines == 25_000
+    assert messages == [f"writing the outputs: {n} lines so far" for n in (10_000, 20_000)]
+    assert [state is not None for state in states] == [False, True, True]
+    assert states[-1] and (states[-1].status, states[-1].seconds_left) == ("running", None)
 
 
 def test_status_changes_nothing_and_knows_the_end(server: Loopback, make_project: Maker) -> None:

@@ -49,7 +49,6 @@ def running_browser() -> "Iterator[Browser]":
 def opened(
     browser: "Browser",
     path: Path,
-    script: str = "",
     *,
     width: int = 1400,
     height: int = 1000,
@@ -58,10 +57,10 @@ def opened(
     """A file opened from disk; what it may never do fails the test.
 
     No message on the console, no exception, no request but for the file itself and what it
-    carries. A new window takes two seconds of CPU, so all files share one, unless a ``script``
-    changes it; what they keep in the browser is forgotten at the end.
+    carries. A new window takes two seconds of CPU, so all files share one; what they keep in the
+    browser is forgotten at the end.
     """
-    page = browser.new_page() if script else browser.contexts[0].pages[0]
+    page = browser.contexts[0].pages[0]
     said: list[str] = []
     asked: list[str] = []
     listeners: dict[Any, Callable[[Any], None]] = {
@@ -78,8 +77,6 @@ def opened(
     page.mouse.move(0, 0)
     for event, listener in listeners.items():
         page.on(event, listener)
-    if script:
-        page.add_init_script(script)
     page.goto(path.as_uri())
     try:
         yield page
@@ -91,5 +88,3 @@ def opened(
         page.evaluate("try { localStorage.clear() } catch {}")
         if color_scheme:
             page.emulate_media(color_scheme="null")
-        if script:
-            page.context.close()

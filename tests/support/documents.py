@@ -5,6 +5,7 @@ import ast
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -75,14 +76,27 @@ def check_rows() -> Iterator[str]:
         yield f"| `{check.name}` | {check.sentence} | {check.remedy} |"
 
 
-def source_texts() -> set[str]:
-    """Every piece of text in the package's code that could be a message or part of one."""
-    return {
-        node.value
-        for path in (ROOT / "scripts" / "image_grounding").rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
+@cache
+def source() -> tuple[set[str], list[str]]:
+    """The texts and the messages of the package's code, which is parsed once for both.
+
+    A text is every piece that could be a message or part of one. A message is the longest fixed
+    piece of a text in a function, whether raised or said: as an argument of one of the package's
+    errors, or of three words and more, whichever way it takes to the user. Remedies and help are
+    none.
+    """
+    texts, messages = set(), []
+    package = ROOT / "scripts" / "image_grounding"
+    for path in package.rglob("*.py"):
+        speaks = not path.relative_to(package).as_posix().startswith(_SILENT)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.add(node.value)
+            elif speaks and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                first = 1 if ast.get_docstring(node) is not None else 0
+                for statement in node.body[first:]:
+                    messages += _messages_in(statement)
+    return texts, messages
 
 
 # Where texts are for models, for pages, or in a table of their own (questions, checks, advice).
@@ -115,22 +129,6 @@ _NO_MESSAGES = {
 }
 _NO_CALLS = {"compile", "search", "sub", "fullmatch", "AssertionError"}
 _WORD = re.compile(r"(?<![\w.-])[A-Za-z][a-z']*(?![\w.-])")
-
-
-def messages() -> Iterator[str]:
-    """The longest fixed piece of each message of the package, whether raised or said.
-
-    A message is a text in a function: as an argument of one of its errors, or of three words and
-    more, whichever way it takes to the user. Remedies and help are none.
-    """
-    package = ROOT / "scripts" / "image_grounding"
-    for path in package.rglob("*.py"):
-        if not path.relative_to(package).as_posix().startswith(_SILENT):
-            for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-                    first = 1 if ast.get_docstring(function) is not None else 0
-                    for statement in function.body[first:]:
-                        yield from _messages_in(statement)
 
 
 def _messages_in(node: ast.AST) -> Iterator[str]:

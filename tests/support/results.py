@@ -38,7 +38,7 @@ def make_line(
         values = (
             scores[0]
             if scores
-            else [round(0.5 + 0.01 * ((7 * number + 3 * e + b) % 40), 2) for b in range(99)]
+            else [round(0.5 + 0.01 * ((7 * number + 3 * e + b) % 40), 2) for b in range(len(boxes))]
         )
         expressions.append({
             "expression_id": f"{sample}-e{e}",

@@ -8,10 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from google.genai import types
-
 from image_grounding.asking.endpoints.errors import scrub, status_error
 from image_grounding.asking.endpoints.gemini import read_answer
+from image_grounding.asking.endpoints.gemini_wire import answer_of, generation_config
 from image_grounding.batch.lines import objects
 from image_grounding.batch.queue import Result
 from image_grounding.errors import EndpointError, JobEndedError, ServerFaultError
@@ -23,8 +22,6 @@ _STATUSES: Mapping[int, int] = MappingProxyType(
 )
 # Of a picture that lay there for too long.
 _PICTURE_GONE = re.compile(r"access the file|files?/\S+ (?:is|was|has|does)|file \S+ (?:not|has)")
-_COUNTS = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount")
-_CACHED = "cachedContentTokenCount"
 
 
 def request_line(key: str, body: Mapping[str, Any], picture: str | None) -> bytes:
@@ -38,12 +35,7 @@ def request_line(key: str, body: Mapping[str, Any], picture: str | None) -> byte
     (content,) = body["contents"]
     request = {
         "contents": [{**content, "parts": [_part(part, picture) for part in content["parts"]]}],
-        "generationConfig": {
-            _camel(name): {_camel(part): of for part, of in value.items()}
-            if name == "thinking_config"
-            else value
-            for name, value in body["config"].items()
-        },
+        "generationConfig": generation_config(body["config"]),
     }
     return json.dumps({"key": key, "request": request}).encode() + b"\n"
 
@@ -52,11 +44,6 @@ def _part(part: Mapping[str, Any], picture: str | None) -> dict[str, Any]:
     if "inline_data" not in part:
         return dict(part)
     return {"fileData": {"mimeType": part["inline_data"]["mime_type"], "fileUri": picture}}
-
-
-def _camel(name: str) -> str:
-    first, *others = name.split("_")
-    return first + "".join(map(str.capitalize, others))
 
 
 def read_results(path: Path, secrets: Sequence[str]) -> Iterator[Result]:
@@ -72,8 +59,7 @@ def _outcome(line: Mapping[str, Any], secrets: Sequence[str]) -> Reply | Endpoin
     if isinstance(error, dict) and error:
         return _failed(error, secrets)
     try:
-        answer = types.GenerateContentResponse.model_validate(_trimmed(response))
-        return read_answer(answer, 0.0, secrets)
+        return read_answer(answer_of(response), 0.0, secrets)
     except EndpointError as found:
         return found
     except (ValueError, TypeError, AttributeError, LookupError) as odd:
@@ -88,22 +74,3 @@ def _failed(error: Mapping[str, Any], secrets: Sequence[str]) -> EndpointError:
     if _PICTURE_GONE.search(message.lower()):
         return JobEndedError(f"the batch job ended before it answered this request ({message})")
     return status_error(code if code >= 400 else _STATUSES.get(code, 500), message)
-
-
-def _trimmed(response: Any) -> dict[str, Any]:
-    """What is read of an answer: the SDK refuses what it does not know."""
-    candidate = _first(response.get("candidates"))
-    parts = (candidate.get("content") or {}).get("parts") or []
-    usage = response.get("usageMetadata") or {}
-    blocked = (response.get("promptFeedback") or {}).get("blockReason")
-    reason = candidate.get("finishReason")
-    texts = [{name: part[name] for name in ("text", "thought") if name in part} for part in parts]
-    return {
-        "candidates": [{"finishReason": reason, "content": {"parts": texts}}] if candidate else [],
-        "usageMetadata": {name: usage[name] for name in (*_COUNTS, _CACHED) if name in usage},
-        **({"promptFeedback": {"blockReason": blocked}} if blocked else {}),
-    }
-
-
-def _first(values: Any) -> Mapping[str, Any]:
-    return values[0] if values else {}

@@ -2,6 +2,8 @@
 """Encoded images in memory, as long as samples that are under way may want them."""
 
 import asyncio
+import contextlib
+import ctypes
 import os
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +15,8 @@ from image_grounding.storage.address import is_address
 from image_grounding.storage.store import AT_ONCE
 
 Encoded = dict[Transport, EncodedImage]
+# Of malloc.h: how many heaps there may be.
+_M_ARENA_MAX = -8
 # What is known of an image whose bytes are elsewhere takes about so many.
 _FACTS_BYTES = 1_000
 # Addresses that are not looked at a second time.
@@ -36,6 +40,7 @@ class ImageStore:
         self._budget = budget
         self._held = 0
         self._images: OrderedDict[tuple[str, Transport], asyncio.Task[Encoded]] = OrderedDict()
+        _use_one_heap()
         self._threads = ThreadPoolExecutor(cpus or os.cpu_count() or 2, "images")
         self._readers = ThreadPoolExecutor(AT_ONCE, "reading")  # they begin as they are needed
         self._looks: OrderedDict[str, asyncio.Future[None]] = OrderedDict()
@@ -114,3 +119,9 @@ class ImageStore:
 def _size(encoded: Encoded) -> int:
     """Bytes with their base64; a file that travels as it is counts once for each size."""
     return sum(len(image.data) * 7 // 3 or _FACTS_BYTES for image in encoded.values())
+
+
+def _use_one_heap() -> None:
+    """Let all threads share a heap: glibc gives each its own, which keeps what pictures needed."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)

@@ -54,7 +54,8 @@ _NOISE = re.compile(
 )
 _MARKER = re.compile(r"^\s*(?:[-*\u2022>+|#]+\s+|#+|\(?\d{1,3}[.)]\s+|[a-z][.)]\s+)+")
 _SCORE = re.compile(
-    r"[\s,;(\[]*(?:(?:with (?:a )?)?(?:score|confidence|conf|prob(?:ability)?)\b(?: of)?\W{0,3})?"
+    r"(?<![\s,;(\[])[\s,;(\[]*+"  # from its start alone: a model may repeat one sign a long time
+    r"(?:(?:with (?:a )?)?(?:score|confidence|conf|prob(?:ability)?)\b(?: of)?\W{0,3})?"
     r"(0?\.\d+|[01]\.\d+)[\s)\].,;]*$",
     re.IGNORECASE,
 )

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a value of a grounding reply says, whichever of the many shapes it has."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -50,6 +51,7 @@ from image_grounding.replies.phrases import is_neutral
 from image_grounding.replies.text import MAX_LEVELS, Shape, first, lowered
 
 _NOBODY = Item()
+_DAMAGED_ID = re.compile(r"\d+\W*\w?")  # "3x": a box under it may belong to any phrase
 
 
 @dataclass(frozen=True)
@@ -197,11 +199,11 @@ class Reader:
         )
         labels = labels or (() if kinds else long)
         loose = [keys[name] for name in LOOSE_KEYS if isinstance(keys.get(name), str)]
-        said = [name for name in loose if self.asked.named_exactly(name)]
+        named = [name for name in loose if self.asked.named_exactly(name)]
         # Where nothing else tells what it is, they may name another thing.
-        if not said and not labels and not kinds and first(keys, ID_KEYS) is None:
-            said = loose
-        kinds += self._telling(said)
+        if not named and not labels and not kinds and first(keys, ID_KEYS) is None:
+            named = loose
+        kinds += self._telling(named)
         telling = tuple(label for label in labels if self.asked.named(label))
         item = Item(labels=telling or labels[:1], kinds=kinds, unseen=not_seen(keys))
         number = first(keys, ID_KEYS)
@@ -210,6 +212,8 @@ class Reader:
             number = label if label.strip().isdecimal() else None
         given = with_id(number, item)
         if given.id is None and isinstance(number, str) and not is_neutral(number):
+            if not item.labels and _DAMAGED_ID.fullmatch(number) and not self.asked.named(number):
+                return item
             return replace(item, labels=item.labels or (number,))  # the phrase in its id's place
         if given.id is None and isinstance(number, float):
             return replace(given, id=-1)  # no id of anything

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from image_grounding.terminal import printable
 
-_PLAIN_FIRST_S = (0.5, 1.5, 3.0)
+_PLAIN_FIRST_S = (0.1, 1.0, 4.0)
 _PLAIN_EVERY_S = 5.0
 _LIVE_EVERY_S = 0.25
 _PACE_OVER_S = 60.0

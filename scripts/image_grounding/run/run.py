@@ -156,7 +156,7 @@ def _run(
     whole = not (stopped or selection.pilot or pipeline.tally.waiting)
     # Looked at before the outputs are written, of which the input may be one.
     pipeline.stopped_by = pipeline.stopped_by or selection.source.file.change()
-    written = _write(folder, selection, failures, whole=whole)
+    written = _write(folder, reporter, selection, failures, whole=whole)
     for log in failures.values():
         log.settle(whole=whole)
     first = next(iter(failures.values()))
@@ -187,6 +187,7 @@ def _run(
 
 def _write(
     folder: ResultsFolder,
+    reporter: StateKeeper,
     selection: Selection,
     failures: dict[AnyStep, FailureLog],
     *,
@@ -199,7 +200,8 @@ def _write(
     if whole and (written := standing_outputs(folder, source, steps)):
         return written
     pilot = selection.pilot is not None
-    written = write_annotations(folder, selection.source, steps, failures, whole=whole, pilot=pilot)
+    lines = reporter.writing(selection.source)
+    written = write_annotations(folder, lines, steps, failures, whole=whole, pilot=pilot)
     if whole and not any(log.by_reason for log in failures.values()):
         mark_outputs(folder, source, steps, written)
     return written

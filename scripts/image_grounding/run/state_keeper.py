@@ -3,8 +3,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from image_grounding.errors import ImageGroundingError, OutputError
 from image_grounding.input.selection import Selection
@@ -15,6 +16,10 @@ from image_grounding.steps.table import AnyStep
 from image_grounding.teachers import Teacher
 
 _EVERY_S = 2.0
+# Lines whose outputs take some seconds to write.
+_EVERY_LINES = 10_000
+
+T = TypeVar("T")
 
 
 class StateKeeper:
@@ -70,6 +75,17 @@ class StateKeeper:
         while True:
             self._write()
             await asyncio.sleep(_EVERY_S)
+
+    def writing(self, lines: Iterable[T]) -> Iterator[T]:
+        """The lines whose outputs are being written, so that it is known how far that is."""
+        for number, line in enumerate(lines, 1):
+            yield line
+            if number % _EVERY_LINES == 0:
+                self.say(f"writing the outputs: {number} lines so far")
+                self._state = replace(
+                    self._state, endpoint=None, samples_a_second=0.0, seconds_left=None
+                )
+                self._write(look=False)
 
     @contextlib.contextmanager
     def kept(self) -> Iterator[None]:

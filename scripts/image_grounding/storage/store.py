@@ -141,8 +141,8 @@ def translated(address: str, *, writing: bool = False) -> Iterator[None]:
 def _ours(error: Exception, address: str) -> Exception:
     if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError):
         return FileNotFoundError(address)
-    said = (isinstance(error, OSError) and error.strerror) or str(error)
-    text = scrubbed(said.strip().partition("\n")[0]) or type(error).__name__
+    words = (isinstance(error, OSError) and error.strerror) or str(error)
+    text = scrubbed(words.strip().partition("\n")[0]) or type(error).__name__
     refused = isinstance(error, PermissionError) or "credentials" in text.lower()
     return StoreError(f"the store does not give {shown(address)}: {text[:300]}", refused=refused)
 

@@ -30,6 +30,8 @@ from image_grounding.errors import (
 
 # An idle connection is let go before servers close theirs (uvicorn after 5 s).
 _KEEP_ALIVE_S = 5.0
+# Headers that go with one body.
+OF_A_BODY = frozenset({"content-length", "transfer-encoding"})
 _REMEDY_PROXY = (
     "HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names it: mend it there, or name the endpoint's host in "
     "NO_PROXY if it is reached without one"

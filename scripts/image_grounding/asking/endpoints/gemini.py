@@ -2,6 +2,7 @@
 """Google Gemini, through the ``google-genai`` SDK."""
 
 import contextlib
+import json
 import os
 import re
 import time
@@ -15,8 +16,9 @@ from google.genai import errors, types
 
 from image_grounding.asking.endpoints.answers import only_good
 from image_grounding.asking.endpoints.completion import token_count
-from image_grounding.asking.endpoints.connections import calling, open_session
+from image_grounding.asking.endpoints.connections import OF_A_BODY, calling, open_session
 from image_grounding.asking.endpoints.errors import redact, require_sendable, scrub
+from image_grounding.asking.endpoints.gemini_wire import answer_of, request_body
 from image_grounding.asking.endpoints.negotiation import Negotiation, Request, Terms
 from image_grounding.asking.endpoints.readiness import GOOGLE
 from image_grounding.asking.endpoints.retired import retirement
@@ -102,12 +104,14 @@ class GeminiEndpoint:
         fixed = ("schema",) if structured_output is True else ()
         self.negotiation = Negotiation(fixed, say)
         self._session: aiohttp.ClientSession | None = None
+        self._first_post: dict[str, Any] | None = None
 
     @cached_property
     def _client(self) -> genai.Client:
         """Made by the first request: its session belongs to the event loop."""
         settings = self._settings
-        self._session = open_session(settings.address or GOOGLE, only_good(self._secrets))
+        url = settings.address or GOOGLE
+        self._session = open_session(url, only_good(self._secrets), self._remember)
         return make_client(settings, self._key, self._session)
 
     def request(self, question: Question, image: EncodedImage | None, terms: Terms) -> Request:
@@ -153,10 +157,28 @@ class GeminiEndpoint:
         """Ask once; see ``Endpoint.send``."""
         started = time.perf_counter()
         async with self._our_errors():
-            answer = await self._client.aio.models.generate_content(
-                model=self._settings.model, **request.body
-            )
+            answer = await (self._post(request) if self._first_post else self._generate(request))
             return read_answer(answer, time.perf_counter() - started, self._secrets)
+
+    async def _generate(self, request: Request) -> types.GenerateContentResponse:
+        return await self._client.aio.models.generate_content(
+            model=self._settings.model, **request.body
+        )
+
+    async def _post(self, request: Request) -> types.GenerateContentResponse:
+        """Ask as the SDK asked first, with a third of its CPU."""
+        assert self._session and self._first_post
+        answer = await self._session.post(**self._first_post, data=request_body(request.body))
+        return answer_of(json.loads(await answer.read()))
+
+    async def _remember(
+        self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Keep how the SDK sent its first question: all that come later go there alike."""
+        if self._first_post is None and request.method == "POST":
+            headers = {k: v for k, v in request.headers.items() if k.lower() not in OF_A_BODY}
+            self._first_post = {"url": request.url, "headers": headers, "ssl": request.ssl}
+        return await send(request)
 
     async def models(self) -> list[str]:
         """Names of the served models, without ``models/``; see ``Endpoint.models``."""

@@ -7,11 +7,10 @@ import aiohttp
 import httpx2
 
 from image_grounding.asking.endpoints.answers import only_good
-from image_grounding.asking.endpoints.connections import open_session
+from image_grounding.asking.endpoints.connections import OF_A_BODY, open_session
 
 # Of the body as it travelled; what is handed on is unpacked.
 _OF_THE_WIRE = frozenset({"content-encoding", "content-length", "transfer-encoding"})
-_OF_A_BODY = frozenset({"content-length", "transfer-encoding"})
 
 
 class SessionTransport(httpx2.AsyncBaseTransport):
@@ -63,9 +62,7 @@ class Transport(SessionTransport):
         """A request's answer, read whole; see ``open_session`` for what it raises."""
         url = address_of(request)
         if request.method == "POST":
-            kept = {
-                name: value for name, value in request.headers.items() if name not in _OF_A_BODY
-            }
+            kept = {name: value for name, value in request.headers.items() if name not in OF_A_BODY}
             self._first_post = (url, kept)
         answer = await self.session_for(request).request(
             request.method, url, headers=request.headers, data=request.content or None
