@@ -2,7 +2,7 @@
 # make demo         both steps on the sample photos with the embedded annotator, then the report
 # make test         style, types and tests
 # make test-faults  kills, outages, odd bytes, every row of references/reliability.md, for real
-# make test-extras  tests of what the heavy extras do: buckets, Ray
+# make test-extras  tests of what takes long to install: buckets, Ray, the bundle's own environment
 # make reliability  the table of references/reliability.md, from the rows
 # make clean        remove the environment and the demo's results
 

@@ -1,109 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pictures that a web server gives out: only where the spec allows it, and within bounds."""
 
-import json
-import socket
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote
 
 import pytest
 
-from conftest import Project, new_project, write_jsonl
+from conftest import Project, write_jsonl
 from support.loopback import Loopback
-from support.scripts import Ran, Started
+from support.scripts import Ran
+from support.web import Web, serving
 
-Maker = Callable[..., Project]
 ALLOWED = "data.allow_urls=true"
 
 
-class Web:
-    """A web server.
-
-    Attributes:
-        files: what it gives out, by path.
-        faults: status codes to answer with before that, by path.
-        moved: where it redirects to, by path.
-        no_head: it knows no HEAD.
-        seen: requests that came: method and path.
-    """
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.faults: dict[str, list[int]] = {}
-        self.moved: dict[str, str] = {}
-        self.no_head = False
-        self.seen: list[tuple[str, str]] = []
-        handler = type("Handler", (_Handler,), {"web": self})
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    web: Web
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        web, path = self.web, unquote(self.path.partition("?")[0])
-        web.seen.append((self.command, path))
-        faults = web.faults.get(path)
-        if self.command == "HEAD" and web.no_head:
-            return self._answer(405, b"")
-        if faults:
-            return self._answer(faults.pop(0), b"", {"Retry-After": "0"})
-        if path in web.moved:
-            return self._answer(302, b"", {"Location": web.moved[path]})
-        if path not in web.files:
-            return self._answer(404, b"")
-        tag = f'"{hash(web.files[path])}"'
-        return self._answer(200, web.files[path], {"ETag": tag})
-
-    do_HEAD = do_GET
-
-    def _answer(self, status: int, data: bytes, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        pass
+@pytest.fixture
+def project(make_project: Callable[..., Project]) -> Project:
+    return make_project(3, size=(64, 48))
 
 
 @pytest.fixture
-def web() -> Iterator[Web]:
-    made = Web()
-    threading.Thread(target=made.http.serve_forever, daemon=True).start()
-    yield made
-    made.http.socket.shutdown(socket.SHUT_RDWR)  # which wakes who waits for connections
-    made.http.shutdown()
-    made.http.server_close()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def down(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[Project, Loopback, Started]]:
-    """A run whose web server is down; it tries for some seconds, while others are tested."""
-    project = new_project(tmp_path_factory.mktemp("down"), 30, (64, 48))
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        root = f"http://127.0.0.1:{closed.getsockname()[1]}/photos"
-    with Loopback() as server:
-        run = project.start(server, f"data.image_root={root}")
-        yield project, server, run
-        run.kill()
-
-
-@pytest.fixture
-def project(make_project: Maker, web: Web) -> Project:
-    made = make_project(3, size=(64, 48))
-    for name in made.scenes:
-        web.files[f"/photos/{name}"] = (made.folder / name).read_bytes()
-    return made
+def web(project: Project) -> Iterator[Web]:
+    with serving(project) as made:
+        yield made
 
 
 def write(project: Project, paths: list[str]) -> None:
@@ -162,17 +80,6 @@ def test_a_second_run_looks_once_and_sees_what_changed(
     assert project.run(server, root).json["counts"]["from_checkpoints"] == 3
 
 
-def test_what_passes_is_waited_for(project: Project, server: Loopback, web: Web) -> None:
-    web.faults["/photos/scene0.png"] = [503, 429]
-    web.faults["/photos/scene1.png"] = [500] * 20
-    ran = project.run(server, f"data.image_root={web.url}/photos")
-    assert (ran.code, ran.json["counts"]["annotated"]) == (3, 2), ran.err
-    assert reasons(project) == ["image_unavailable"]
-    assert "HTTP 500" in project.failures("0")[0]["message"]
-    web.faults.clear()
-    assert project.run(server, f"data.image_root={web.url}/photos").code == 0
-
-
 def test_redirects_have_an_end_and_stay_on_the_web(
     project: Project, server: Loopback, web: Web
 ) -> None:
@@ -208,12 +115,3 @@ def test_a_signature_is_shown_nowhere(project: Project, server: Loopback, web: W
     record = project.annotations()[0]
     assert record["image_id"] == "scene0"
     assert len(record["sample_id"]) == len("scene0-") + 20
-
-
-def test_a_server_that_is_down_ends_the_run(down: tuple[Project, Loopback, Started]) -> None:
-    project, server, run = down
-    out, err = run.communicate()
-    assert run.returncode == 4, err
-    assert "the store does not give" in json.loads(out)["error"]
-    assert len(project.failures("0")) < 30
-    assert not server.calls

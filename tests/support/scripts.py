@@ -41,6 +41,7 @@ _LATE = (
     *(f"PIL.{kind}ImagePlugin" for kind in ("Jpeg", "Png", "Bmp", "Gif", "Ppm", "WebP", "Avif")),
 )
 PRELOADED = [
+    "support.uncollected",
     *(f"image_grounding.asking.endpoints.{name}" for name in ("openai", "gemini")),
     *(f"image_grounding.cli.{tool}" for tool in (*_TOOLS, "status", "make_input", "limit_server")),
     *(f"image_grounding.cli.work.{tool}" for tool in (*_TOOLS, "status", "limit_server")),

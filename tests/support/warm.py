@@ -72,4 +72,5 @@ for _name in _OF_GEMINI:  # google-genai leaves them until they are needed, and 
 # What is there by now lives as long as its forks: none of them is to look through all of it.
 gc.collect()
 gc.freeze()
+gc.enable()
 collapse()
