@@ -53,6 +53,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     # What is there by now stays to the end; to look through all of it again and again takes long.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000)
     gc.enable()
 
 
