@@ -11,7 +11,7 @@ import test_replies_exact as exact
 import test_replies_mutations as mutations
 import test_replies_properties as properties
 
-MANY = settings(max_examples=500, phases=set(Phase) - {Phase.explain})
+MANY = settings(max_examples=300, phases=set(Phase) - {Phase.explain})
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ MANY = settings(max_examples=500, phases=set(Phase) - {Phase.explain})
         mutations.test_both_went_wrong,
     ],
 )
-@settings(MANY, max_examples=3000)
+@settings(MANY, max_examples=1000)
 @given(seed=mutations.SEEDS)
 def test_of_a_good_reply(test: Any, seed: int) -> None:
     test.hypothesis.inner_test(seed)
