@@ -14,10 +14,6 @@ sys.path[:] = [path for path in sys.path if os.path.realpath(path) != os.path.re
 import gc
 import importlib
 
-# Modules are hundreds of thousands of objects that all stay, so that it takes long to look through
-# them for garbage, and is in vain: less often while they are imported, and not at the end.
-_COLLECT_AFTER = 10_000
-
 
 def launch(module: str, command: str) -> None:
     """Run the function ``command`` of ``module``.
@@ -27,13 +23,12 @@ def launch(module: str, command: str) -> None:
     """
     if sys.version_info < (3, 11):  # noqa: UP036
         _cannot_start("Python 3.11 or later is needed, this is " + sys.version.split()[0])
-    gc.set_threshold(_COLLECT_AFTER)
     try:
         _start(module, command)
     except KeyboardInterrupt:  # while importing, which takes a second
         sys.exit(130)
     finally:
-        gc.freeze()
+        gc.freeze()  # or all modules, which go away with the process, would be looked through
 
 
 def _start(module: str, command: str) -> None:
