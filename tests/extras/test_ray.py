@@ -45,6 +45,8 @@ def outputs(folder: Path) -> dict[str, bytes]:
 
 
 def ran_by(cluster: Cluster, project: Project, server: Loopback, *more: str) -> Ran:
+    while workers_below(cluster.pid):  # of the run before, which end soon after it
+        time.sleep(0.05)
     return project.run(server, *cluster.options, *more, **cluster.environment)
 
 
