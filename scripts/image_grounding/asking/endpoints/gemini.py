@@ -16,7 +16,7 @@ from google.genai import errors, types
 
 from image_grounding.asking.endpoints.answers import only_good
 from image_grounding.asking.endpoints.completion import token_count
-from image_grounding.asking.endpoints.connections import OF_A_BODY, calling, open_session
+from image_grounding.asking.endpoints.connections import FirstPost, calling, open_session
 from image_grounding.asking.endpoints.errors import redact, require_sendable, scrub
 from image_grounding.asking.endpoints.gemini_wire import answer_of, request_body
 from image_grounding.asking.endpoints.negotiation import Negotiation, Request, Terms
@@ -104,14 +104,14 @@ class GeminiEndpoint:
         fixed = ("schema",) if structured_output is True else ()
         self.negotiation = Negotiation(fixed, say)
         self._session: aiohttp.ClientSession | None = None
-        self._first_post: dict[str, Any] | None = None
+        self._first_post = FirstPost()
 
     @cached_property
     def _client(self) -> genai.Client:
         """Made by the first request: its session belongs to the event loop."""
         settings = self._settings
         url = settings.address or GOOGLE
-        self._session = open_session(url, only_good(self._secrets), self._remember)
+        self._session = open_session(url, only_good(self._secrets), self._first_post)
         return make_client(settings, self._key, self._session)
 
     def request(self, question: Question, image: EncodedImage | None, terms: Terms) -> Request:
@@ -166,19 +166,9 @@ class GeminiEndpoint:
         )
 
     async def _post(self, request: Request) -> types.GenerateContentResponse:
-        """Ask as the SDK asked first, with a third of its CPU."""
-        assert self._session and self._first_post
-        answer = await self._session.post(**self._first_post, data=request_body(request.body))
+        assert self._session
+        answer = await self._first_post.again(self._session, request_body(request.body))
         return answer_of(json.loads(await answer.read()))
-
-    async def _remember(
-        self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
-    ) -> aiohttp.ClientResponse:
-        """Keep how the SDK sent its first question: all that come later go there alike."""
-        if self._first_post is None and request.method == "POST":
-            headers = {k: v for k, v in request.headers.items() if k.lower() not in OF_A_BODY}
-            self._first_post = {"url": request.url, "headers": headers, "ssl": request.ssl}
-        return await send(request)
 
     async def models(self) -> list[str]:
         """Names of the served models, without ``models/``; see ``Endpoint.models``."""

@@ -7,7 +7,7 @@ import aiohttp
 import httpx2
 
 from image_grounding.asking.endpoints.answers import only_good
-from image_grounding.asking.endpoints.connections import OF_A_BODY, open_session
+from image_grounding.asking.endpoints.connections import FirstPost, open_session
 
 # Of the body as it travelled; what is handed on is unpacked.
 _OF_THE_WIRE = frozenset({"content-encoding", "content-length", "transfer-encoding"})
@@ -19,18 +19,21 @@ class SessionTransport(httpx2.AsyncBaseTransport):
     Args:
         url: of the endpoint.
         secrets: what must be in no text.
+        middlewares: what else looks at each request.
     """
 
-    def __init__(self, url: str, secrets: Sequence[str]) -> None:
+    def __init__(
+        self, url: str, secrets: Sequence[str], *middlewares: aiohttp.ClientMiddlewareType
+    ) -> None:
         self._url = url
-        self._secrets = secrets
+        self._middlewares = (only_good(secrets), *middlewares)
         self._session: aiohttp.ClientSession | None = None
 
     def session_for(self, request: httpx2.Request) -> aiohttp.ClientSession:
         """The session that sends a request."""
         if self._session is None:
             tls = httpx2.create_ssl_context() if request.url.scheme == "https" else None
-            self._session = open_session(self._url, only_good(self._secrets), tls=tls)
+            self._session = open_session(self._url, *self._middlewares, tls=tls)
         return self._session
 
     async def aclose(self) -> None:
@@ -50,22 +53,24 @@ def headers_of(answer: aiohttp.ClientResponse) -> list[tuple[str, str]]:
 
 
 class Transport(SessionTransport):
-    """Sends what the SDK's client builds, and reads answers whole.
+    """Sends what the SDK's client builds, and later POSTs as the first one; reads answers whole.
 
-    All our POSTs are of one kind. The SDK would make address and headers anew for each, with
-    twice the CPU of sending it: what it made for the first one serves all (``post``).
+    Args:
+        url: of the endpoint.
+        secrets: what must be in no text.
     """
 
-    _first_post: tuple[str, dict[str, str]] | None = None
+    def __init__(self, url: str, secrets: Sequence[str]) -> None:
+        self._first_post = FirstPost()
+        super().__init__(url, secrets, self._first_post)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """A request's answer, read whole; see ``open_session`` for what it raises."""
-        url = address_of(request)
-        if request.method == "POST":
-            kept = {name: value for name, value in request.headers.items() if name not in OF_A_BODY}
-            self._first_post = (url, kept)
         answer = await self.session_for(request).request(
-            request.method, url, headers=request.headers, data=request.content or None
+            request.method,
+            address_of(request),
+            headers=request.headers,
+            data=request.content or None,
         )
         body = await answer.read()
         headers = headers_of(answer)
@@ -78,8 +83,7 @@ class Transport(SessionTransport):
             EndpointError: as the session's middleware says.
             aiohttp.ClientError: the connection broke.
         """
-        if self._session is None or self._first_post is None:
+        if self._session is None or not self._first_post:
             return None
-        url, headers = self._first_post
-        answer = await self._session.post(url, headers=headers, data=body)
+        answer = await self._first_post.again(self._session, body)
         return await answer.read(), answer.headers.get("content-type", "json")
