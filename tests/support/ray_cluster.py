@@ -39,13 +39,25 @@ def workers_below(pid: int) -> list[int]:
     return [child for child, line in descendants(pid).items() if line.startswith(WORKER)]
 
 
-def kill_workers(pid: int, most: int | None = None) -> int:
-    """End workers with -9, all or so many; how many there were to end."""
-    found = workers_below(pid)[:most]
-    for worker in found:
+def kill_workers(pid: int) -> None:
+    """End all workers with -9."""
+    for worker in workers_below(pid):
         with contextlib.suppress(ProcessLookupError):
             os.kill(worker, signal.SIGKILL)
-    return len(found)
+
+
+def kill_a_worker_that_asks(pid: int, port: int) -> None:
+    """End with -9 a worker that is connected to a port; one that only begins holds nothing yet."""
+    worker = next(worker for worker in workers_below(pid) if _is_connected(worker, port))
+    os.kill(worker, signal.SIGKILL)
+
+
+def _is_connected(pid: int, port: int) -> bool:
+    lines = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
+    fields = [line.split() for line in lines]
+    sockets = {f"socket:[{entry[9]}]" for entry in fields if entry[2].endswith(f":{port:04X}")}
+    descriptors = Path(f"/proc/{pid}/fd").iterdir()
+    return any(os.readlink(descriptor) in sockets for descriptor in descriptors)
 
 
 @dataclass(frozen=True)
