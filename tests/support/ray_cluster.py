@@ -56,8 +56,11 @@ def _is_connected(pid: int, port: int) -> bool:
     lines = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
     fields = [line.split() for line in lines]
     sockets = {f"socket:[{entry[9]}]" for entry in fields if entry[2].endswith(f":{port:04X}")}
-    descriptors = Path(f"/proc/{pid}/fd").iterdir()
-    return any(os.readlink(descriptor) in sockets for descriptor in descriptors)
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            if os.readlink(descriptor) in sockets:
+                return True
+    return False
 
 
 @dataclass(frozen=True)
